@@ -1,0 +1,44 @@
+# The front door. `make demo` and `make test` work on a fresh machine: Linux x86-64, Python 3.11+.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup demo test check lint types imports sizes bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml uv.lock
+	@echo "setting up $(VENV) (locked dependencies)…"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact
+	@touch $@
+
+demo: setup
+	@keephold demo
+
+test: setup
+	@pytest -n auto --dist loadscope
+
+check: setup lint types imports sizes
+
+lint: setup
+	@ruff check . && ruff format --check .
+
+types: setup
+	@mypy
+
+imports: setup
+	@lint-imports
+
+sizes: setup
+	@python tools/check_sizes.py
+
+bench: setup
+	@python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) build dist bench-results

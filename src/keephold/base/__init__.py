@@ -1,0 +1,1 @@
+"""What every package may use: identifiers, errors, limits, clocks. Imports nothing of keephold."""

@@ -1,0 +1,272 @@
+"""Every error keephold raises on purpose. One tree; codes are stable; nothing else leaves a public function.
+
+KeepholdError
+├── InputError                    what was given is wrong; nothing happened
+│   ├── EncodingError             bytes that are not the one canonical spelling of the expected record
+│   ├── ConfigurationError        a configuration file or option
+│   ├── KeystoreError             keystore missing, malformed, wrong password
+│   └── AbiError                  arguments that do not fit a contract's ABI
+├── CryptoError                   a key, point, signature, seal or proof that does not hold
+│   ├── BadKey
+│   ├── BadSignature
+│   ├── SealBroken
+│   └── BadShare                  a dealing, partial or DLEQ proof
+├── AttestationRefused            evidence that does not make an identity (field `reason`)
+├── ChainRefused                  a header, commit or proof that does not follow from what is trusted
+│   ├── HeaderInvalid
+│   ├── NotEnoughTrust            skipping too far: bisect
+│   ├── TrustExpired              the trusted header is older than the trusting period
+│   └── ProofInvalid
+├── LedgerRefused                 a transaction the rules refuse (field `reason`, a `Refusal`)
+├── ContractError                 raised to the caller of a contract
+│   ├── Rejected                  the contract's own refusal: code and detail
+│   ├── ContractFailed            any other exception, trap or exhaustion inside the contract
+│   └── CallUnreadable            the entry was consumed as unreadable
+├── SandboxError                  source that does not compile or load in the sandbox
+├── UnavailableError              nobody answered properly; retrying may help
+│   ├── NodeUnreachable
+│   ├── NoLiveWorker
+│   ├── DeadlineExceeded
+│   ├── PortTaken
+│   └── StaleAnswer               an answer older than asked for
+└── EnclaveError                  this enclave must not go on
+    ├── Superseded                a newer instance of this identity is registered
+    ├── RollbackDetected          sealed disk or ledger older than what was already seen
+    └── NotFresh                  no echo inside the window: mute
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class KeepholdError(Exception):
+    """Base of all. `code` is stable and machine-readable; `exit_status` is what the CLI returns for it."""
+
+    code: ClassVar[str] = "error"
+    exit_status: ClassVar[int] = 1
+
+
+class InputError(KeepholdError):
+    """What was given is wrong; nothing happened."""
+
+    code = "input"
+    exit_status = 2
+
+
+class EncodingError(InputError):
+    """Bytes that are not the one canonical spelling of the expected record."""
+
+    code = "encoding"
+
+
+class ConfigurationError(InputError):
+    """A configuration file or option; the message names the key path."""
+
+    code = "configuration"
+
+
+class KeystoreError(InputError):
+    """Keystore missing, malformed, or the password is wrong."""
+
+    code = "keystore"
+    exit_status = 3
+
+
+class AbiError(InputError):
+    """Arguments that do not fit the method's ABI, or an unknown method."""
+
+    code = "abi"
+
+
+class CryptoError(KeepholdError):
+    """A key, point, signature, seal or proof that does not hold."""
+
+    code = "crypto"
+    exit_status = 4
+
+
+class BadKey(CryptoError):
+    """Bytes that are not a usable key, scalar or group element."""
+
+    code = "bad_key"
+
+
+class BadSignature(CryptoError):
+    """The signature is not by this key over this message."""
+
+    code = "bad_signature"
+
+
+class SealBroken(CryptoError):
+    """An envelope that does not open: wrong key, wrong context, or altered bytes."""
+
+    code = "seal_broken"
+
+
+class BadShare(CryptoError):
+    """A dealing, share, partial or proof that contradicts its public commitment."""
+
+    code = "bad_share"
+
+
+class AttestationRefused(KeepholdError):
+    """Evidence that does not make an identity. `reason` is a stable word, e.g. `debug`, `revoked`, `measurement`."""
+
+    code = "attestation_refused"
+    exit_status = 5
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+class ChainRefused(KeepholdError):
+    """A header, commit or proof that does not follow from what is trusted."""
+
+    code = "chain_refused"
+    exit_status = 6
+
+
+class HeaderInvalid(ChainRefused):
+    """The header, its commit or its validators break a rule of the light client."""
+
+    code = "header_invalid"
+
+
+class NotEnoughTrust(ChainRefused):
+    """Less than a third of the trusted next validators signed: fetch a header in between."""
+
+    code = "not_enough_trust"
+
+
+class TrustExpired(HeaderInvalid):
+    """The trusted header is older than the trusting period; a newer one must be pinned by hand."""
+
+    code = "trust_expired"
+
+
+class ProofInvalid(ChainRefused):
+    """A membership, absence, inclusion or chain proof that does not lead to the trusted root."""
+
+    code = "proof_invalid"
+
+
+class LedgerRefused(KeepholdError):
+    """The rules refuse a transaction. `reason` is one of `keephold.protocol.refusals.Refusal`."""
+
+    code = "ledger_refused"
+    exit_status = 7
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+class ContractError(KeepholdError):
+    """Raised to the caller of a contract."""
+
+    code = "contract"
+    exit_status = 8
+
+
+class Rejected(ContractError):
+    """The contract refused, with its own code and detail; nothing was written."""
+
+    code = "rejected"
+
+    def __init__(self, rejection: str, detail: str = "") -> None:
+        self.rejection = rejection
+        self.detail = detail
+        super().__init__(f"{rejection}: {detail}" if detail else rejection)
+
+
+class ContractFailed(ContractError):
+    """Any other exception, trap or exhaustion inside the contract; nothing was written."""
+
+    code = "contract_failed"
+
+    def __init__(self, detail: str = "") -> None:
+        self.detail = detail
+        super().__init__(detail or "the contract failed")
+
+
+class CallUnreadable(ContractError):
+    """The entry was consumed, but no receipt opens under the call's reply key: the call itself did not open."""
+
+    code = "call_unreadable"
+
+
+class SandboxError(KeepholdError):
+    """Contract source that does not compile or load in the sandbox; `line` is 1-based, 0 when unknown."""
+
+    code = "sandbox"
+    exit_status = 9
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        self.line = line
+        super().__init__(f"line {line}: {message}" if line else message)
+
+
+class UnavailableError(KeepholdError):
+    """Nobody answered properly; retrying may help."""
+
+    code = "unavailable"
+    exit_status = 10
+
+
+class NodeUnreachable(UnavailableError):
+    """The node did not answer, or answered outside the protocol."""
+
+    code = "node_unreachable"
+
+
+class NoLiveWorker(UnavailableError):
+    """No assigned worker with a live lease answers for this contract."""
+
+    code = "no_live_worker"
+
+
+class DeadlineExceeded(UnavailableError):
+    """The caller's deadline passed. The call may still be executed: ask again with the same transaction."""
+
+    code = "deadline_exceeded"
+
+
+class PortTaken(UnavailableError):
+    """Another program listens on the port asked for."""
+
+    code = "port_taken"
+
+
+class StaleAnswer(UnavailableError):
+    """An answer from a state older than the reader asked for."""
+
+    code = "stale_answer"
+
+
+class EnclaveError(KeepholdError):
+    """This enclave must not go on."""
+
+    code = "enclave"
+    exit_status = 11
+
+
+class Superseded(EnclaveError):
+    """A newer instance of this identity is registered; this one holds no keys any more."""
+
+    code = "superseded"
+
+
+class RollbackDetected(EnclaveError):
+    """Sealed disk or ledger is older than what was already seen."""
+
+    code = "rollback_detected"
+
+
+class NotFresh(EnclaveError):
+    """No own nonce was seen under a verified header inside the window: the enclave stays mute."""
+
+    code = "not_fresh"

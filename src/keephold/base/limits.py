@@ -1,0 +1,65 @@
+"""Every bound in one place. Sizes in bytes, durations in the unit their name says."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_TRANSACTION: Final = 1 << 20
+"""Signed transaction."""
+
+MAX_CODE: Final = 256 << 10
+"""Contract source."""
+
+MAX_CALL_PLAINTEXT: Final = 128 << 10
+"""Method, arguments and reply key of one call, before padding."""
+
+MAX_RECEIPT: Final = 64 << 10
+"""Sealed receipt of one call."""
+
+MAX_SLOT_KEY: Final = 1 << 10
+"""Storage key, plaintext."""
+
+MAX_SLOT_VALUE: Final = 64 << 10
+"""Storage value, plaintext."""
+
+MAX_WRITES: Final = 4096
+"""Slots written by one result."""
+
+MAX_EVENTS: Final = 1024
+"""Events in one result."""
+
+MAX_BLOCK_BYTES: Final = 4 << 20
+"""Transactions of one block."""
+
+MAX_BLOCK_TRANSACTIONS: Final = 1000
+"""Transactions of one block."""
+
+ACCOUNT_QUOTA_PER_BLOCK: Final = 64
+"""Transactions of one sender in one block."""
+
+MAX_INTEGER: Final = 1 << 128
+"""Integers on the wire lie strictly between -MAX_INTEGER and MAX_INTEGER."""
+
+MAX_DEPTH: Final = 16
+"""Nesting of a wire record."""
+
+MAX_STREAM_FRAME: Final = 8 << 20
+"""One frame of the block stream."""
+
+MAX_INTEREST: Final = 4096
+"""Paths, contracts or accounts one stream reader may ask for."""
+
+MAX_SEATS: Final = 64
+"""Gatekeepers in a committee."""
+
+MAX_COMMITTEE_ROUNDS: Final = 16
+"""Restarts of one key generation."""
+
+CALL_FUEL: Final = 2_000_000_000
+"""wasmtime fuel of one transaction; about 0.3 s of Python in the sandbox."""
+
+QUERY_FUEL: Final = 2_000_000_000
+"""wasmtime fuel of one query."""
+
+SANDBOX_MEMORY: Final = 64 << 20
+"""Linear memory of one Python instance."""

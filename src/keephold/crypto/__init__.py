@@ -1,0 +1,1 @@
+"""The only importer of cryptography libraries. Everything above says what it means; this package knows how."""
