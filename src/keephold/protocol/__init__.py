@@ -1,0 +1,1 @@
+"""Everything that travels or is stored under the root, as records with one canonical spelling."""
