@@ -63,3 +63,12 @@ QUERY_FUEL: Final = 2_000_000_000
 
 SANDBOX_MEMORY: Final = 64 << 20
 """Linear memory of one Python instance."""
+
+MAX_STRETCH_MEMORY_KIB: Final = 1 << 20
+"""Argon2id memory a keystore file may ask for, in KiB: 1 GiB."""
+
+MAX_STRETCH_ITERATIONS: Final = 16
+"""Argon2id passes a keystore file may ask for."""
+
+MAX_STRETCH_LANES: Final = 16
+"""Argon2id lanes a keystore file may ask for."""

@@ -1,7 +1,8 @@
 """Secret bytes that do not print, pickle, copy, compare slowly or survive `wipe` in their own buffer.
 
 CPython cannot reliably erase memory: copies made by libraries live until they are overwritten. This class keeps the
-copies *we* make few, in one wipeable buffer, and out of logs, reprs, pickles and tracebacks.
+copies *we* make few, in one wipeable buffer, and out of logs, reprs, pickles and tracebacks. A wiped secret is refused
+when used: zeros are a key that everybody knows.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ import hmac
 import secrets
 from typing import NoReturn, Self, final
 
+from keephold.base.errors import BadKey
+
 
 @final
 class SecretBytes:
     """A secret byte string. `reveal()` is the only way out, so a reviewer can list every place that uses it."""
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "_wiped")
 
     def __init__(self, value: bytes | bytearray) -> None:
-        self._buffer = bytearray(value)
+        self._wiped = False
+        self._buffer = bytearray()
+        self._buffer += memoryview(value)  # refuses an int, of which bytearray() would make that many zeros
 
     @classmethod
     def random(cls, size: int = 32) -> Self:
@@ -26,11 +31,18 @@ class SecretBytes:
         return cls(secrets.token_bytes(size))
 
     def reveal(self) -> bytes:
-        """Return the plaintext, for the next call into a cryptographic library."""
+        """Return the plaintext, for the next call into a cryptographic library.
+
+        Raises:
+            BadKey: the secret was wiped.
+        """
+        if self._wiped:
+            raise BadKey("this secret was wiped")
         return bytes(self._buffer)
 
     def wipe(self) -> None:
-        """Overwrite our own copy with zeros."""
+        """Overwrite our own copy with zeros; `reveal` refuses from now on."""
+        self._wiped = True
         self._buffer[:] = bytes(len(self._buffer))
 
     def __len__(self) -> int:
