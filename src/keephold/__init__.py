@@ -2,3 +2,43 @@
 
 Importing `keephold` gives a contract author's vocabulary and nothing else; it costs the standard library only.
 """
+
+from __future__ import annotations
+
+from keephold.contract import (
+    Address,
+    Amount,
+    Block,
+    Call,
+    Contract,
+    Event,
+    Map,
+    PublicView,
+    Record,
+    Reject,
+    View,
+    call,
+    init,
+    replace,
+    require,
+    view,
+)
+
+__all__ = [
+    "Address",
+    "Amount",
+    "Block",
+    "Call",
+    "Contract",
+    "Event",
+    "Map",
+    "PublicView",
+    "Record",
+    "Reject",
+    "View",
+    "call",
+    "init",
+    "replace",
+    "require",
+    "view",
+]

@@ -1,0 +1,30 @@
+"""The authoring API: what a contract author imports. Standard library only: it also runs inside the sandbox."""
+
+from __future__ import annotations
+
+from keephold.contract.address import Address
+from keephold.contract.context import Block, Call, PublicView, View
+from keephold.contract.errors import Reject, require
+from keephold.contract.model import Contract, call, init, view
+from keephold.contract.records import Event, Record, replace
+from keephold.contract.storage import Map
+from keephold.contract.values import Amount
+
+__all__ = [
+    "Address",
+    "Amount",
+    "Block",
+    "Call",
+    "Contract",
+    "Event",
+    "Map",
+    "PublicView",
+    "Record",
+    "Reject",
+    "View",
+    "call",
+    "init",
+    "replace",
+    "require",
+    "view",
+]

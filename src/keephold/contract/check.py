@@ -1,0 +1,150 @@
+"""From source to a checked contract: what happens at deploy, inside the sandbox, and what an author can run before it.
+
+A contract is one file with one contract class that no other class in it extends. Imports are checked by name here so
+that the reason and line are clear; what keeps code inside is the sandbox, not this list.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import types
+from dataclasses import dataclass
+from typing import Final
+
+from keephold.contract.abi import abi
+from keephold.contract.dispatch import FILE
+from keephold.contract.errors import ContractTypeError
+from keephold.contract.model import Contract
+from keephold.contract.values import Json
+
+MODULE: Final = "__contract__"
+"""The name of the contract's module while it runs."""
+
+ALLOWED: Final = frozenset(
+    {
+        "__future__", "base64", "binascii", "bisect", "collections", "copy", "dataclasses", "enum", "functools",
+        "hashlib", "heapq", "hmac", "itertools", "json", "keephold", "math", "operator", "re", "string", "struct",
+        "textwrap", "typing",
+    }
+)  # fmt: skip
+"""Top-level modules a contract may import. No clock, files, network, randomness or operating system."""
+
+_NO_FILE: Final = "\ud800"
+"""A file name that cannot be opened: CPython reads the named file to decorate most syntax errors."""
+
+
+class SourceError(Exception):
+    """Source that makes no contract: the reason, and the line, 0 where unknown."""
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        self.message: Final = message
+        self.line: Final = line
+        super().__init__(f"line {line}: {message}" if line else message)
+
+
+@dataclass(frozen=True, slots=True)
+class ContractInfo:
+    """A contract's source, checked."""
+
+    name: str
+    """Of the class."""
+    abi: dict[str, Json]
+    """See `keephold.contract.abi`."""
+    code: types.CodeType
+    """Compiled; valid for this interpreter only."""
+
+
+def compile_source(source: str) -> types.CodeType:
+    """Compile a contract without touching a file.
+
+    Raises:
+        SourceError: syntax, an import outside the list, or code too deep for the compiler.
+    """
+    try:
+        tree = ast.parse(source, _NO_FILE)
+        for node in ast.walk(tree):
+            _check_import(node)
+        return _renamed(compile(tree, _NO_FILE, "exec", dont_inherit=True))
+    except SyntaxError as e:
+        raise SourceError(e.msg, e.lineno or 0) from e
+    except (ValueError, RecursionError, MemoryError) as e:
+        raise SourceError(f"the source does not compile: {e}") from e
+
+
+def _check_import(node: ast.AST) -> None:
+    names: list[str] = []
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        if node.level:
+            raise SourceError("a contract is one file: no relative import", node.lineno)
+        names = [node.module or ""]
+    for name in names:
+        if name.partition(".")[0] not in ALLOWED:
+            raise SourceError(f"{name} is not available to contracts", getattr(node, "lineno", 0))
+
+
+def _renamed(code: types.CodeType) -> types.CodeType:
+    constants = tuple(_renamed(value) if isinstance(value, types.CodeType) else value for value in code.co_consts)
+    return code.replace(co_filename=FILE, co_consts=constants)
+
+
+def load(code: types.CodeType) -> type[Contract]:
+    """Run a compiled contract's module and return its contract class.
+
+    Raises:
+        SourceError: the module raises, or holds no contract class or more than one.
+    """
+    module = types.ModuleType(MODULE)
+    sys.modules[MODULE] = module
+    try:
+        exec(code, module.__dict__)  # noqa: S102 - running the author's module is this function's purpose
+    except (Exception, SystemExit) as e:
+        raise SourceError(f"{type(e).__name__}: {e}", _line(e)) from e
+    found = [
+        value
+        for value in module.__dict__.values()
+        if isinstance(value, type) and issubclass(value, Contract) and value.__module__ == MODULE
+    ]
+    leaves = list(dict.fromkeys(cls for cls in found if not any(o is not cls and issubclass(o, cls) for o in found)))
+    if len(leaves) != 1:
+        names = ", ".join(cls.__name__ for cls in leaves)
+        raise SourceError(f"one contract in a file, not {len(leaves)}: {names}" if names else "no contract class")
+    return leaves[0]
+
+
+def check_source(source: str) -> ContractInfo:
+    """Return what a contract's source declares: compiled, loaded, every annotation resolved, the ABI written.
+
+    Raises:
+        SourceError: with the reason, and the line where there is one.
+    """
+    code = compile_source(source)
+    cls = load(code)
+    try:
+        return ContractInfo(cls.__name__, abi(cls, source), code)
+    except ContractTypeError as e:
+        raise SourceError(f"{cls.__name__}: {e}", _declaration(source, str(e))) from e
+    except Exception as e:  # annotations are the author's expressions
+        raise SourceError(f"{type(e).__name__}: {e}", _line(e)) from e
+
+
+def _line(error: BaseException) -> int:
+    line, step = 0, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == FILE:
+            line = step.tb_lineno or line
+        step = step.tb_next
+    return line
+
+
+def _declaration(source: str, message: str) -> int:
+    """Return the line that declares what the message starts with: a method, or a field."""
+    name = message.partition(":")[0].strip()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            return node.lineno
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+            return node.lineno
+    return 0

@@ -1,0 +1,116 @@
+"""The context: what a method may do. Its type is the capability, checked in the editor and true at run time.
+
+`Call` may write, emit and draw randomness; `View` reads for an authenticated reader; `PublicView` reads for anyone.
+There is no clock (block time is the ledger's), no network and no ambient randomness.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal, final
+
+from keephold.contract.address import Address
+from keephold.contract.errors import ContractTypeError
+from keephold.contract.records import Event
+from keephold.contract.storage import Host
+from keephold.contract.values import canonical, codec_of
+
+_RANDOM: Final = b"keephold/contract-random/1"
+_MAX_RANDOM: Final = 1 << 16
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The block that ordered the call, or the one a view reads."""
+
+    height: int
+    """From 1."""
+    time_ns: int
+    """The ledger's time, in nanoseconds since the Unix epoch; as old as the network's idle interval at worst."""
+
+
+class _Context:
+    __slots__ = ("_host", "block", "contract")
+
+    def __init__(self, host: Host, block: Block, contract: Address) -> None:
+        self._host = host
+        self.block: Final = block
+        self.contract: Final = contract
+        """This contract's own address."""
+
+    def log(self, *parts: object) -> None:
+        """Keep a line for the developer. It is shown on development networks and discarded elsewhere."""
+        self._host.log(" ".join(str(part) for part in parts))
+
+
+@final
+class PublicView(_Context):
+    """Reads, for anyone: `@view(public=True)`."""
+
+    __slots__ = ()
+
+
+@final
+class View(_Context):
+    """Reads, for one authenticated reader."""
+
+    __slots__ = ("reader",)
+
+    def __init__(self, host: Host, block: Block, contract: Address, reader: Address) -> None:
+        super().__init__(host, block, contract)
+        self.reader: Final = reader
+        """Who asks: the account itself, or the issuer of the permit that the question carries."""
+
+
+@final
+class Call(_Context):
+    """Reads and writes, for one authenticated sender."""
+
+    __slots__ = ("_drawn", "_seed", "sender")
+
+    def __init__(self, host: Host, block: Block, contract: Address, sender: Address, seed: bytes) -> None:
+        super().__init__(host, block, contract)
+        self.sender: Final = sender
+        """Who signed the call; the contract's address where a contract sent it."""
+        self._seed = seed
+        self._drawn = 0
+
+    def random(self, size: int) -> bytes:
+        """Return `size` bytes (at most 65536) that nobody outside can predict and a replay draws again.
+
+        HMAC-SHA256 in counter mode under the call's own 32-byte seed.
+        """
+        if not 0 <= size <= _MAX_RANDOM:
+            raise ValueError(f"random takes 0 to {_MAX_RANDOM} bytes")
+        out = bytearray()
+        while len(out) < size:
+            out += hmac.digest(self._seed, _RANDOM + self._drawn.to_bytes(8, "big"), "sha256")
+            self._drawn += 1
+        return bytes(out[:size])
+
+    def emit(self, event: Event, to: Iterable[Address] | Literal["public"]) -> None:
+        """Emit `event`, sealed to each address in `to`; `to="public"` is readable by everyone.
+
+        Raises:
+            ContractTypeError: not an Event, or a recipient that is no address.
+        """
+        if not isinstance(event, Event):
+            raise ContractTypeError("emit takes an Event")
+        body = canonical(codec_of(type(event)).encode(event))
+        if isinstance(to, str):
+            if to != "public":
+                raise ContractTypeError('`to` is a collection of addresses, or "public"')
+            audience = canonical("public")
+        else:
+            texts: dict[str, None] = {}
+            for address in to:
+                if not isinstance(address, Address):
+                    raise ContractTypeError("a recipient is an Address")
+                texts[address.text] = None
+            if not texts:
+                return
+            audience = canonical(list(texts))
+        self._host.emit(type(event).__name__, body, audience)

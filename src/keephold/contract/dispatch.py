@@ -1,0 +1,181 @@
+"""One transaction or question, from JSON to JSON. The sandbox and the native harness run this same function.
+
+Order of checks, which is also the order in which a caller learns things: the method exists and is of the kind asked
+for; the contract is initialised (or is being); the arguments fit; then the contract's own code.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any, Final, Literal, cast
+
+from keephold.contract.address import Address
+from keephold.contract.context import Block, Call, PublicView, View
+from keephold.contract.errors import MAX_DETAIL, Mismatch, Reject
+from keephold.contract.model import Contract, Method, Model, bind, model_of
+from keephold.contract.storage import INITIALISED, Host, Storage, is_absent
+from keephold.contract.values import Json, canonical, codec_of, parse
+
+FILE: Final = "<contract>"
+"""The file name of contract code in the sandbox; natively, the file of the class's module."""
+
+_BOOL: Final = codec_of(bool)
+_NAMED: Final = "the arguments are an object of names, or a list in order"
+
+
+def execute(
+    cls: type[Contract], kind: Literal["call", "view"], method: str, args_json: str, env_json: str, host: Host
+) -> str:
+    """Run one method and return its outcome as JSON.
+
+    Args:
+        cls: the contract.
+        kind: `call` (an @init or @call) or `view`.
+        method: its name.
+        args_json: an object of arguments by name, or a list in order; from the caller, so anything.
+        env_json: `contract`, `height`, `time_ns`; a call adds `sender`, `creator`, `seed` (64 hexadecimal digits), a
+            view `reader` (null for nobody). From the host, which vouches for every address in it.
+        host: where slots, events and log lines go. Nothing but log lines reaches it unless the outcome is `ok`.
+
+    Returns:
+        `{"status": "ok", "value": …}`, `{"status": "rejected", "code": …, "detail": …}` or
+        `{"status": "failed", "line": …, "message": …}`, line 0 where unknown.
+    """
+    try:
+        env = cast("dict[str, Any]", parse(env_json))
+        storage = Storage(host, writable=kind == "call")
+        outbox = _Outbox(host)
+        value = _run(cls, kind, method, args_json, env, storage, outbox)
+        storage.flush()
+        outbox.flush()
+    except Reject as e:
+        return canonical({"status": "rejected", "code": e.code, "detail": e.detail})
+    except (Exception, SystemExit) as e:  # noqa: BLE001 - whatever a contract's code raises is its failure
+        return failure(e, _file(cls))
+    return canonical({"status": "ok", "value": value})
+
+
+def failure(error: BaseException, file: str) -> str:
+    """Return the outcome `failed`, with the last line of the contract's own file that the traceback passes."""
+    line, step = 0, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == file:
+            line = step.tb_lineno or line
+        step = step.tb_next
+    try:
+        message = f"{type(error).__name__}: {error}"[:MAX_DETAIL]
+    except BaseException:  # noqa: BLE001 - __str__ is the contract's code too, and an outcome must come out
+        message = type(error).__name__[:MAX_DETAIL]
+    return canonical({"status": "failed", "line": line, "message": message})
+
+
+class _Outbox:
+    """Holds events back until the call has succeeded."""
+
+    __slots__ = ("_events", "_host")
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._events: list[tuple[str, str, str]] = []
+
+    def emit(self, name: str, body: str, audience: str) -> None:
+        self._events.append((name, body, audience))
+
+    def log(self, text: str) -> None:
+        self._host.log(text)
+
+    def get(self, key: str) -> str | None:
+        return self._host.get(key)
+
+    def put(self, key: str, value: str) -> None:
+        self._host.put(key, value)
+
+    def delete(self, key: str) -> None:
+        self._host.delete(key)
+
+    def flush(self) -> None:
+        for event in self._events:
+            self._host.emit(*event)
+
+
+def _run(
+    cls: type[Contract], kind: str, name: str, args_json: str, env: dict[str, Any], storage: Storage, host: Host
+) -> Json:
+    model = model_of(cls)
+    method = model.methods.get(name)
+    # (1) The method exists and is of the kind asked for.
+    if method is None or (method.mark.kind == "view") != (kind == "view"):
+        raise Reject("unknown_method", name)
+    # (2) The contract is initialised, or this is its creator initialising it.
+    _check_initialised(model, method, env, storage)
+    # (3) The arguments fit.
+    _, result = method.signature()
+    arguments = _arguments(method, args_json)
+    # (4) The contract's own code.
+    contract = bind(cls, storage)
+    fn = cast(Callable[..., Any], method.fn)
+    value = result.encode(fn(contract, _context(method, env, host), *arguments))
+    if method.mark.kind == "init":
+        storage.write(INITIALISED, _BOOL, value=True)
+    return value
+
+
+def _check_initialised(model: Model, method: Method, env: dict[str, Any], storage: Storage) -> None:
+    if model.init is None:
+        return
+    ready = not is_absent(storage.read(INITIALISED, _BOOL))
+    if method.mark.kind != "init":
+        if not ready:
+            raise Reject("not_initialised")
+    elif ready:
+        raise Reject("already_initialised")
+    elif env["sender"] != env["creator"]:
+        raise Reject("not_creator")
+
+
+def _context(method: Method, env: dict[str, Any], host: Host) -> Call | View | PublicView:
+    block = Block(env["height"], env["time_ns"])
+    contract = Address.trusted(env["contract"])
+    if method.mark.kind != "view":
+        return Call(host, block, contract, Address.trusted(env["sender"]), bytes.fromhex(env["seed"]))
+    if method.mark.public:
+        return PublicView(host, block, contract)
+    if env["reader"] is None:
+        raise Reject("permit_required", method.scope)
+    return View(host, block, contract, Address.trusted(env["reader"]))
+
+
+def _arguments(method: Method, args_json: str) -> list[object]:
+    parameters, _ = method.signature()
+    try:
+        given = parse(args_json)
+    except Mismatch as e:
+        raise Reject("bad_arguments", e) from e
+    if isinstance(given, list):
+        if len(given) > len(parameters):
+            raise Reject("bad_arguments", f"{method.name} takes {len(parameters)} arguments, not {len(given)}")
+        given = {parameter.name: item for parameter, item in zip(parameters, given, strict=False)}
+    elif not isinstance(given, dict):
+        raise Reject("bad_arguments", _NAMED)
+    arguments = []
+    for parameter in parameters:
+        if parameter.name in given:
+            try:
+                arguments.append(parameter.codec.decode(given.pop(parameter.name)))
+            except Mismatch as e:
+                raise Reject("bad_arguments", f"{parameter.name}: {e}") from e
+        elif parameter.required:
+            raise Reject("bad_arguments", f"{parameter.name} is missing")
+        else:
+            arguments.append(parameter.default)
+    if given:
+        raise Reject("bad_arguments", f"{method.name} takes no {min(given)}")
+    return arguments
+
+
+def _file(cls: type[Contract]) -> str:
+    for value in cls.__dict__.values():
+        if isinstance(value, types.FunctionType):
+            return value.__code__.co_filename
+    return FILE
