@@ -72,3 +72,24 @@ MAX_STRETCH_ITERATIONS: Final = 16
 
 MAX_STRETCH_LANES: Final = 16
 """Argon2id lanes a keystore file may ask for."""
+
+MAX_QUOTE: Final = 16 << 10
+"""Attestation quote, certificates included; real ones take 5 KiB."""
+
+MAX_COLLATERAL_PART: Final = 64 << 10
+"""One certificate chain, revocation list or signed JSON of the collateral."""
+
+MAX_RUNTIME_EVENTS: Final = 64
+"""Events in the log behind RTMR3."""
+
+MAX_BATCH: Final = 128
+"""Entries that one block appends to one contract's inbox."""
+
+MAX_CALL_OUTPUT: Final = 256 << 10
+"""Receipt, writes and events of one call; above, the call fails."""
+
+RESULT_BUDGET: Final = 640 << 10
+"""A result ends before the entry that would make its receipts, writes and events larger than this."""
+
+MAX_INBOX_BACKLOG: Final = 10_000
+"""Entries not yet consumed in one inbox; above, calls are refused until results catch up."""
