@@ -1,0 +1,77 @@
+"""What is inside the seals: plaintext records that only a contract's enclaves and its callers ever see."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from keephold.protocol.codec import Record
+from keephold.protocol.types import Bytes32, Positive, PublicKeyBytes, SignatureBytes, Text, Uint63
+
+
+class CallPlain(Record):
+    """A call as its sender wrote it."""
+
+    method: Text
+    arguments: bytes
+    """JSON array of arguments, as the ABI spells them."""
+    reply_key: Bytes32
+    """Random, for this call only: the receipt is sealed under it."""
+
+
+class Reply(Record):
+    """What a receipt says once opened."""
+
+    outcome: Literal["ok", "rejected", "failed"]
+    value: bytes = b""
+    """JSON of the returned value, for `ok`."""
+    code: str = ""
+    """The contract's rejection code, for `rejected`."""
+    detail: str = ""
+    """Its detail, or the failure's message where the network shows it (a devnet)."""
+
+
+class EventPlain(Record):
+    """One event, as the contract emitted it."""
+
+    name: Text
+    data: bytes
+    """JSON object of the event's fields."""
+    entry: Positive
+    """Inbox index of the call that emitted it."""
+
+
+class QueryBody(Record):
+    """What a reader signs: a view, asked of one instance of one worker."""
+
+    network: Bytes32
+    contract: Bytes32
+    epoch: Positive
+    instance: Bytes32
+    reader: PublicKeyBytes
+    method: Text
+    arguments: bytes
+    answer_key: Bytes32
+    """Random, for this query only: the answer is sealed under it."""
+    min_height: Uint63
+    """The answer must come from state proven at this height or later."""
+
+
+class SignedQuery(Record):
+    """A query with its reader's signature."""
+
+    body: QueryBody
+    signature: SignatureBytes
+
+
+class Answer(Record):
+    """What a worker answers, bound to the question and to the state it read."""
+
+    request: Bytes32
+    """Tagged hash of the sealed query's bytes."""
+    version: Uint63
+    height: Positive
+    """The state is the ledger's after this block."""
+    header_hash: Bytes32
+    """Hash of the header above `height` that proves it."""
+    epoch: Positive
+    reply: Reply

@@ -1,0 +1,237 @@
+"""What the map holds, and under which path. Every path is a tagged hash of a name and its parts.
+
+The map holds only what a rule or an absence proof needs. Contract state lives in one map per contract, whose root is
+in the contract's record, so that one proof covers a contract's inbox, progress and state.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from keephold.base.ids import ContractId, Height, PublicKey
+from keephold.crypto.hashing import number, tagged_hash
+from keephold.crypto.labels import INBOX, PATH, RESULT
+from keephold.protocol.codec import Record, encode
+from keephold.protocol.contracts import ContractPolicy
+from keephold.protocol.custody import CommitteeKeys
+from keephold.protocol.evidence import CollateralFloor
+from keephold.protocol.transactions import Result
+from keephold.protocol.types import (
+    Bytes32,
+    EncryptionKeyBytes,
+    Level,
+    Positive,
+    PublicKeyBytes,
+    Text,
+    Uint63,
+)
+
+EMPTY_HEAD = bytes(32)
+"""Head of a hash chain with no entries."""
+
+
+class AccountRecord(Record):
+    """A sender: account, worker or gatekeeper alike."""
+
+    nonce: Uint63 = 0
+    generation: Uint63 = 0
+    """Permits signed with a lower generation are void."""
+    encryption_key: bytes = b""
+    """1216 bytes once published."""
+
+
+class Registration(Record):
+    """The live instance of an identity. A newer registration replaces it."""
+
+    identity: PublicKeyBytes
+    role: Text
+    operator: PublicKeyBytes
+    instance: Bytes32
+    encryption_key: EncryptionKeyBytes
+    transaction: Bytes32
+    """Id of the `Register` transaction: whoever relies on the registration fetches and verifies that."""
+    level: Level
+    measurement: Bytes32
+    platform: Bytes32
+    vendor: Text
+    collateral: Bytes32
+    """Path of the collateral it was judged by."""
+    height: Positive
+    """Height at which it was accepted."""
+    lease_ns: Positive
+    """Block time at which it lapses."""
+    status: Literal["live", "lapsed", "revoked"] = "live"
+
+
+class RollEntry(Record):
+    """One identity of a role, with the end of its lease."""
+
+    identity: PublicKeyBytes
+    lease_ns: Positive
+
+
+class Roll(Record):
+    """All identities of a role that are live, sorted by identity."""
+
+    entries: tuple[RollEntry, ...] = ()
+
+
+class Roster(Record):
+    """Contracts assigned to one worker, sorted: a proof of it leaves none out."""
+
+    contracts: tuple[Bytes32, ...] = ()
+
+
+class Waiting(Record):
+    """Contracts with fewer workers than their policy asks for, in order of deployment."""
+
+    contracts: tuple[Bytes32, ...] = ()
+
+
+class Publication(Record):
+    """A worker's `PublishKey` for the contract's present epoch."""
+
+    worker: PublicKeyBytes
+    transaction: Bytes32
+    digest: Bytes32
+    """Tagged hash of the keys published: equal for workers that agree."""
+
+
+class Vote(Record):
+    """A worker's vote for the next result, while a quorum is not reached."""
+
+    worker: PublicKeyBytes
+    digest: Bytes32
+
+
+class ContractRecord(Record):
+    """All that the ledger knows of a contract."""
+
+    creator: PublicKeyBytes
+    nonce: Uint63
+    """The creator's nonce at deployment: with creator, code and policy it yields the contract's id."""
+    code: Bytes32
+    """Code hash."""
+    deployment: Bytes32
+    """Id of the `Deploy` transaction, which holds the code."""
+    policy: ContractPolicy
+    phase: Literal["waiting", "keying", "active", "refused", "suspended"]
+    epoch: Positive = 1
+    workers: tuple[PublicKeyBytes, ...] = ()
+    """Assigned, in order of assignment."""
+    suspended: tuple[PublicKeyBytes, ...] = ()
+    """Workers that published differing keys; never assigned to this contract again."""
+    publications: tuple[Publication, ...] = ()
+    signing_key: bytes = b""
+    """32 bytes once active."""
+    encryption_key: bytes = b""
+    """1216 bytes once active."""
+    refusal: str = ""
+    """Why the sandbox refused the code."""
+    inbox_count: Uint63 = 0
+    inbox_head: Bytes32 = EMPTY_HEAD
+    done: Uint63 = 0
+    """Entries consumed by accepted results."""
+    version: Uint63 = 0
+    """Accepted results."""
+    state_root: Bytes32 = bytes(32)
+    """Root of the contract's own sparse Merkle map; that of the empty map at first (set at deployment)."""
+    votes: tuple[Vote, ...] = ()
+
+
+class Batch(Record):
+    """Entries that one block appended to an inbox: the unit of execution, fixed by the ledger."""
+
+    height: Positive
+    before: Bytes32
+    """Head before the first of them."""
+    entries: tuple[Bytes32, ...]
+    """Transaction ids, in order."""
+
+
+class CommitteeRecord(Record):
+    """The gatekeepers in office, or the key generation under way."""
+
+    phase: Literal["forming", "generating", "ready", "failed"] = "forming"
+    round: Uint63 = 0
+    """Of the key generation under way or last ended; its state is at `round_path`."""
+    members: tuple[PublicKeyBytes, ...] = ()
+    keys: tuple[CommitteeKeys, ...] = ()
+    """One once ready, none before: records have no null."""
+
+
+class CollateralRecord(Record):
+    """The newest collateral of one kind of platform."""
+
+    transaction: Bytes32
+    """Id of the `UpdateCollateral` transaction that brought it."""
+    floor: CollateralFloor
+
+
+def _path(name: str, *parts: bytes) -> bytes:
+    return tagged_hash(PATH, name.encode(), *parts)
+
+
+def account_path(account: PublicKey) -> bytes:
+    """Path of an `AccountRecord`."""
+    return _path("account", account)
+
+
+def registration_path(identity: PublicKey) -> bytes:
+    """Path of a `Registration`."""
+    return _path("registration", identity)
+
+
+def roll_path(role: str) -> bytes:
+    """Path of a `Roll`."""
+    return _path("roll", role.encode())
+
+
+def roster_path(worker: PublicKey) -> bytes:
+    """Path of a `Roster`."""
+    return _path("roster", worker)
+
+
+def waiting_path() -> bytes:
+    """Path of the `Waiting` list."""
+    return _path("waiting")
+
+
+def contract_path(contract: ContractId) -> bytes:
+    """Path of a `ContractRecord`."""
+    return _path("contract", contract)
+
+
+def batch_path(contract: ContractId, first: int) -> bytes:
+    """Path of the `Batch` whose first entry has index `first`; present while entries of it are not consumed."""
+    return _path("batch", contract, number(first))
+
+
+def committee_path() -> bytes:
+    """Path of the `CommitteeRecord`."""
+    return _path("committee")
+
+
+def round_path(round_number: int) -> bytes:
+    """Path of a key generation's `RoundState`."""
+    return _path("round", number(round_number))
+
+
+def governance_path() -> bytes:
+    """Path of the `GovernanceRecord`."""
+    return _path("governance")
+
+
+def collateral_path(kind: bytes) -> bytes:
+    """Path of a `CollateralRecord`; `kind` is `evidence.collateral_key` of the platform."""
+    return _path("collateral", kind)
+
+
+def inbox_head(head: bytes, index: int, entry: bytes, height: Height) -> bytes:
+    """Return the inbox hash-chain head after entry `index` (a transaction id) that block `height` appended."""
+    return tagged_hash(INBOX, head, number(index), entry, number(height))
+
+
+def result_digest(result: Result) -> bytes:
+    """Return what quorum votes are counted by."""
+    return tagged_hash(RESULT, encode(result))
