@@ -1,0 +1,1 @@
+"""Following the chain: the light client, the verified view, streams and submission."""
