@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keephold.crypto import labels
-from keephold.crypto.hashing import equal, framed, number, sha256, tagged_hash, tagged_hash_512
+from keephold.crypto.hashing import equal, framed, frames, number, sha256, tagged_hash, tagged_hash_512
 from keephold.crypto.labels import Label
 
 LABELS = st.sampled_from([labels.NETWORK, labels.CODE, labels.CONTRACT])
@@ -32,6 +32,13 @@ def test_a_frame_gives_back_its_label_and_parts(label: Label, parts: list[bytes]
 def test_hashes_agree_only_where_label_and_parts_do(a: Label, x: list[bytes], b: Label, y: list[bytes]) -> None:
     assert (tagged_hash(a, *x) == tagged_hash(b, *y)) == ((a, x) == (b, y))
     assert (tagged_hash_512(a, *x) == tagged_hash_512(b, *y)) == ((a, x) == (b, y))
+
+
+@given(LABELS, PARTS)
+def test_frames_are_what_framed_puts_around_the_parts(label: Label, parts: list[bytes]) -> None:
+    around = frames(label, *(len(part) for part in parts))
+    joined = b"".join(frame + part for frame, part in zip(around, parts, strict=True))
+    assert joined == (framed(label, *parts) if parts else b"")
 
 
 def test_sizes_and_functions() -> None:
