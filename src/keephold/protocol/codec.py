@@ -13,7 +13,7 @@ no single one suffices:
 
 from __future__ import annotations
 
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar, dataclass_transform
 
 import cbor2
 import msgspec
@@ -22,6 +22,7 @@ from keephold.base.errors import EncodingError
 from keephold.base.limits import MAX_DEPTH, MAX_INTEGER, MAX_STREAM_FRAME
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Base of every wire record. Frozen; unknown fields refused; a default is spelled by leaving it out.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from keephold.protocol.codec import Record
+from keephold.protocol.custody import PartialBatch
 from keephold.protocol.types import Bytes32, Positive, PublicKeyBytes, SignatureBytes, Text, Uint63
 
 
@@ -75,3 +76,30 @@ class Answer(Record):
     """Hash of the header above `height` that proves it."""
     epoch: Positive
     reply: Reply
+
+
+class SlotPlain(Record):
+    """A storage slot as the contract knows it."""
+
+    key: str
+    value: bytes
+
+
+class SealedSlot(Record):
+    """A storage slot as the ledger keeps it; see `sealing.slot`."""
+
+    epoch: Positive
+    context: Bytes32
+    sealed: bytes
+
+
+class ReleasePlain(Record):
+    """One gatekeeper's partials for one request, with the head it released on.
+
+    The worker uses the key only on a chain that contains t of these headers: a gatekeeper on another fork, or a
+    worker led onto one, yields nothing.
+    """
+
+    batch: PartialBatch
+    height: Positive
+    header_hash: Bytes32
