@@ -59,7 +59,7 @@ def unpad(padded: bytes) -> bytes:
         EncodingError: shorter than its prefix says, or a byte of the fill is not zero.
     """
     end = PREFIX + int.from_bytes(padded[:PREFIX], "big")
-    if len(padded) < PREFIX or end > len(padded):
+    if end > len(padded):  # a cut prefix too, as `end` is at least its size
         raise EncodingError("padded plaintext is shorter than its length prefix says")
     if padded.count(0, end) != len(padded) - end:
         raise EncodingError("padding is not zero")
