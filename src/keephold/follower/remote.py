@@ -1,0 +1,320 @@
+"""What a follower asks of a node or gateway: records in, records out. Nothing that comes back is believed here.
+
+`Remote` and `Gateway` are the interfaces; `HttpRemote` speaks both over HTTP. What a reader must check in an answer is
+checked by whoever reads it (`view`, `trust`): this module only turns bytes into records, within bounds.
+
+A refusal names an error by its code. Only the codes below are taken at their word: a node that could make an enclave
+raise `superseded` or `rollback_detected` would have a switch to turn it off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Final, Protocol, Self, TypeVar, final
+
+import httpx2
+
+from keephold.base.errors import (
+    DeadlineExceeded,
+    EncodingError,
+    InputError,
+    KeepholdError,
+    LedgerRefused,
+    NodeUnreachable,
+    NoLiveWorker,
+)
+from keephold.base.limits import MAX_STREAM_FRAME
+from keephold.protocol.codec import Record, decode, encode
+from keephold.protocol.genesis import Genesis
+from keephold.protocol.wire import (
+    AnswerBatch,
+    AnswerEnvelope,
+    Attachment,
+    AttachRequest,
+    AttachTicket,
+    BlocksRequest,
+    Fault,
+    FoundTransaction,
+    FoundTransactions,
+    Frame,
+    GovernanceHistory,
+    InboxPage,
+    InboxRequest,
+    LightBlock,
+    LightBlocks,
+    ProveAnswer,
+    ProveRequest,
+    QueryDelivery,
+    QueryEnvelope,
+    SlotsPage,
+    SlotsRequest,
+    StreamRequest,
+    Submission,
+    TransactionsRequest,
+    Verdict,
+    Verdicts,
+)
+
+CONNECT_SECONDS: Final = 2.0
+ANSWER_SECONDS: Final = 20.0
+SILENCE_SECONDS: Final = 30.0
+"""A stream that says nothing for so long is dead: engines send heartbeats."""
+
+MEDIA_TYPE: Final = "application/cbor"
+_PREFIX: Final = 4
+"""Bytes of the big-endian length before each record of a stream."""
+
+T = TypeVar("T", bound=Record)
+
+
+class Remote(Protocol):
+    """A node's machine endpoints. Every method raises NodeUnreachable when there is no proper answer."""
+
+    async def genesis(self) -> Genesis:
+        """Return the genesis that the node claims to follow."""
+        ...
+
+    async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
+        """Offer signed transactions, in order; return one verdict for each."""
+        ...
+
+    def stream(self, request: StreamRequest) -> AsyncGenerator[Frame, None]:
+        """Yield blocks; ends only by NodeUnreachable, or when the reader closes it."""
+        ...
+
+    async def prove(self, height: int, paths: Sequence[bytes]) -> ProveAnswer:
+        """Return values with proofs under the header of `height` (0: the newest)."""
+        ...
+
+    async def blocks(self, heights: Sequence[int]) -> tuple[LightBlock, ...]:
+        """Return the light blocks of these heights (0: the newest), in order."""
+        ...
+
+    async def transactions(self, ids: Sequence[bytes]) -> tuple[FoundTransaction, ...]:
+        """Return the transactions that were found, in the order asked for."""
+        ...
+
+    async def inbox(self, contract: bytes, first: int) -> InboxPage:
+        """Return entries of a contract's inbox from index `first` (from 1) on."""
+        ...
+
+    async def slots(self, contract: bytes, root: bytes, after: bytes) -> SlotsPage:
+        """Return slots of a contract at a state root, after a tag (exclusive)."""
+        ...
+
+    async def governance(self) -> GovernanceHistory:
+        """Return all governance actions in order."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        ...
+
+
+class Gateway(Protocol):
+    """A gateway's machine endpoints: sealed queries out to workers that dialled in, and answers back."""
+
+    async def query(self, envelope: QueryEnvelope) -> AnswerEnvelope:
+        """Deliver a sealed query and return its answer."""
+        ...
+
+    async def attach(self, identity: bytes) -> AttachTicket:
+        """Return a fresh challenge for a worker that wants to attach."""
+        ...
+
+    def queries(self, attachment: Attachment) -> AsyncGenerator[QueryDelivery, None]:
+        """Yield queries for an attached worker; ends only by NodeUnreachable, or when the reader closes it."""
+        ...
+
+    async def answers(self, batch: AnswerBatch) -> None:
+        """Hand back answers."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections."""
+        ...
+
+
+@final
+class HttpRemote:
+    """`Remote` and `Gateway` over one HTTP base URL, with connections kept alive.
+
+    It obeys no proxy, certificate or credential settings of its environment: the host writes that environment.
+    """
+
+    def __init__(self, base_url: str, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        """Connect lazily to `base_url`; `transport` replaces the network, in tests."""
+        self.base_url: Final = base_url.rstrip("/")
+        self._http: Final = httpx2.AsyncClient(
+            base_url=self.base_url,
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            headers={"content-type": MEDIA_TYPE, "accept": MEDIA_TYPE, "accept-encoding": "identity"},
+            timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            limits=httpx2.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=60.0),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections; streams under way end with NodeUnreachable."""
+        await self._http.aclose()
+
+    async def genesis(self) -> Genesis:
+        """See `Remote`."""
+        return await self._ask("genesis", b"", Genesis)
+
+    async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
+        """See `Remote`."""
+        answer = await self._ask("submit", encode(Submission(tuple(transactions))), Verdicts)
+        if len(answer.verdicts) != len(transactions):
+            raise NodeUnreachable("not one verdict for each transaction")
+        return answer.verdicts
+
+    async def stream(self, request: StreamRequest) -> AsyncGenerator[Frame, None]:
+        """See `Remote`."""
+        async with aclosing(self._records("stream", encode(request), Frame)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def prove(self, height: int, paths: Sequence[bytes]) -> ProveAnswer:
+        """See `Remote`."""
+        return await self._ask("prove", encode(ProveRequest(height, tuple(paths))), ProveAnswer)
+
+    async def blocks(self, heights: Sequence[int]) -> tuple[LightBlock, ...]:
+        """See `Remote`."""
+        answer = await self._ask("blocks", encode(BlocksRequest(tuple(heights))), LightBlocks)
+        if len(answer.blocks) != len(heights):
+            raise NodeUnreachable("not one block for each height")
+        return answer.blocks
+
+    async def transactions(self, ids: Sequence[bytes]) -> tuple[FoundTransaction, ...]:
+        """See `Remote`."""
+        answer = await self._ask("transactions", encode(TransactionsRequest(tuple(ids))), FoundTransactions)
+        return answer.found
+
+    async def inbox(self, contract: bytes, first: int) -> InboxPage:
+        """See `Remote`."""
+        return await self._ask("inbox", encode(InboxRequest(contract, first)), InboxPage)
+
+    async def slots(self, contract: bytes, root: bytes, after: bytes) -> SlotsPage:
+        """See `Remote`."""
+        return await self._ask("slots", encode(SlotsRequest(contract, root, after)), SlotsPage)
+
+    async def governance(self) -> GovernanceHistory:
+        """See `Remote`."""
+        return await self._ask("governance", b"", GovernanceHistory)
+
+    async def query(self, envelope: QueryEnvelope) -> AnswerEnvelope:
+        """See `Gateway`."""
+        return await self._ask("query", encode(envelope), AnswerEnvelope)
+
+    async def attach(self, identity: bytes) -> AttachTicket:
+        """See `Gateway`."""
+        return await self._ask("attach", encode(AttachRequest(identity)), AttachTicket)
+
+    async def queries(self, attachment: Attachment) -> AsyncGenerator[QueryDelivery, None]:
+        """See `Gateway`."""
+        async with aclosing(self._records("queries", encode(attachment), QueryDelivery)) as deliveries:
+            async for delivery in deliveries:
+                yield delivery
+
+    async def answers(self, batch: AnswerBatch) -> None:
+        """See `Gateway`."""
+        await self._post("answers", encode(batch))
+
+    async def _ask(self, name: str, body: bytes, kind: type[T]) -> T:
+        return _decoded(await self._post(name, body), kind)
+
+    async def _post(self, name: str, body: bytes) -> bytes:
+        try:
+            async with self._http.stream("POST", _path(name), content=body) as response:
+                content = await _bounded(response)
+        except (httpx2.HTTPError, httpx2.StreamError, OSError, RuntimeError) as error:
+            raise _unreachable(self.base_url, error) from error
+        if response.status_code >= 300:
+            raise refusal(content, response.status_code)
+        return content
+
+    async def _records(self, name: str, body: bytes, kind: type[T]) -> AsyncGenerator[T, None]:
+        timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, read=SILENCE_SECONDS)
+        try:
+            async with self._http.stream("POST", _path(name), content=body, timeout=timeout) as response:
+                if response.status_code >= 300:
+                    raise refusal(await _bounded(response), response.status_code)
+                async with aclosing(split(response.aiter_bytes())) as chunks:
+                    async for raw in chunks:
+                        yield _decoded(raw, kind)
+        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
+            raise _unreachable(self.base_url, error) from error
+        raise NodeUnreachable(f"{self.base_url}: the stream ended")
+
+
+async def split(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield the length-prefixed records of a byte stream.
+
+    Raises:
+        NodeUnreachable: a record larger than MAX_STREAM_FRAME.
+    """
+    buffer = bytearray()
+    async for chunk in chunks:
+        buffer += chunk
+        at = 0
+        while len(buffer) - at >= _PREFIX:
+            size = int.from_bytes(buffer[at : at + _PREFIX], "big")
+            if size > MAX_STREAM_FRAME:
+                raise NodeUnreachable(f"a record of {size} bytes in the stream")
+            if len(buffer) - at - _PREFIX < size:
+                break
+            at += _PREFIX + size
+            yield bytes(buffer[at - size : at])
+        del buffer[:at]
+
+
+def refusal(body: bytes, status: int) -> KeepholdError:
+    """Return the error that a refused request amounts to; see the module's note on which codes are believed."""
+    try:
+        fault = decode(body, Fault)
+    except EncodingError:
+        return NodeUnreachable(f"refused with status {status}")
+    match fault.code:
+        case LedgerRefused.code:
+            return LedgerRefused(fault.reason, fault.detail)
+        case EncodingError.code | InputError.code:
+            return InputError(fault.detail)
+        case NoLiveWorker.code:
+            return NoLiveWorker(fault.detail)
+        case DeadlineExceeded.code:
+            return DeadlineExceeded(fault.detail)
+        case _:
+            return NodeUnreachable(f"{fault.code}: {fault.detail}")
+
+
+def _path(name: str) -> str:
+    return f"/v1/m/{name}"
+
+
+async def _bounded(response: httpx2.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > MAX_STREAM_FRAME:
+            raise NodeUnreachable(f"an answer of more than {MAX_STREAM_FRAME} bytes")
+    return bytes(content)
+
+
+def _decoded(raw: bytes, kind: type[T]) -> T:
+    try:
+        return decode(raw, kind)
+    except EncodingError as error:
+        raise NodeUnreachable(f"not an answer: {error}") from error
+
+
+def _unreachable(base_url: str, error: Exception) -> NodeUnreachable:
+    return NodeUnreachable(f"{base_url}: {type(error).__name__}: {error}")
