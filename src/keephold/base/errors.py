@@ -28,6 +28,7 @@ KeepholdError
 │   ├── NoLiveWorker
 │   ├── DeadlineExceeded
 │   ├── PortTaken
+│   ├── QuoteUnavailable          the TEE gave no quote or key this time
 │   └── StaleAnswer               an answer older than asked for
 └── EnclaveError                  this enclave must not go on
     ├── Superseded                a newer instance of this identity is registered
@@ -239,6 +240,12 @@ class PortTaken(UnavailableError):
     """Another program listens on the port asked for."""
 
     code = "port_taken"
+
+
+class QuoteUnavailable(UnavailableError):
+    """The machine's TEE interface gave no quote or key this time: busy, overwritten, or failed."""
+
+    code = "quote_unavailable"
 
 
 class StaleAnswer(UnavailableError):

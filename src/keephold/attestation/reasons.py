@@ -1,0 +1,46 @@
+"""Why evidence or collateral is refused. The words are stable: they appear in receipts, logs and tests."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """The `reason` of an `AttestationRefused`."""
+
+    VENDOR = "vendor"
+    """The policy knows no vendor of this name."""
+    MALFORMED = "malformed"
+    """Not a quote of a supported version, or collateral that does not parse."""
+    SIGNATURE = "signature"
+    """A signature or certificate of the quote does not lead to the vendor's root, or a binding inside is broken."""
+    COLLATERAL_SIGNER = "collateral_signer"
+    """Collateral signed by something other than the vendor's certificate for it."""
+    COLLATERAL_MISMATCH = "collateral_mismatch"
+    """Collateral about another kind of platform."""
+    COLLATERAL_WINDOW = "collateral_window"
+    """Collateral, or a certificate, that is expired or not yet valid."""
+    COLLATERAL_ROLLBACK = "collateral_rollback"
+    """Collateral below the floor."""
+    REVOKED = "revoked"
+    """A revoked certificate or TCB level."""
+    DEBUG = "debug"
+    """A debuggable enclave or trust domain, or attributes that open it to its host."""
+    TCB_STATUS = "tcb_status"
+    """A TCB status without a confidence level, or a TCB below every level the vendor lists."""
+    PCE_ID = "pce_id"
+    """TCB info for another provisioning enclave than the one that certified the platform."""
+    EVENT_LOG = "event_log"
+    """The runtime events do not replay to the register."""
+    NETWORK = "network"
+    """The claim is for another network."""
+    REPORT_DATA = "report_data"
+    """The quote binds other fields than the claim."""
+    MEASUREMENT = "measurement"
+    """Code that is not, not yet or no longer allowed."""
+    ROLE = "role"
+    """Code that is allowed, but not in this role."""
+    LEVEL = "level"
+    """A confidence level too low for the role."""
+    ANCHOR = "anchor"
+    """The quote is older than the window."""
