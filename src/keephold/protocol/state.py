@@ -10,7 +10,7 @@ from typing import Literal
 
 from keephold.base.ids import ContractId, Height, PublicKey
 from keephold.crypto.hashing import number, tagged_hash
-from keephold.crypto.labels import INBOX, PATH, RESULT
+from keephold.crypto.labels import INBOX, PATH, RECEIPTS, RESULT
 from keephold.protocol.codec import Record, encode
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.custody import CommitteeKeys
@@ -235,3 +235,11 @@ def inbox_head(head: bytes, index: int, entry: bytes, height: Height) -> bytes:
 def result_digest(result: Result) -> bytes:
     """Return what quorum votes are counted by."""
     return tagged_hash(RESULT, encode(result))
+
+
+def receipt_leaf(contract: ContractId, entry: int, call: bytes, receipt: bytes) -> bytes:
+    """Return a receipt's leaf in its result's tree (`chain.merkle.root`), which is the result transaction's `data`.
+
+    With the call's transaction id in it, a proof says which call is answered, without showing the whole result.
+    """
+    return tagged_hash(RECEIPTS, contract, number(entry), call, receipt)
