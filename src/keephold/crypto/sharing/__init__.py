@@ -1,0 +1,1 @@
+"""Secret sharing and the threshold PRF: mathematics only, no protocol, no randomness of its own."""
