@@ -77,6 +77,8 @@ class VerifiedCollateral(metaclass=NoPublicConstructor):
     """Its own components: the floor for whatever comes next."""
     pce_id: bytes
     """The provisioning certification enclave that the TCB info is about, 2 bytes."""
+    revoked: frozenset[int]
+    """Serial numbers of platform certificates."""
     encoded: Collateral
     """The same collateral, certificates and lists encoded anew."""
 
@@ -157,6 +159,7 @@ def verify_collateral(
         subject=_subject(vendor, authority_name, tcb),
         floor=at,
         pce_id=_hexadecimal(tcb.pce_id, 2),
+        revoked=pck_list.revoked,
         encoded=msgspec.structs.replace(
             collateral,
             pck_crl_issuer_chain=authority.chain_pem,

@@ -15,8 +15,9 @@ import dcap_qvl
 import msgspec
 
 from keephold.attestation.reasons import Reason
-from keephold.base.errors import AttestationRefused
+from keephold.base.errors import AttestationRefused, BadSignature
 from keephold.base.limits import MAX_QUOTE
+from keephold.crypto.certificates import unverified_serial
 from keephold.protocol.evidence import Collateral, CollateralSubject
 
 _HEADER: Final = 48
@@ -47,6 +48,8 @@ class UnverifiedQuote:
     subject: CollateralSubject
     signed: bytes
     """Header and body: what the report signature covers. All else can be respelled without breaking a signature."""
+    serial: int
+    """Of the platform's certificate."""
 
 
 class SgxReport(msgspec.Struct, frozen=True):
@@ -141,9 +144,10 @@ def parse(raw: bytes, vendor: str) -> UnverifiedQuote:
             authority="platform" if quote.ca() == "platform" else "processor",
             fmspc=bytes.fromhex(quote.fmspc()),
         )
-    except (ValueError, TypeError, OverflowError, LookupError) as error:
+        serial = unverified_serial(quote.cert_chain_pem_bytes() or b"")
+    except (ValueError, TypeError, OverflowError, LookupError, BadSignature) as error:
         raise AttestationRefused(Reason.MALFORMED, str(error)) from error
-    return UnverifiedQuote(raw, subject, raw[:size])
+    return UnverifiedQuote(raw, subject, raw[:size], serial)
 
 
 def examine(quote: UnverifiedQuote, collateral: Collateral, root_der: bytes, *, now_s: int) -> Findings:

@@ -113,7 +113,9 @@ def verify(
     judge = verify_collateral(collateral, policy, floor, now_ns=now_ns)
     if judge.subject != quote.subject:
         raise AttestationRefused(Reason.COLLATERAL_MISMATCH, "collateral for another kind of platform")
-    # (3) The hardware signed.
+    # (3) The hardware signed. The library refuses a revoked certificate too, without saying that it was revoked.
+    if quote.serial in judge.revoked:
+        raise AttestationRefused(Reason.REVOKED, "the platform's certificate")
     findings = examine(quote, judge.encoded, judge.vendor.root, now_s=now_ns // _NANOSECONDS)
     # (4) The library compares the FMSPC of quote and TCB info, and leaves this to us.
     if findings.pce_id != judge.pce_id:

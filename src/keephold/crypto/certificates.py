@@ -130,6 +130,18 @@ def open_issued(chain_pem: str, root: IssuedCertificate) -> IssuedCertificate:
         raise BadSignature(f"certificate chain: {error}") from error
 
 
+def unverified_serial(chain_pem: bytes) -> int:
+    """Return the serial number of the first certificate of a chain that nobody has checked.
+
+    Raises:
+        BadSignature: no certificate comes first.
+    """
+    try:
+        return x509.load_pem_x509_certificates(chain_pem)[0].serial_number
+    except (ValueError, TypeError) as error:
+        raise BadSignature(f"certificate chain: {error}") from error
+
+
 def _issued(certificate: x509.Certificate, root: x509.Certificate) -> IssuedCertificate:
     _p256(certificate)
     names = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]

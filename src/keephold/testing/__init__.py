@@ -1,0 +1,1 @@
+"""What ships for tests and development: insecure on purpose, and reachable from `cli.devnet` only."""
