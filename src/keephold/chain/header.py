@@ -18,6 +18,7 @@ from keephold.base.ids import HeaderHash
 from keephold.chain import merkle, proto
 from keephold.chain.proto import ZERO_TIME
 from keephold.chain.validators import Address
+from keephold.crypto.hashing import sha256
 
 BLOCK_PROTOCOL: Final = 11
 """The only version of the block format that this package knows."""
@@ -27,6 +28,11 @@ _MAX_INT32: Final = 2**31 - 1
 _MAX_INT64: Final = 2**63 - 1
 _HASH_SIZES: Final = (0, 32)
 _NO_ADDRESS: Final = Address(b"")
+
+
+def consensus_hash(max_bytes: int, max_gas: int = -1) -> bytes:
+    """Return a header's `consensus_hash`: of the block limits, in bytes and gas (-1: unlimited)."""
+    return sha256(proto.number(1, max_bytes) + proto.number(2, max_gas))
 
 
 class BlockIdFlag(IntEnum):
