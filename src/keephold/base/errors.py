@@ -23,6 +23,7 @@ KeepholdError
 │   ├── ContractFailed            any other exception, trap or exhaustion inside the contract
 │   └── CallUnreadable            the entry was consumed as unreadable
 ├── SandboxError                  source that does not compile or load in the sandbox
+├── ExecutionCrashed              an execution process died or was killed as stuck: start another, retry once
 ├── UnavailableError              nobody answered properly; retrying may help
 │   ├── NodeUnreachable
 │   ├── NoLiveWorker
@@ -207,8 +208,16 @@ class SandboxError(KeepholdError):
     exit_status = 9
 
     def __init__(self, message: str, line: int = 0) -> None:
+        self.message = message
         self.line = line
         super().__init__(f"line {line}: {message}" if line else message)
+
+
+class ExecutionCrashed(KeepholdError):
+    """An execution process died, was killed as stuck, or broke its protocol: start another and retry once."""
+
+    code = "execution_crashed"
+    exit_status = 9
 
 
 class UnavailableError(KeepholdError):

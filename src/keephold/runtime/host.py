@@ -1,0 +1,329 @@
+"""Everything contract code can reach, and the boundary it is reached through.
+
+The callback is raw ctypes: it costs 4.5 µs where wasmtime-py's own costs 16. Three rules keep it closed:
+
+(1) No exception leaves it. Whatever happens becomes a trap, and the reason is kept beside it.
+(2) ctypes swallows an exception raised *before* the callback's `try` (a RecursionError at entry) and hands the guest a
+    zero: success. `sys.unraisablehook` does fire, so it poisons the process: no outcome of a poisoned process is used.
+(3) Host calls burn fuel like instructions: otherwise a loop of reads would be free.
+
+`Effects` does not trust the guest either: the guest's own Python enforces the same rules with better messages, but
+contract code shares an interpreter with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any, Final, Literal, Protocol, cast
+
+import wasmtime
+from wasmtime import _bindings as typed_bindings
+from wasmtime import component
+
+from keephold.base.limits import MAX_EVENTS, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES, SANDBOX_MEMORY
+from keephold.runtime.outcome import Emitted
+
+GET, PUT, DELETE, EMIT, LOG = range(1, 6)
+"""Operations of the imported function."""
+
+_CALL_COST: Final = 60_000
+"""Fuel of any host call: about 8 µs at 7 G fuel a second."""
+_READ_COST: Final = 200_000
+"""Fuel of a read on top: it may cross to the parent."""
+_BYTE_COST: Final = 60
+"""Fuel of each byte that crosses."""
+MAX_LOGS: Final = 256
+MAX_LOG: Final = 4096
+MAX_RECIPIENTS: Final = 256
+
+bindings: Final[Any] = typed_bindings
+"""wasmtime's C API. Private to wasmtime-py, hence the exact pin of its version; untyped, hence `Any`."""
+
+_STRING: Final = 12
+"""`WASMTIME_COMPONENT_STRING`."""
+_VALUE: Final = 32
+"""Bytes of `wasmtime_component_val`: kind at 0, payload at 8; a string's payload is length, pointer."""
+_ARGUMENTS: Final = struct.Struct("<8xI20x8xQQ8x8xQQ8x")
+_INTERFACE: Final = "keephold:contract/host"
+_MEMORIES: Final = 8
+_INSTANCES: Final = 64
+
+
+class HostViolation(Exception):
+    """The guest broke a rule of the host: its execution ends here, as failed."""
+
+
+class Trapped(Exception):
+    """The guest trapped: out of fuel, out of stack, an abort, or a host violation (then that is the message)."""
+
+
+class Poisoned(Exception):
+    """An exception was swallowed at the boundary: nothing this process says is believed any more."""
+
+
+class Reader(Protocol):
+    """Where reads go."""
+
+    def read(self, key: str) -> str | None:
+        """Return the text of a slot before this transaction."""
+        ...
+
+
+class Effects:
+    """The effects of one execution: collected, bounded, refused in a view."""
+
+    def __init__(self, kind: Literal["call", "view"], reader: Reader) -> None:
+        self._writable: Final = kind == "call"
+        self._reader: Final = reader
+        self.writes: Final[dict[str, str | None]] = {}
+        self.events: Final[list[Emitted]] = []
+        self.logs: Final[list[str]] = []
+
+    def call(self, operation: int, a: str, b: str) -> tuple[str, int]:
+        """Perform one operation; return the answer and the fuel it costs.
+
+        Raises:
+            HostViolation: a limit, a write in a view, or an operation that does not exist.
+        """
+        cost = _CALL_COST + _BYTE_COST * (len(a) + len(b))
+        if operation == GET:
+            value = self._get(a)
+            return (
+                ("", cost + _READ_COST) if value is None else (f"={value}", cost + _READ_COST + _BYTE_COST * len(value))
+            )
+        if operation == LOG:
+            if len(self.logs) < MAX_LOGS:
+                self.logs.append(a[:MAX_LOG])
+            return "", cost
+        if not self._writable:
+            raise HostViolation("a view reads; it cannot write or emit")
+        if operation == PUT:
+            if len(b.encode()) > MAX_SLOT_VALUE:
+                raise HostViolation(f"a stored value has at most {MAX_SLOT_VALUE} bytes")
+            self._write(a, b)
+        elif operation == DELETE:
+            self._write(a, None)
+        elif operation == EMIT:
+            self._emit(a, b)
+        else:
+            raise HostViolation("no such operation")
+        return "", cost
+
+    def _get(self, key: str) -> str | None:
+        _check_key(key)
+        return self.writes[key] if key in self.writes else self._reader.read(key)
+
+    def _write(self, key: str, value: str | None) -> None:
+        _check_key(key)
+        if len(self.writes) >= MAX_WRITES and key not in self.writes:
+            raise HostViolation(f"one call writes at most {MAX_WRITES} slots")
+        self.writes[key] = value
+
+    def _emit(self, head: str, body: str) -> None:
+        name, _, audience = head.partition("\n")
+        if len(self.events) >= MAX_EVENTS:
+            raise HostViolation(f"one call emits at most {MAX_EVENTS} events")
+        if not name.isidentifier() or len(body.encode()) > MAX_SLOT_VALUE:
+            raise HostViolation(f"an event has a name and at most {MAX_SLOT_VALUE} bytes")
+        self.events.append(Emitted(name, body, _audience(audience)))
+
+
+def _check_key(key: str) -> None:
+    if not key or len(key.encode()) > MAX_SLOT_KEY:
+        raise HostViolation(f"a storage key has 1 to {MAX_SLOT_KEY} bytes")
+
+
+def _audience(text: str) -> Literal["public"] | tuple[str, ...]:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise HostViolation("an audience is JSON") from e
+    if value == "public":
+        return "public"
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_RECIPIENTS or len(set(map(str, value))) != len(value):
+        raise HostViolation(f"an event has 1 to {MAX_RECIPIENTS} distinct recipients")
+    if not all(isinstance(item, str) for item in value):
+        raise HostViolation("a recipient is an address")
+    return tuple(cast("list[str]", value))
+
+
+_Callback = ctypes.CFUNCTYPE(
+    ctypes.c_size_t,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+)  # environment, store context, function type, arguments, their number, results, their number → error or 0
+# PyDLL: short calls that keep the interpreter lock cost a third of those that give it away.
+_byte_vec_new: Any = ctypes.PyDLL(bindings.dll._name)["wasm_byte_vec_new"]  # noqa: SLF001 - as the pin
+_byte_vec_new.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
+_byte_vec_new.restype = None
+
+
+class Program:
+    """A component with its host function, ready to be instantiated. One per process; single-threaded."""
+
+    def __init__(self, engine: wasmtime.Engine, compiled: component.Component) -> None:
+        self._engine: Final = engine
+        self._compiled: Final = compiled
+        self._effects: Effects | None = None
+        self._violation: str = ""
+        self._poisoned = False
+        self._callback: Final = _Callback(self._from_guest)  # kept alive: the linker holds its address only
+        self._linker: Final = component.Linker(engine)
+        with self._linker.root() as root, root.add_instance(_INTERFACE) as instance:
+            name = b"call"
+            error = bindings.wasmtime_component_linker_instance_add_func(
+                instance.ptr(),
+                name,
+                len(name),
+                ctypes.cast(self._callback, bindings.wasmtime_component_func_callback_t),
+                None,
+                ctypes.CFUNCTYPE(None, ctypes.c_void_p)(),
+            )
+            if error:
+                raise wasmtime.WasmtimeError._from_ptr(error)  # noqa: SLF001 - as the pin
+        self._exports: Final = {name: self._index(name) for name in ("compile", "run")}
+        sys.unraisablehook = self._poison  # rule (2)
+
+    def _index(self, name: str) -> component.ExportIndex:
+        index = self._compiled.get_export_index(name)
+        if index is None:
+            raise Trapped(f"the guest does not export {name}")
+        return index
+
+    def _poison(self, _: object) -> None:
+        self._poisoned = True
+
+    def _from_guest(
+        self, _env: int, context: int, _type: int, arguments: int, _count: int, results: int, _results: int
+    ) -> int:
+        try:
+            operation, a_size, a, b_size, b = _ARGUMENTS.unpack(ctypes.string_at(arguments, 3 * _VALUE))
+            effects = self._effects
+            if effects is None:
+                raise HostViolation("the host is not available now")
+            answer, cost = effects.call(
+                operation, ctypes.string_at(a, a_size).decode(), ctypes.string_at(b, b_size).decode()
+            )
+            _charge(context, cost)
+            data = answer.encode()
+            ctypes.c_uint8.from_address(results).value = _STRING
+            _byte_vec_new(results + 8, len(data), data)
+        except HostViolation as e:
+            self._violation = str(e)
+        except BaseException as e:  # noqa: BLE001 - rule (1): nothing leaves; an error of ours is no outcome (2)
+            self._poisoned = True
+            self._violation = repr(e)
+        else:
+            return 0
+        return cast(int, ctypes.cast(bindings.wasmtime_error_new(b"host"), ctypes.c_void_p).value)
+
+    def instantiate(self, fuel: int) -> Instance:
+        """Return a fresh instance with `fuel` to burn.
+
+        Raises:
+            Trapped: the component does not instantiate.
+        """
+        store = wasmtime.Store(self._engine)
+        store.set_limits(memory_size=SANDBOX_MEMORY, memories=_MEMORIES, instances=_INSTANCES, tables=_INSTANCES)
+        store.set_fuel(fuel)
+        try:
+            return Instance(self, store, self._linker.instantiate(store, self._compiled))
+        except wasmtime.WasmtimeError as e:
+            raise Trapped(str(e)) from e
+
+    def export(self, name: str) -> component.ExportIndex:
+        """Return the index of an export."""
+        return self._exports[name]
+
+    def during(self, effects: Effects | None, enter: Callable[[], str]) -> str:
+        """Let the guest reach `effects` while `enter` runs.
+
+        Raises:
+            Trapped, Poisoned: see there.
+        """
+        self._effects, self._violation = effects, ""
+        try:
+            return enter()
+        except Trapped as e:
+            raise Trapped(self._violation) from e
+        finally:
+            self._effects = None
+            if self._poisoned:
+                raise Poisoned(self._violation or "an exception was swallowed at the boundary")
+
+
+def _charge(context: int, cost: int) -> None:
+    """Burn `cost` fuel. At zero the guest's next instruction traps; the answer it got is lost with it."""
+    store = ctypes.cast(context, ctypes.POINTER(bindings.wasmtime_context_t))
+    fuel = ctypes.c_uint64(0)
+    bindings.wasmtime_context_get_fuel(store, ctypes.byref(fuel))
+    bindings.wasmtime_context_set_fuel(store, max(0, fuel.value - cost))
+
+
+class Instance:
+    """One instance of a component. After a trap it cannot be entered again."""
+
+    def __init__(self, program: Program, store: wasmtime.Store, instance: component.Instance) -> None:
+        self._program: Final = program
+        self._store: Final = store
+        self._instance: Final = instance
+
+    def call(self, export: str, *texts: str, effects: Effects | None = None) -> str:
+        """Call an export that takes and returns text.
+
+        Raises:
+            Trapped: fuel, stack, an abort, or a host violation, which is then the message.
+            Poisoned: the process must end.
+        """
+        return self._program.during(effects, lambda: self._enter(export, texts))
+
+    def _enter(self, export: str, texts: tuple[str, ...]) -> str:
+        function = self._instance.get_func(self._store, self._program.export(export))
+        if function is None:
+            raise Trapped(f"the guest does not export {export}")
+        keep = [text.encode() for text in texts]  # the callee copies; these must outlive the call
+        arguments = (bindings.wasmtime_component_val_t * len(keep))()
+        for value, data in zip(arguments, keep, strict=True):
+            value.kind = _STRING
+            value.of.string.size = len(data)
+            value.of.string.data = ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
+        result = bindings.wasmtime_component_val_t()
+        error = bindings.wasmtime_component_func_call(
+            ctypes.byref(function._func),  # noqa: SLF001 - as the pin
+            self._store._context(),  # noqa: SLF001 - as the pin
+            arguments,
+            len(keep),
+            ctypes.byref(result),
+            1,
+        )
+        if error:
+            bindings.wasmtime_error_delete(error)
+            raise Trapped
+        try:
+            if result.kind != _STRING:
+                raise Trapped
+            text = result.of.string
+            return ctypes.string_at(text.data, text.size).decode()
+        finally:
+            bindings.wasmtime_component_val_delete(ctypes.byref(result))
+
+    def refuel(self, fuel: int) -> None:
+        """Set the fuel left."""
+        self._store.set_fuel(fuel)
+
+    def fuel(self) -> int:
+        """Return the fuel left; exact unless the instance trapped."""
+        return self._store.get_fuel()
+
+    def close(self) -> None:
+        """Free the instance and its memory."""
+        self._store.close()

@@ -1,0 +1,87 @@
+"""What goes into an execution and what comes out: frozen records, shared by the process and its parent."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+
+class CallRequest(Struct, frozen=True, kw_only=True):
+    """One transaction: opened, its sender's signature checked."""
+
+    method: str
+    """As the caller wrote it: anything."""
+    args_json: str
+    """As the caller wrote it: an object of arguments by name, or a list in order, or anything."""
+    sender: str
+    """Address text; the host vouches for it."""
+    creator: str
+    """Address text of the contract's creator, who alone may call its @init."""
+    contract: str
+    """Address text (`khc1…`) of the contract."""
+    height: int
+    """Of the block that ordered the call."""
+    time_ns: int
+    """Of that block."""
+    seed: bytes
+    """32 bytes: the call's randomness, from the entropy key and the call."""
+
+
+class QueryRequest(Struct, frozen=True, kw_only=True):
+    """One question, its permit checked."""
+
+    method: str
+    args_json: str
+    reader: str | None
+    """Address text; None for nobody, who may ask public views only."""
+    contract: str
+    height: int
+    """Of the state that the store reads."""
+    time_ns: int
+    """Of the block at that height."""
+
+
+class Emitted(Struct, frozen=True):
+    """An event of a successful call."""
+
+    name: str
+    body_json: str
+    audience: Literal["public"] | tuple[str, ...]
+    """Address texts, each once, in the contract's order."""
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What one execution came to. Only `ok` carries writes and events."""
+
+    status: Literal["ok", "rejected", "failed"]
+    value_json: str = "null"
+    """The result, when ok."""
+    code: str = ""
+    """The rejection's code, when rejected."""
+    detail: str = ""
+    """The rejection's detail, or what failed (for developers; users see one code)."""
+    line: int = 0
+    """The line of the source that failed, 0 where unknown."""
+    writes: dict[str, bytes | None] = {}
+    """Storage key to value, None for a deletion; in the order of the keys."""
+    events: tuple[Emitted, ...] = ()
+    logs: tuple[str, ...] = ()
+    fuel_used: int = 0
+    """The whole limit after a trap."""
+
+
+class StateReader(Protocol):
+    """The contract's committed state, as its worker holds it."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return the plaintext value of a slot, None where there is none."""
+        ...
+
+
+class ContractInfo(Struct, frozen=True):
+    """A contract whose source compiled, loaded and declared an interface in the sandbox."""
+
+    name: str
+    abi_json: str
+    """See `keephold.contract.abi`."""

@@ -1,0 +1,156 @@
+"""A Python contract in the sandbox: a fresh instance for each transaction, a warm one for questions.
+
+A warm instance keeps what contract code left in module globals, and its fuel depends on its history; so it never
+serves a transaction, whose outcome every worker must reproduce, and never two contracts. A question cannot write, and
+its answer is the contract's own to give: what one could leave behind for another is nothing that the contract could
+not tell anyway.
+
+Bytecode comes from `compile`, run in this same guest on source from the ledger; none is ever accepted from outside.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import msgspec
+
+from keephold.base.errors import SandboxError
+from keephold.base.limits import CALL_FUEL, QUERY_FUEL
+from keephold.runtime.host import Effects, Instance, Program, Reader, Trapped
+from keephold.runtime.outcome import CallRequest, ContractInfo, Outcome, QueryRequest
+
+TRAPPED: Final = "the contract ran out of fuel, memory or stack, or aborted"
+"""One text for every trap: which limit a runaway contract meets first may differ between compilers."""
+
+_COMPILE_FUEL: Final = 10 * CALL_FUEL
+_WARM_USES: Final = 256
+"""Questions a warm instance answers before it is replaced: bounds what it accumulates."""
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """An outcome in the guest's words; checked, since contract code could have written it."""
+
+    status: str
+    code: str = ""
+    detail: str = ""
+    line: int = 0
+    message: str = ""
+    value: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Compiled(msgspec.Struct, frozen=True):
+    name: str = ""
+    abi: msgspec.Raw = msgspec.Raw(b"{}")
+    code: str = ""
+    error: str | None = None
+    line: int = 0
+
+
+_told: Final = msgspec.json.Decoder(_Told)
+_compiled: Final = msgspec.json.Decoder(_Compiled)
+
+
+class PythonSandbox:
+    """One contract, compiled.
+
+    Raises:
+        SandboxError: the source makes no contract; with reason and line.
+    """
+
+    def __init__(self, program: Program, source: str) -> None:
+        self._program: Final = program
+        self._warm: Instance | None = None
+        self._uses = 0
+        instance = program.instantiate(_COMPILE_FUEL)
+        try:
+            answer = instance.call("compile", source)
+            compiled = _compiled.decode(answer)
+        except UnicodeEncodeError as e:
+            raise SandboxError("the source holds lone surrogates") from e
+        except Trapped as e:
+            raise SandboxError(f"while compiling, {TRAPPED}") from e
+        except msgspec.MsgspecError as e:
+            raise SandboxError("the source corrupted its compiler") from e
+        finally:
+            instance.close()
+        if compiled.error is not None:
+            raise SandboxError(compiled.error, max(0, compiled.line))
+        self._code: Final = compiled.code
+        self.info: Final = ContractInfo(compiled.name, bytes(compiled.abi).decode())
+
+    def execute(self, request: CallRequest, reader: Reader, fuel: int = CALL_FUEL) -> Outcome:
+        """Run one transaction in an instance of its own."""
+        env = {
+            "contract": request.contract,
+            "creator": request.creator,
+            "height": request.height,
+            "seed": request.seed.hex(),
+            "sender": request.sender,
+            "time_ns": request.time_ns,
+        }
+        effects = Effects("call", reader)
+        instance = self._program.instantiate(fuel)
+        try:
+            text = instance.call("run", "call", self._code, json.dumps(env), _message(request), effects=effects)
+            return _outcome(text, effects, fuel - instance.fuel(), fuel)
+        except (Trapped, UnicodeEncodeError) as e:
+            return _trapped(e, effects, fuel)
+        finally:
+            instance.close()
+
+    def query(self, request: QueryRequest, reader: Reader, fuel: int = QUERY_FUEL) -> Outcome:
+        """Answer one question in the warm instance. Its fuel figure depends on history and is for developers only."""
+        env = {
+            "contract": request.contract,
+            "height": request.height,
+            "reader": request.reader,
+            "time_ns": request.time_ns,
+        }
+        effects = Effects("view", reader)
+        code = ""
+        if self._warm is None:
+            self._warm, self._uses, code = self._program.instantiate(fuel), 0, self._code
+        self._warm.refuel(fuel)
+        try:
+            text = self._warm.call("run", "view", code, json.dumps(env), _message(request), effects=effects)
+            outcome = _outcome(text, effects, fuel - self._warm.fuel(), fuel)
+        except (Trapped, UnicodeEncodeError) as e:
+            outcome = _trapped(e, effects, fuel)
+        self._uses += 1
+        if outcome.status == "failed" or self._uses >= _WARM_USES:
+            self.close()
+        return outcome
+
+    def close(self) -> None:
+        """Drop the warm instance."""
+        if self._warm is not None:
+            self._warm.close()
+            self._warm = None
+
+
+def _message(request: CallRequest | QueryRequest) -> str:
+    return f"{request.method.partition(chr(10))[0]}\n{request.args_json}"
+
+
+def _trapped(error: Exception, effects: Effects, limit: int) -> Outcome:
+    detail = str(error) if isinstance(error, Trapped) and str(error) else TRAPPED
+    return Outcome(status="failed", detail=detail, logs=tuple(effects.logs), fuel_used=limit)
+
+
+def _outcome(text: str, effects: Effects, used: int, limit: int) -> Outcome:
+    logs = tuple(effects.logs)
+    try:
+        told = _told.decode(text)
+    except msgspec.MsgspecError:
+        told = _Told("failed", message="the contract corrupted its interpreter")
+        used = limit
+    if told.status == "ok":
+        writes = {key: None if value is None else value.encode() for key, value in sorted(effects.writes.items())}
+        value = bytes(told.value).decode()
+        events = tuple(effects.events)
+        return Outcome(status="ok", value_json=value, writes=writes, events=events, logs=logs, fuel_used=used)
+    if told.status == "rejected":
+        return Outcome(status="rejected", code=told.code[:64], detail=told.detail[:1024], logs=logs, fuel_used=used)
+    detail = told.message[:1024]
+    return Outcome(status="failed", detail=detail, line=max(0, told.line), logs=logs, fuel_used=used)
