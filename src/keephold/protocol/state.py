@@ -237,7 +237,7 @@ def result_digest(result: Result) -> bytes:
     return tagged_hash(RESULT, encode(result))
 
 
-def receipt_leaf(contract: ContractId, entry: int, call: bytes, receipt: bytes) -> bytes:
+def receipt_leaf(contract: bytes, entry: int, call: bytes, receipt: bytes) -> bytes:
     """Return a receipt's leaf in its result's tree (`chain.merkle.root`), which is the result transaction's `data`.
 
     With the call's transaction id in it, a proof says which call is answered, without showing the whole result.

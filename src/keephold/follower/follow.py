@@ -1,0 +1,392 @@
+"""The follower: keeps a verified view up to date from nodes that may die, lag or lie. I/O and timing; no decisions.
+
+* **Nodes die.** A broken stream is taken up at the next height, within `BACKOFF_SECONDS`, at the next node in turn.
+* **Nodes lag.** Far behind, the view skips to the newest header by bisection, and the stream's first frame brings every
+  value asked for.
+* **Nodes lie.** What does not verify is refused and the next node is asked. Only when every node in turn refuses or is
+  refused, `MAX_REFUSALS` times over, the last refusal is raised: with one node that means that its chain is not ours.
+* **A node whose newest block is older than ours** was rolled back, or lags: it is left for another, and when all are
+  so, for longer than a restart takes, that is `RollbackDetected`. Acknowledged blocks survive the death of an honest
+  node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Final, TypeVar, final
+
+from keephold.base.errors import (
+    ChainRefused,
+    LedgerRefused,
+    NodeUnreachable,
+    NotEnoughTrust,
+    ProofInvalid,
+    RollbackDetected,
+    StaleAnswer,
+    TrustExpired,
+)
+from keephold.base.ids import HeaderHash
+from keephold.chain.header import Header
+from keephold.crypto.hashing import sha256
+from keephold.follower.law import Law, as_proof, check_complete, verify_history
+from keephold.follower.remote import Remote
+from keephold.follower.view import LocatedTransaction, ProvenValues, VerifiedBlock, VerifiedView
+from keephold.protocol.codec import decode
+from keephold.protocol.governance import GovernanceRecord
+from keephold.protocol.state import governance_path
+from keephold.protocol.wire import Frame, Interest, LightBlock, StreamRequest, Verdict
+
+BACKOFF_SECONDS: Final = (0.02, 0.05, 0.1, 0.25, 0.5)
+"""Pauses between attempts; the last one repeats."""
+
+MAX_REFUSALS: Final = 8
+"""Rounds through all nodes without a verified answer, before the refusal is raised."""
+
+SKIP_ABOVE: Final = 512
+"""Blocks behind at which the view skips instead of streaming every block."""
+
+MAX_DESCENT: Final = 50_000
+"""Headers walked back from a verified one to an older one."""
+
+_DESCENT_CHUNK: Final = 256
+_NEVER: Final = 1 << 62
+"""A sparse stream costs nothing for blocks it leaves out, and skipping would lose what lies in them."""
+_WAIT_SECONDS: Final = 10.0
+"""How long `prove` waits for a node to reach a height."""
+_POLL_SECONDS: Final = 0.02
+
+Pause = Callable[[float], Awaitable[None]]
+T = TypeVar("T")
+
+
+@final
+class Follower:
+    """One verified view over one or more nodes. For one event loop; close it with `aclose`."""
+
+    def __init__(
+        self,
+        remotes: Sequence[Remote],
+        view: VerifiedView,
+        interest: Interest | None = None,
+        *,
+        pause: Pause = asyncio.sleep,
+    ) -> None:
+        if not remotes:
+            raise ValueError("a follower needs a node")
+        self._remotes: Final = tuple(remotes)
+        self.view: Final = view
+        self._interest = interest or Interest()
+        self._changed: Final = asyncio.Event()
+        self._pause: Final = pause
+        self._current = 0
+        self._law: Law | None = None
+
+    @property
+    def remote(self) -> Remote:
+        """The node asked at present."""
+        return self._remotes[self._current]
+
+    @property
+    def interest(self) -> Interest:
+        """What the stream asks for."""
+        return self._interest
+
+    def watch(self, interest: Interest) -> None:
+        """Ask for something else from the next block on. Every value asked for is sent again."""
+        if interest != self._interest:
+            self._interest = interest
+            self._changed.set()
+
+    async def aclose(self) -> None:
+        """Close every remote."""
+        for remote in self._remotes:
+            await remote.aclose()
+
+    # --- the stream ---
+
+    async def blocks(self) -> AsyncGenerator[VerifiedBlock, None]:
+        """Yield verified blocks for ever, through restarts of nodes; blocks may be skipped (see `after`).
+
+        Raises:
+            ChainRefused: no node offers a continuation of our chain.
+            RollbackDetected: all nodes are, and stay, behind what we saw.
+        """
+        refusals = _Refusals(len(self._remotes))
+        while True:
+            try:
+                await self.sync(_NEVER if self._interest.sparse else SKIP_ABOVE)
+                self._changed.clear()
+                request = StreamRequest(self.view.height + 1, self._interest)
+                async with aclosing(self._unchanged(self.remote.stream(request))) as frames:
+                    async for frame in frames:
+                        block = await self._accepted(frame)
+                        refusals.clear()
+                        yield block
+            except NodeUnreachable:
+                await self._next(refusals.pause())
+            except (ChainRefused, RollbackDetected) as error:
+                await self._next(refusals.count(error))
+
+    async def _unchanged(self, frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:
+        """Yield frames until the interest changes."""
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            async with aclosing(frames):
+                while not self._changed.is_set():
+                    following = asyncio.ensure_future(anext(frames))
+                    try:
+                        await asyncio.wait({following, changed}, return_when=asyncio.FIRST_COMPLETED)
+                        if not following.done():
+                            return
+                        yield following.result()
+                    except StopAsyncIteration:
+                        raise NodeUnreachable("the stream ended") from None
+                    finally:
+                        await _cancelled(following)
+        finally:
+            await _cancelled(changed)
+
+    async def _accepted(self, frame: Frame) -> VerifiedBlock:
+        if not self._interest.sparse and frame.height != self.view.height + 1:
+            raise ProofInvalid(f"frame {frame.height} after block {self.view.height}")
+        await self._admit(frame.signed_header)
+        return self.view.accept(frame)
+
+    # --- headers ---
+
+    async def sync(self, behind: int = 0, to: int = 0) -> None:
+        """Move the view to the header of height `to` (0: the newest) if it is more than `behind` blocks ahead.
+
+        Raises:
+            RollbackDetected: the node's newest header is older than ours.
+            ChainRefused: it does not follow from ours.
+            NodeUnreachable
+        """
+        (newest,) = await self.remote.blocks([to])
+        height = self.view.height
+        if newest.height < height:
+            raise RollbackDetected(f"the node is at {newest.height}, we saw {height}")
+        if newest.height - height <= behind and self.view.height:
+            return
+        await self._check_same(height)
+        await self._skip_to(newest)
+
+    async def _check_same(self, height: int) -> None:
+        """Skipping proves no ancestry; a node restored to another past at least has to lie about this."""
+        known = self.view.header(height)
+        if known is None:
+            return
+        (theirs,) = await self.remote.blocks([height])
+        self.view.vouch(theirs)
+
+    async def _skip_to(self, target: LightBlock) -> None:
+        """Bisect: halve the distance while a header has too little trust, or lies past the trusting period."""
+        goals = [target]
+        if self.view.height == 0 and target.height > 1:
+            goals += await self.remote.blocks([1])
+        while goals:
+            goal = goals[-1]
+            if goal.height <= self.view.height:
+                goals.pop()
+                continue
+            try:
+                await self._admit(goal.signed_header)
+                self.view.advance(goal)
+            except (NotEnoughTrust, TrustExpired):
+                between = (self.view.height + goal.height) // 2
+                if between == self.view.height:
+                    raise
+                goals += await self.remote.blocks([between])
+                if goals[-1].height != between:
+                    raise ProofInvalid("another height than asked for") from None
+            else:
+                goals.pop()
+
+    async def header(self, height: int) -> Header:
+        """Return the header of any height: newer ones are verified, older ones reached by walking back.
+
+        Raises:
+            ChainRefused, NodeUnreachable
+        """
+        known = self.view.header(height)
+        if known is not None:
+            return known
+        if height > self.view.height:
+            (block,) = await self._ask(lambda remote: remote.blocks([height]))
+            await self._admit(block.signed_header)
+            if block.height != height:
+                raise ProofInvalid("another height than asked for")
+            return self.view.vouch(block)
+        return await self._descend(height)
+
+    async def header_hash(self, height: int) -> HeaderHash:
+        """Return the hash of the header of any height; see `header`."""
+        return (await self.header(height)).hash()
+
+    async def _descend(self, height: int) -> Header:
+        lowest = height
+        while self.view.header(lowest) is None:
+            lowest += 1
+            if lowest > self.view.height or lowest - height > MAX_DESCENT:
+                raise ProofInvalid(f"header {height} is too far below what is verified")
+        while lowest > height:
+            chunk = list(range(lowest - 1, max(height, lowest - _DESCENT_CHUNK) - 1, -1))
+            for block in await self._ask(lambda remote, chunk=chunk: remote.blocks(chunk)):  # type: ignore[misc] # a default argument's type
+                self.view.descend(block)
+            lowest = chunk[-1]
+            if self.view.header(lowest) is None:
+                raise ProofInvalid("other heights than asked for")
+        found = self.view.header(height)
+        if found is None:
+            raise ProofInvalid(f"header {height} was not reached")
+        return found
+
+    # --- state and transactions ---
+
+    async def prove(self, paths: Iterable[bytes], at_least: int = 0) -> ProvenValues:
+        """Return the values of these paths under the newest header that the node has, `at_least` this height.
+
+        Raises:
+            StaleAnswer: the node does not get that far.
+            ChainRefused, NodeUnreachable
+        """
+        wanted = tuple(dict.fromkeys(paths))
+        waited = 0.0
+        floor = max(at_least, self.view.height)
+        while True:
+            answer = await self._ask(lambda remote: remote.prove(0, wanted))
+            if answer.height >= floor:
+                await self.header(answer.height)
+                return self.view.check_values(answer, wanted)
+            if waited >= _WAIT_SECONDS:
+                raise StaleAnswer(f"state proven by header {answer.height}, asked for {floor}")
+            await self._pause(_POLL_SECONDS)
+            waited += _POLL_SECONDS
+
+    async def transactions(self, ids: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the signed bytes of those transactions that the node has, by id; the id fixes the bytes.
+
+        Raises:
+            NodeUnreachable
+        """
+        if not ids:
+            return {}
+        found = await self._ask(lambda remote: remote.transactions(list(ids)))
+        asked = set(ids)
+        return {identity: item.raw for item in found if (identity := sha256(item.raw)) in asked}
+
+    async def locate(self, ids: Sequence[bytes]) -> dict[bytes, LocatedTransaction]:
+        """Return place and result of those transactions that the node has, proven, by id.
+
+        Raises:
+            ChainRefused, NodeUnreachable
+        """
+        asked = set(ids)
+        located: dict[bytes, LocatedTransaction] = {}
+        for item in await self._ask(lambda remote: remote.transactions(list(ids))):
+            if sha256(item.raw) in asked:
+                await self.header(item.height + 1)
+                await self.header(item.height)
+                verified = self.view.check_found(item)
+                located[verified.id] = verified
+        return located
+
+    async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
+        """Offer signed transactions to the present node; verdicts are advice.
+
+        Raises:
+            NodeUnreachable
+        """
+        return await self.remote.submit(transactions)
+
+    # --- law ---
+
+    async def law(self) -> Law:
+        """Return the whole law as of the newest proven state; verified once for each governance action.
+
+        Raises:
+            ChainRefused, NodeUnreachable
+        """
+        raw = (await self.prove([governance_path()]))[governance_path()]
+        return await self.law_of(raw)
+
+    async def law_of(self, raw: bytes | None) -> Law:
+        """Return the law that a proven value of `governance_path` commits to.
+
+        Raises:
+            ChainRefused, NodeUnreachable
+        """
+        record = GovernanceRecord() if raw is None else decode(raw, GovernanceRecord)
+        if self._law is None or self._law.record != record:
+            law = await self._history()
+            check_complete(law, record)
+            self._law = law
+        return self._law
+
+    async def _history(self) -> Law:
+        history = await self._ask(lambda remote: remote.governance())
+        try:
+            law = verify_history(self.view.genesis, history.entries)
+        except LedgerRefused as error:
+            raise as_proof(error) from error
+        for validators in law.validator_sets():
+            self.view.admit(validators)
+        return law
+
+    async def _admit(self, signed_header: bytes) -> None:
+        """Learn validator sets that governance signed since, before a header that needs them is judged."""
+        if not self.view.is_lawful(signed_header):
+            await self._history()
+
+    # --- asking ---
+
+    async def _ask(self, question: Callable[[Remote], Awaitable[T]]) -> T:
+        """Ask the present node, then each other one once.
+
+        Raises:
+            NodeUnreachable: none answered.
+        """
+        for _ in self._remotes[1:]:
+            try:
+                return await question(self.remote)
+            except NodeUnreachable:
+                self._current = (self._current + 1) % len(self._remotes)
+        return await question(self.remote)
+
+    async def _next(self, pause: float) -> None:
+        self._current = (self._current + 1) % len(self._remotes)
+        await self._pause(pause)
+
+
+@final
+class _Refusals:
+    """Counts what went wrong in a row, and says how long to wait; a verified block clears it."""
+
+    def __init__(self, nodes: int) -> None:
+        self._nodes: Final = nodes
+        self._failures = 0
+        self._refused = 0
+
+    def clear(self) -> None:
+        self._failures = self._refused = 0
+
+    def pause(self) -> float:
+        """Return the pause after an unreachable node: the first round through all nodes is quick."""
+        step = self._failures // self._nodes
+        self._failures += 1
+        return BACKOFF_SECONDS[min(step, len(BACKOFF_SECONDS) - 1)]
+
+    def count(self, error: ChainRefused | RollbackDetected) -> float:
+        """Return the pause after a refused node, or raise the refusal once there were too many."""
+        self._refused += 1
+        if self._refused >= MAX_REFUSALS * self._nodes:
+            raise error
+        return self.pause()
+
+
+async def _cancelled(task: asyncio.Future[T]) -> None:
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})

@@ -1,0 +1,84 @@
+"""The law as governance signed it: folded over the pinned genesis, every signature checked here.
+
+The map's `GovernanceRecord` says how many actions were ordered and the head of their hash chain, so a history that
+leaves one out is refused. Validators that all collude can delay an action; they can neither invent nor, towards a
+reader whose view is fresh, hide one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from keephold.base.errors import LedgerRefused, ProofInvalid
+from keephold.base.minting import NoPublicConstructor
+from keephold.protocol.genesis import Genesis, network_id
+from keephold.protocol.governance import (
+    Constitution,
+    Enacted,
+    GovernanceRecord,
+    SetValidators,
+    ValidatorEntry,
+    chain_head,
+    constitution_at,
+)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Law(metaclass=NoPublicConstructor):
+    """A genesis and its governance actions, all signed; made by `verify_history` only."""
+
+    genesis: Genesis
+    entries: tuple[Enacted, ...]
+    record: GovernanceRecord
+    """Count and hash-chain head of the entries."""
+
+    def at(self, time_ns: int) -> Constitution:
+        """Return the constitution in force at a block time.
+
+        Raises:
+            LedgerRefused: reason `governance`.
+        """
+        return constitution_at(self.genesis.law, self.entries, time_ns, network_id(self.genesis))
+
+    def validator_sets(self) -> Iterator[tuple[ValidatorEntry, ...]]:
+        """Yield every validator set that governance ever signed, the genesis' first."""
+        yield self.genesis.law.validators
+        for entry in self.entries:
+            action = entry.signed.proposal.action
+            if isinstance(action, SetValidators):
+                yield action.validators
+
+
+def verify_history(genesis: Genesis, entries: Sequence[Enacted]) -> Law:
+    """Return the law that these entries make of the genesis.
+
+    The caller owes `check_complete`: a shorter history verifies too.
+
+    Raises:
+        LedgerRefused: reason `governance`: an entry that governance did not sign, or out of order.
+    """
+    record = GovernanceRecord()
+    for entry in entries:
+        record = GovernanceRecord(record.count + 1, chain_head(record.head, entry))
+    law = Law._mint(genesis=genesis, entries=tuple(entries), record=record)  # noqa: SLF001 - the one place
+    # Folding checks each signature under the law of its time.
+    law.at(entries[-1].enacted_ns if entries else genesis.time_ns)
+    return law
+
+
+def check_complete(law: Law, proven: GovernanceRecord) -> None:
+    """Check that the law is the whole history that the map commits to.
+
+    Raises:
+        ProofInvalid: actions are missing, or others were ordered.
+    """
+    if law.record != proven:
+        raise ProofInvalid(f"{law.record.count} governance actions where the ledger has {proven.count}")
+
+
+def as_proof(error: LedgerRefused) -> ProofInvalid:
+    """Return a refused history as what it is to a follower: a node's answer that does not hold."""
+    return ProofInvalid(f"governance history: {error.detail}")
