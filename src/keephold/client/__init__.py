@@ -1,0 +1,1 @@
+"""The account's side: keys, sealing, submitting, waiting for proof, opening."""
