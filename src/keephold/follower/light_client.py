@@ -6,13 +6,13 @@ From a trusted header T and its next validators, a header H with its commit C an
 2. H and C speak of the same block of the same chain: H's chain id is T's, its block protocol is 11, C commits to H's
    hash and height. (Sizes of hashes and addresses hold for every record that exists: `chain.header`.)
 3. H is later: height and time strictly greater than T's, and its time is less than 10 s ahead of now.
-4. V hashes to H's `validators_hash`, the next validators to its `next_validators_hash`, and C has one entry for each
-   member of V.
+4. V hashes to H's `validators_hash`, and C has one entry for each member of V.
 5. V has the trust of T. *Adjacent* (H is T's next height): H's `validators_hash` is T's `next_validators_hash`.
    *Skipping*: members with more than 1/3 of the power of T's next validators, looked up by address, each counted once,
    signed C. Fewer is `NotEnoughTrust`: try a header in between.
-6. Members with more than 2/3 of V's power signed C, entry by entry, each entry under its member's address. Last,
-   because whoever invents V chooses how many signatures there are to check.
+6. The next validators, which become trusted with H, hash to its `next_validators_hash`; and members with more than 2/3
+   of V's power signed C, entry by entry, each entry under its member's address. Last, because whoever invents V
+   chooses how many signatures there are to check.
 
 Only the flag COMMIT counts. **An entry that does not verify is not counted, and is never fatal**: OpenSSL is stricter
 than the ZIP-215 of the validators, so one of them could sign what the network accepts and we do not; were that fatal,
@@ -119,16 +119,14 @@ def verify_adjacent(
     Raises:
         TrustExpired, HeaderInvalid.
     """
-    following = _verify_form(trusted, signed, validators, next_validators, now_ns)
+    _verify_form(trusted, signed, validators, now_ns)
     header = signed.header
     if header.height != trusted.height + 1:
         raise HeaderInvalid(f"height {header.height} is not adjacent to {trusted.height}")
     # (5) adjacent: the trusted header names this very set.
     if header.validators_hash != trusted.next_validators.hash():
         raise HeaderInvalid("not the validators that the trusted header announced")
-    # (6) More than two thirds of the new set signed.
-    _Signers(header, signed.commit).require_two_thirds(validators)
-    return following
+    return _verify_signed(trusted, header, _Signers(header, signed.commit), validators, next_validators)
 
 
 def verify_skipping(
@@ -143,15 +141,13 @@ def verify_skipping(
     Raises:
         TrustExpired, HeaderInvalid; NotEnoughTrust if a header in between is needed.
     """
-    following = _verify_form(trusted, signed, validators, next_validators, now_ns)
+    _verify_form(trusted, signed, validators, now_ns)
     if trusted.is_genesis:
         raise NotEnoughTrust("a genesis vouches for height 1 alone")
     # (5) skipping: more than a third of the trusted next validators signed.
     signers = _Signers(signed.header, signed.commit)
     signers.require_one_third(trusted.next_validators)
-    # (6) More than two thirds of the new set signed.
-    signers.require_two_thirds(validators)
-    return following
+    return _verify_signed(trusted, signed.header, signers, validators, next_validators)
 
 
 @final
@@ -186,14 +182,8 @@ class LightClient:
         return self._trusted
 
 
-def _verify_form(
-    trusted: TrustedState,
-    signed: SignedHeader,
-    validators: ValidatorSet,
-    next_validators: ValidatorSet | None,
-    now_ns: int,
-) -> TrustedState:
-    """Check rules 1 to 4, which need no signature; return what will be trusted if the others hold too."""
+def _verify_form(trusted: TrustedState, signed: SignedHeader, validators: ValidatorSet, now_ns: int) -> None:
+    """Check rules 1 to 4, which need no signature."""
     header, commit, known = signed.header, signed.commit, trusted.header
     # (1) The trusted header is within the trusting period.
     if not trusted.is_genesis and known.time_ns + trusted.trusting_period_ns <= now_ns:
@@ -216,13 +206,24 @@ def _verify_form(
     if header.time_ns >= now_ns + MAX_CLOCK_DRIFT_NS:
         raise HeaderInvalid("from the future")
     # (4) These validators, and an entry for each.
-    following = validators if next_validators is None else next_validators
     if validators.hash() != header.validators_hash:
         raise HeaderInvalid("not the validators of this header")
-    if following.hash() != header.next_validators_hash:
-        raise HeaderInvalid("not the next validators of this header")
     if len(commit.signatures) != len(validators.validators):
         raise HeaderInvalid("not one commit entry for each validator")
+
+
+def _verify_signed(
+    trusted: TrustedState,
+    header: Header,
+    signers: _Signers,
+    validators: ValidatorSet,
+    next_validators: ValidatorSet | None,
+) -> TrustedState:
+    """Check rule 6; return what is trusted from now on."""
+    following = validators if next_validators is None else next_validators
+    if following.hash() != header.next_validators_hash:
+        raise HeaderInvalid("not the next validators of this header")
+    signers.require_two_thirds(validators)
     return TrustedState(header, following, trusted.trusting_period_ns)
 
 
