@@ -6,8 +6,9 @@ its canonical JSON (`balances["kh1…"]`). Names are identifiers, so no two slot
 A map cannot be iterated, measured or searched: the ledger holds an unlinkable tag for each slot and nobody holds a
 list of them. A contract that must enumerate keeps its own count or set (`spends: Map[int, Spend]` beside `count: int`).
 
-Writes are collected and reach the host only when the call succeeds, in the order of their keys, and only where the text
-changed: so a rejected call touches nothing, and which slots a call writes does not depend on how often it assigned.
+Writes are collected and reach the host only when the call succeeds: once for each slot, in the order of their keys, and
+not at all where the call read the slot and left the same text. So a rejected call touches nothing, and which slots a
+call writes does not depend on how often it assigned.
 """
 
 from __future__ import annotations
@@ -53,11 +54,12 @@ class Host(Protocol):
 class Storage:
     """The slots of one contract during one transaction, decoded once and written back at the end."""
 
-    __slots__ = ("_host", "_known", "_written", "writable")
+    __slots__ = ("_host", "_known", "_texts", "_written", "writable")
 
     def __init__(self, host: Host, *, writable: bool) -> None:
         self._host = host
         self._known: dict[str, object] = {}
+        self._texts: dict[str, str | None] = {}
         self._written: dict[str, str | None] = {}
         self.writable: Final = writable
 
@@ -65,7 +67,7 @@ class Storage:
         """Return the decoded value of a slot, or the `absent` marker."""
         value = self._known.get(key, self)
         if value is self:
-            text = self._host.get(key)
+            text = self._texts[key] = self._host.get(key)
             value = _ABSENT if text is None else codec.decode(parse(text))
             self._known[key] = value
         return value
@@ -93,10 +95,10 @@ class Storage:
         self._known[key] = _ABSENT
 
     def flush(self) -> None:
-        """Hand every slot whose text changed to the host, in the order of the keys."""
+        """Hand the written slots to the host, in the order of the keys."""
         for key in sorted(self._written):
             text = self._written[key]
-            if text == self._host.get(key):
+            if key in self._texts and text == self._texts[key]:
                 continue
             if text is None:
                 self._host.delete(key)

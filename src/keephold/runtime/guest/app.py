@@ -51,6 +51,8 @@ AVAILABLE = (
 )  # fmt: skip
 
 _GET, _PUT, _DELETE, _EMIT, _LOG = range(1, 6)
+_POOL = 1 << 14
+"""Bytes that CPython's allocator takes at once for one size of object."""
 _RECURSION = 400
 """Frames: the machine's stack must outlast Python's own limit, or recursion would trap."""
 
@@ -205,6 +207,25 @@ def _warm_up() -> None:
     del sys.modules[check.MODULE]
 
 
+_filler: list[bytes] = []
+
+
+def _fill_holes() -> None:
+    """Fill the free blocks between live objects, so that a run allocates from fresh memory, in order.
+
+    The first touch of a page is a fault, which costs an instance more than the instructions on it. Scattered over the
+    holes of the snapshot, a run's small objects would touch 160 pages more (a token transfer: 690 against 530).
+    A size is full when the allocator hands out one pool's worth of neighbours in a row.
+    """
+    for size in range(2, 512, 8):
+        neighbours, last, step = 0, 0, 0
+        while neighbours < _POOL:
+            _filler.append(bytes(size))
+            here = id(_filler[-1])
+            neighbours = neighbours + step if here - last == step > 0 else 0
+            step, last = here - last, here
+
+
 def _settle() -> None:
     """Take away what would trap or differ, then leave the smallest heap that can be snapshotted."""
     warnings.simplefilter("ignore")  # a warning would write to stderr
@@ -231,6 +252,7 @@ def _settle() -> None:
     sys.setrecursionlimit(_RECURSION)
     gc.collect()
     gc.freeze()
+    _fill_holes()
 
 
 _sandbox = Sandbox()
