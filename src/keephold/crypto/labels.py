@@ -62,6 +62,7 @@ QUEUE = Label("queue/1")
 GOVERNANCE_CHAIN = Label("governance-chain/1")
 RECEIPTS = Label("receipts/1")
 RESULT = Label("result/1")
+PUBLICATION = Label("publication/1")
 STATE_VALUE = Label("state-value/1")
 
 # signatures: what an sr25519 key signs
@@ -70,7 +71,7 @@ SIGN_GOVERNANCE = Label("sign-governance/1")
 SIGN_OPERATOR = Label("sign-operator/1")
 SIGN_QUERY = Label("sign-query/1")
 SIGN_PERMIT = Label("sign-permit/1")
-SIGN_HEAD = Label("sign-head/1")
+SIGN_ATTACHMENT = Label("sign-attachment/1")
 
 # keys: what is derived from what
 SEED_SIGNING = Label("seed-signing/1")
@@ -116,4 +117,5 @@ DKG_CONSISTENCY = Label("dkg-consistency/1")
 DKG_CONTEXT = Label("dkg-context/1")
 DKG_DIGEST = Label("dkg-digest/1")
 DKG_SECRET = Label("dkg-secret/1")
+DKG_SEED = Label("dkg-seed/1")
 DLEQ = Label("dleq/1")
