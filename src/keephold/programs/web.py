@@ -1,0 +1,142 @@
+"""HTTP around endpoints that know nothing of it: bodies in, bodies out, one mapping of errors to answers.
+
+Machines speak CBOR under `/v1/m/`; their refusals are `Fault` records. People get JSON; theirs are problem+json
+(RFC 9457). Both carry the stable code of `base.errors`. An exception that is not ours is a bug: it is logged with its
+traceback and answered with `internal`, nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from keephold.base.errors import (
+    AttestationRefused,
+    ChainRefused,
+    CryptoError,
+    DeadlineExceeded,
+    EnclaveError,
+    InputError,
+    KeepholdError,
+    LedgerRefused,
+    NoLiveWorker,
+    UnavailableError,
+)
+from keephold.base.limits import MAX_STREAM_FRAME
+from keephold.protocol.codec import encode
+from keephold.protocol.wire import Fault
+
+Endpoint = Callable[[bytes], Awaitable[bytes]]
+StreamEndpoint = Callable[[bytes], AsyncGenerator[bytes, None]]
+
+MEDIA_TYPE: Final = "application/cbor"
+_LOG: Final = logging.getLogger(__name__)
+
+_STATUS: Final[tuple[tuple[type[KeepholdError], int], ...]] = (
+    (LedgerRefused, 409),
+    (AttestationRefused, 422),
+    (CryptoError, 403),
+    (ChainRefused, 422),
+    (NoLiveWorker, 503),
+    (DeadlineExceeded, 504),
+    (UnavailableError, 503),
+    (EnclaveError, 503),
+    (InputError, 400),
+)
+
+
+def status_of(error: KeepholdError) -> int:
+    """Return the HTTP status that stands for an error's class."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def fault_response(error: Exception) -> Response:
+    """Return the machine answer to a refused request."""
+    if not isinstance(error, KeepholdError):
+        _LOG.error("bug in an endpoint", exc_info=error)
+        return Response(encode(Fault("internal")), 500, media_type=MEDIA_TYPE)
+    reason = getattr(error, "reason", "")
+    detail = str(getattr(error, "detail", "") or error)[:256]
+    return Response(encode(Fault(error.code, detail, reason)), status_of(error), media_type=MEDIA_TYPE)
+
+
+def problem_response(error: Exception) -> Response:
+    """Return the answer to a person's refused request: problem+json."""
+    if not isinstance(error, KeepholdError):
+        _LOG.error("bug in an endpoint", exc_info=error)
+        return _problem("internal", 500, "")
+    return _problem(error.code, status_of(error), str(error))
+
+
+def _problem(title: str, status: int, detail: str) -> Response:
+    body = msgspec.json.encode({"title": title, "status": status, "detail": detail})
+    return Response(body, status, media_type="application/problem+json")
+
+
+def machine_routes(endpoints: Mapping[str, Endpoint], streams: Mapping[str, StreamEndpoint]) -> list[BaseRoute]:
+    """Return one POST route under `/v1/m/` for each endpoint and stream."""
+    routes: list[BaseRoute] = [
+        Route(f"/v1/m/{name}", _answering(endpoint), methods=["POST"]) for name, endpoint in endpoints.items()
+    ]
+    routes += [Route(f"/v1/m/{name}", _streaming(stream), methods=["POST"]) for name, stream in streams.items()]
+    return routes
+
+
+def application(routes: list[BaseRoute]) -> Starlette:
+    """Return the ASGI application of these routes."""
+    return Starlette(routes=routes)
+
+
+async def body_of(request: Request) -> bytes:
+    """Return a request's body.
+
+    Raises:
+        InputError: larger than MAX_STREAM_FRAME; nothing beyond it is kept.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_STREAM_FRAME:
+            raise InputError(f"a request body is limited to {MAX_STREAM_FRAME} bytes")
+    return bytes(body)
+
+
+def _answering(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            return Response(await endpoint(await body_of(request)), media_type=MEDIA_TYPE)
+        except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes one declared answer
+            return fault_response(error)
+
+    return answer
+
+
+def _streaming(stream: StreamEndpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            records = stream(await body_of(request))
+            # The first record is awaited here, so that a refusal still has a status line to speak in.
+            first = await anext(records)
+        except StopAsyncIteration:
+            return Response(b"", media_type=MEDIA_TYPE)
+        except Exception as error:  # noqa: BLE001 - as above
+            return fault_response(error)
+        return StreamingResponse(_prefixed(first, records), media_type=MEDIA_TYPE)
+
+    return answer
+
+
+async def _prefixed(first: bytes, records: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    try:
+        yield len(first).to_bytes(4, "big") + first
+        async for record in records:
+            yield len(record).to_bytes(4, "big") + record
+    finally:
+        await records.aclose()
