@@ -273,7 +273,8 @@ async def split(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
             if len(buffer) - at - _PREFIX < size:
                 break
             at += _PREFIX + size
-            yield bytes(buffer[at - size : at])
+            if size:  # an empty record is a sign of life
+                yield bytes(buffer[at - size : at])
         del buffer[:at]
 
 
