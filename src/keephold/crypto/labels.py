@@ -108,6 +108,7 @@ SEAL_DEALING = Label("seal-dealing/1")
 SEAL_DISK = Label("seal-disk/1")
 SEAL_KEYSTORE = Label("seal-keystore/1")
 EVENT_TAG = Label("event-tag/1")
+EVENT_PUBLIC = Label("event-public/1")
 
 # threshold cryptography
 DKG_GENERATOR = Label("dkg-generator/1")

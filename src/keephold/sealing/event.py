@@ -3,14 +3,17 @@
 Sealed under a key of its own for each (contract, recipient, epoch). The tag is a PRF of inbox index and position
 under that key: the recipient computes it and looks it up, without trying to open what is not his; nobody else can
 tell two recipients' events apart.
+
+An event to everybody has the same form under a key that everybody can compute: it is as public as it was meant to be.
 """
 
 from __future__ import annotations
 
+from keephold.base.ids import ContractId, NetworkId
 from keephold.crypto.aead import ContextSealer
-from keephold.crypto.hashing import number
+from keephold.crypto.hashing import number, tagged_hash
 from keephold.crypto.kdf import mac
-from keephold.crypto.labels import EVENT_TAG, SEAL_EVENT
+from keephold.crypto.labels import EVENT_PUBLIC, EVENT_TAG, SEAL_EVENT
 from keephold.crypto.padding import pad, unpad
 from keephold.crypto.secret import SecretBytes
 from keephold.protocol.codec import decode, encode
@@ -19,6 +22,11 @@ from keephold.protocol.transactions import SealedEvent
 
 TAG_SIZE = 16
 """Bytes of an event's tag."""
+
+
+def public_event_key(network: NetworkId, contract: ContractId, epoch: int) -> SecretBytes:
+    """Return the key of a contract's events to everybody: no secret."""
+    return SecretBytes(tagged_hash(EVENT_PUBLIC, network, contract, number(epoch)))
 
 
 def event_tag(event_key: SecretBytes, entry: int, position: int) -> bytes:
