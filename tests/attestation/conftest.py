@@ -20,6 +20,9 @@ from keephold.testing.vendor import Build, DevelopmentVendor, Machine, SgxBuild,
 
 SECOND = 1_000_000_000
 NOW_NS = 1_800_000_000 * SECOND
+ONE = Machine.named("one")
+NO_FLOOR = CollateralFloor()
+NETWORK = NetworkId(b"n" * 32)
 QUOTES = Path(__file__).parents[3] / "shared" / "fixtures" / "quotes"
 
 
@@ -32,9 +35,9 @@ class Scene:
     claim: Claim
     policy: AttestationPolicy
     collateral: Collateral
-    machine: Machine = Machine.named("one")
-    floor: CollateralFloor = CollateralFloor()
-    network: NetworkId = NetworkId(b"n" * 32)
+    machine: Machine = ONE
+    floor: CollateralFloor = NO_FLOOR
+    network: NetworkId = NETWORK
     now_ns: int = NOW_NS + SECOND
     debug: bool = False
     bound: Claim | None = None

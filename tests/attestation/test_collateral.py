@@ -8,7 +8,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from keephold.attestation.collateral import VerifiedCollateral, unverified_subject, verify_collateral
+from keephold.attestation.quotes import examine, parse
 from keephold.attestation.reasons import Reason
+from keephold.base.errors import AttestationRefused
 from keephold.protocol.evidence import CollateralFloor
 from keephold.testing.vendor import DevelopmentVendor, Machine
 
@@ -249,3 +251,22 @@ def test_machines_are_told_apart_by_authority(sgx) -> None:
     assert unverified_subject(platform, sgx.policy).authority == "platform"
     machine = Machine(ppid=bytes(16), authority="platform")
     assert sgx.but(collateral=platform, machine=machine).verify().subject.authority == "platform"
+
+
+def test_the_library_alone_would_believe_the_hidden_certificate(sgx) -> None:
+    """Why certificates are encoded anew: remove the guard, and one extracted platform key declares itself current."""
+    signer = sgx.vendor.signer(Machine.named("old", "OutOfDate"))
+    declared = sgx.collateral.tcb_info.replace('"OutOfDate"', '"UpToDate"')
+    forged = replaced(
+        sgx.collateral,
+        tcb_info=declared,
+        tcb_info_issuer_chain=signer.chain_pem.replace("CERTIFICATE", "FOO") + sgx.collateral.tcb_info_issuer_chain,
+        tcb_info_signature=signer.certified_key.sign(declared.encode()),
+    )
+    old = sgx.but(machine=Machine.named("old", "OutOfDate"))
+    quote = parse(old.evidence().quote, "development")
+    now_s = sgx.now_ns // SECOND
+    assert examine(quote, forged, sgx.vendor.root_der, now_s=now_s).status == "UpToDate"
+    assert old.verify().level == 5
+    with pytest.raises(AttestationRefused):
+        old.but(collateral=forged).verify()

@@ -7,7 +7,7 @@ import pytest
 
 from keephold.attestation.policy import report_data
 from keephold.attestation.reasons import Reason
-from keephold.attestation.verify import VerifiedIdentity, unverified_subject
+from keephold.attestation.verify import VerifiedIdentity, unverified_subject, verify
 from keephold.protocol.evidence import AllowedMeasurement, HardwareVendor
 from keephold.testing.vendor import DevelopmentVendor, Machine, SgxBuild, TdxBuild, measurement_of
 
@@ -206,3 +206,12 @@ def test_versions_that_are_not_understood_are_refused(scene, refused) -> None:
     for version in (0, 1, 2, 6, 0xFFFF):
         with refused(Reason.MALFORMED):
             scene.but(quote=version.to_bytes(2, "little") + quote[2:]).verify()
+
+
+def test_a_second_name_for_a_root_makes_no_second_platform(sgx) -> None:
+    entry = msgspec.structs.replace(sgx.vendor.entry, name="alias")
+    policy = msgspec.structs.replace(sgx.policy, vendors=(sgx.vendor.entry, entry))
+    renamed = msgspec.structs.replace(sgx.collateral, vendor="alias")
+    evidence = msgspec.structs.replace(sgx.evidence(), vendor="alias")
+    identity = verify(evidence, sgx.claim, renamed, policy, sgx.floor, network=sgx.network, now_ns=sgx.now_ns)
+    assert identity.platform == sgx.verify().platform

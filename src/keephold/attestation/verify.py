@@ -135,7 +135,7 @@ def verify(
         claim=claim,
         level=confidence,
         measurement=measured,
-        platform=PlatformId(tagged_hash(PLATFORM, judge.vendor.name.encode(), findings.ppid)),
+        platform=PlatformId(tagged_hash(PLATFORM, judge.vendor.root, findings.ppid)),
         vendor=judge.vendor,
         subject=judge.subject,
         floor=judge.floor,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -27,6 +27,16 @@ from keephold.base.errors import BadSignature
 
 _HALF: Final = 32
 """Bytes of r, and of s."""
+_MALFORMED: Final = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What the library raises about hostile bytes; they share no base class of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +106,7 @@ class IssuedCertificate:
                 expires_s=int(end.timestamp()),
                 revoked=frozenset(entry.serial_number for entry in parsed),
             )
-        except (ValueError, TypeError, x509.UnsupportedGeneralNameType) as error:
+        except _MALFORMED as error:
             raise BadSignature(f"revocation list: {error}") from error
 
 
@@ -110,7 +120,7 @@ def open_root(root_der: bytes) -> IssuedCertificate:
         root = x509.load_der_x509_certificate(root_der)
         root.verify_directly_issued_by(root)
         return _issued(root, root)
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except _MALFORMED as error:
         raise BadSignature(f"root certificate: {error}") from error
 
 
@@ -126,7 +136,7 @@ def open_issued(chain_pem: str, root: IssuedCertificate) -> IssuedCertificate:
             raise BadSignature("not the chain [certificate, pinned root]")
         chain[0].verify_directly_issued_by(chain[1])
         return _issued(chain[0], chain[1])
-    except (ValueError, TypeError, InvalidSignature) as error:
+    except _MALFORMED as error:
         raise BadSignature(f"certificate chain: {error}") from error
 
 
@@ -138,7 +148,7 @@ def unverified_serial(chain_pem: bytes) -> int:
     """
     try:
         return x509.load_pem_x509_certificates(chain_pem)[0].serial_number
-    except (ValueError, TypeError) as error:
+    except _MALFORMED as error:
         raise BadSignature(f"certificate chain: {error}") from error
 
 
