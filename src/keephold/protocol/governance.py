@@ -6,6 +6,7 @@ checks every signature itself, so validators that all collude can delay an actio
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from keephold.base.errors import CryptoError, LedgerRefused
@@ -237,7 +238,8 @@ def constitution_at(
 def _settled(
     law: Constitution, pending: list[tuple[int, Action]], time_ns: int
 ) -> tuple[Constitution, list[tuple[int, Action]]]:
-    for effective, action in pending:
+    # In order of effect, not of ordering: an action ordered under a longer delay may take effect after a later one.
+    for effective, action in sorted(pending, key=itemgetter(0)):
         if effective <= time_ns:
             law = amended(law, action)
     return law, [item for item in pending if item[0] > time_ns]

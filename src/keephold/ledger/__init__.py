@@ -1,0 +1,1 @@
+"""The replicated state machine, the engines that order its transactions, and the reader that serves what they made."""

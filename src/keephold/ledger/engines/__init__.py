@@ -1,0 +1,1 @@
+"""Engines order opaque bytes. They reach `chain`, never the protocol or the rules."""

@@ -1,0 +1,97 @@
+"""The block store: final blocks, on the disk before anybody acts on them.
+
+One row a header with its commit, one row a transaction, one row whenever the validators changed. A block is stored in
+one SQLite transaction, before it is finalized; so after a crash the application is at most one block behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Final, final
+
+import apsw
+
+from keephold.chain.validators import ValidatorSet, decode_validator_set, encode_validator_set
+from keephold.chain.wire import decode_signed_header, encode_signed_header
+from keephold.ledger.engines.base import StoredBlock
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS header (height INTEGER PRIMARY KEY, signed BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS body (
+    height INTEGER, position INTEGER, raw BLOB NOT NULL, PRIMARY KEY (height, position)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS validators (height INTEGER PRIMARY KEY, encoded BLOB NOT NULL);
+"""
+
+
+@final
+class BlockStore:
+    """Blocks of one chain in one file. One thread appends; any thread reads."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection: Final = apsw.Connection(str(path))
+        self._lock: Final = threading.Lock()
+        self._connection.set_busy_timeout(10_000)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute(_SCHEMA)
+
+    def append(self, stored: StoredBlock, transactions: tuple[bytes, ...]) -> None:
+        """Store a block; it is on the disk when this returns."""
+        height = stored.signed.header.height
+        with self._lock, self._connection:
+            self._connection.execute("INSERT INTO header VALUES (?, ?)", (height, encode_signed_header(stored.signed)))
+            self._connection.executemany(
+                "INSERT INTO body VALUES (?, ?, ?)",
+                [(height, position, raw) for position, raw in enumerate(transactions)],
+            )
+            for at, validators in ((height, stored.validators), (height + 1, stored.next_validators)):
+                if self._validators(at) != validators:
+                    self._connection.execute(
+                        "INSERT INTO validators VALUES (?, ?)", (at, encode_validator_set(validators))
+                    )
+
+    def last(self) -> int:
+        """Return the newest height; 0 if there is none."""
+        with self._lock:
+            for (height,) in self._connection.execute("SELECT height FROM header ORDER BY height DESC LIMIT 1"):
+                return int(height)
+        return 0
+
+    def block(self, height: int) -> StoredBlock | None:
+        """Return the block at a height."""
+        with self._lock:
+            for (signed,) in self._connection.execute("SELECT signed FROM header WHERE height = ?", (height,)):
+                validators, following = self._validators(height), self._validators(height + 1)
+                if validators is None or following is None:
+                    return None
+                return StoredBlock(decode_signed_header(signed), validators, following)
+        return None
+
+    def transactions(self, height: int) -> tuple[bytes, ...]:
+        """Return a block's transactions, in order."""
+        with self._lock:
+            rows = self._connection.execute("SELECT raw FROM body WHERE height = ? ORDER BY position", (height,))
+            return tuple(raw for (raw,) in rows)
+
+    def transaction(self, height: int, position: int) -> bytes | None:
+        """Return one transaction of a block."""
+        with self._lock:
+            for (raw,) in self._connection.execute(
+                "SELECT raw FROM body WHERE height = ? AND position = ?", (height, position)
+            ):
+                return bytes(raw)
+        return None
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _validators(self, height: int) -> ValidatorSet | None:
+        rows = self._connection.execute(
+            "SELECT encoded FROM validators WHERE height <= ? ORDER BY height DESC LIMIT 1", (height,)
+        )
+        for (encoded,) in rows:
+            return decode_validator_set(encoded)
+        return None

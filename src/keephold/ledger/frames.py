@@ -1,0 +1,97 @@
+"""Frames of the block stream: what one reader asked for, proven against the frame's own header.
+
+A frame at height H carries transactions of block H, and results, receipts and map values of the block before, because
+that is what header H proves. Everything that readers share is made once: views, proofs, proven values, headers.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from keephold.base.errors import InputError
+from keephold.base.limits import MAX_INTEREST
+from keephold.ledger.archive import Archive
+from keephold.ledger.views import BlockView
+from keephold.protocol.wire import Frame, Interest, LocatedTransaction, ProvenValue
+
+HEAD_INTERVAL_NS: Final = 1_000_000_000
+"""A sparse reader sees a head at least this often, in block time."""
+
+
+@final
+class Watch:
+    """One reader of the stream. Ask for heights in ascending order; not safe for several threads at once."""
+
+    def __init__(self, archive: Archive, interest: Interest) -> None:
+        """Take a reader's interest.
+
+        Raises:
+            InputError: it asks for more than `MAX_INTEREST` things.
+        """
+        size = len(interest.paths) + len(interest.contracts) + len(interest.receipts) + len(interest.identities)
+        if size > MAX_INTEREST:
+            raise InputError(f"an interest names at most {MAX_INTEREST} things")
+        self._archive: Final = archive
+        self._interest: Final = interest
+        self._paths: Final = frozenset(interest.paths)
+        self._receipts: Final = frozenset(interest.receipts)
+        self._unserved = self._paths
+        """Paths whose value at the start is still owed."""
+        self._previous = 0
+        self._validators = b""
+        self._last_ns = 0
+
+    def frame(self, height: int) -> Frame | None:
+        """Return the frame of a block, or None if the reader is sparse and nothing in it was asked for.
+
+        Values of heights whose version is gone are made up for in the first frame whose version is there.
+
+        Raises:
+            InputError: there is no such block (yet).
+        """
+        light = self._archive.light(height)
+        view, before = self._archive.view(height), self._archive.view(height - 1)
+        transactions = self._transactions(view)
+        receipts = self._archive.receipts(before, self._receipts) if before is not None else ()
+        values = self._values(height)
+        due = light.time_ns - self._last_ns >= HEAD_INTERVAL_NS
+        if self._interest.sparse and not (transactions or receipts or values or due):
+            self._previous = height
+            return None
+        validators = light.validators if light.validators != self._validators else b""
+        self._previous, self._validators, self._last_ns = height, light.validators, light.time_ns
+        return Frame(
+            height,
+            light.signed_header,
+            validators,
+            light.next_validators if validators else b"",
+            view.ids if transactions and view is not None else (),
+            transactions,
+            before.results if receipts and before is not None else (),
+            values,
+            receipts,
+        )
+
+    def _transactions(self, view: BlockView | None) -> tuple[LocatedTransaction, ...]:
+        if view is None or not view.raws:
+            return ()
+        positions: set[int] = set(view.custody) if self._interest.custody else set()
+        for contract in self._interest.contracts:
+            positions.update(view.by_contract.get(contract, ()))
+        for identity in self._interest.identities:
+            positions.update(view.by_identity.get(identity, ()))
+        return tuple(LocatedTransaction(position, view.raws[position]) for position in sorted(positions))
+
+    def _values(self, height: int) -> tuple[ProvenValue, ...]:
+        if not self._paths or not self._archive.has_version(height - 1):
+            self._unserved = self._paths
+            return ()
+        wanted = set(self._unserved)
+        for at in range(max(self._previous, 1), height) if self._previous else ():
+            changed = self._archive.changed(at)
+            if changed is None:
+                wanted = set(self._paths)
+                break
+            wanted |= self._paths & changed
+        self._unserved = frozenset()
+        return tuple(self._archive.proven(height - 1, path) for path in sorted(wanted))

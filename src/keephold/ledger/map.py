@@ -1,0 +1,177 @@
+"""The map on disk and in memory: leaves in SQLite, recent versions as persistent trees.
+
+SQLite holds the newest leaves only. Trees are rebuilt from them at the start and checked against the app hash that was
+stored with them, so a disk that lost or changed a leaf is noticed before anything is built on it. Recent versions stay
+in memory for proofs under recent headers: they share all that did not change.
+
+One SQLite transaction a block carries leaves, slots, attachments, governance actions and indexes (`index`): after a
+crash the file is at one block, whole.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, final
+
+import apsw
+
+from keephold.base.errors import ConfigurationError, ProofInvalid
+from keephold.base.ids import ContractId, NetworkId
+from keephold.chain.sparse import EMPTY_ROOT, SparseMap
+from keephold.ledger import index
+from keephold.ledger.overlay import Anchor, Changes, State
+from keephold.ledger.rules.governance import replay
+from keephold.protocol.codec import Record, decode, encode
+from keephold.protocol.evidence import Collateral
+from keephold.protocol.genesis import Genesis
+from keephold.protocol.governance import Enacted
+from keephold.protocol.state import ContractRecord, contract_path
+
+KEPT_VERSIONS: Final = 256
+"""Versions in memory; older ones have no proofs any more."""
+
+FORMAT: Final = 1
+"""Version of the file; another one is refused, not guessed at."""
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS leaf (path BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS slot (
+    contract BLOB, tag BLOB, value BLOB NOT NULL, PRIMARY KEY (contract, tag)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS attachment (path BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS governance (sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+def connect(path: Path) -> apsw.Connection:
+    """Return a connection whose commits are on the disk when they return."""
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(10_000)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+@final
+class StateMap:
+    """The ledger's state: newest and recent versions, and the file behind them.
+
+    One thread commits; any thread may read versions, which are immutable. Queries of the file go through `query`.
+    """
+
+    def __init__(self, path: Path, genesis: Genesis, network: NetworkId) -> None:
+        """Open or create the file, and rebuild and check what it holds.
+
+        Raises:
+            ConfigurationError: the file is another network's, or of another format.
+            ProofInvalid: its leaves do not hash to its own app hash.
+        """
+        self._writer: Final = connect(path)
+        self._reader: Final = connect(path)
+        self._reading: Final = threading.Lock()
+        try:
+            with self._writer:
+                self._writer.execute(_SCHEMA + index.SCHEMA)
+                self._check_identity(network)
+            newest = self._load(genesis)
+        except BaseException:
+            self.close()
+            raise
+        self._versions: OrderedDict[int, State] = OrderedDict({newest.height: newest})
+        self._newest = newest
+
+    @property
+    def newest(self) -> State:
+        """The state after the last committed block."""
+        return self._newest
+
+    def version(self, height: int) -> State | None:
+        """Return the state after block `height`, if it is newest or recent."""
+        return self._versions.get(height)
+
+    def slots_at(self, contract: ContractId, root: bytes) -> SparseMap | None:
+        """Return the contract's map with this root from a recent version, if one has it."""
+        for state in reversed(tuple(self._versions.values())):
+            slots = state.slots.get(contract)
+            if slots is not None and slots.root == root:
+                return slots
+        return None
+
+    def anchor(self, height: int) -> Anchor | None:
+        """Return hash and time of a committed block."""
+        if not 0 < height <= self._newest.height:
+            return None
+        found = self.query(lambda reader: index.block(reader, height))
+        return None if found is None else Anchor(found.hash, found.time_ns)
+
+    def query(self, ask: Callable[[apsw.Connection], index.T]) -> index.T:
+        """Return what `ask` reads from the last committed file."""
+        with self._reading:
+            return ask(self._reader)
+
+    def commit(self, state: State, changes: Changes, rows: index.BlockRows) -> None:
+        """Write a block's changes and index rows in one transaction; then make the state the newest."""
+        with self._writer:
+            leaves = [(path, value) for path, value in changes.values.items() if value is not None]
+            gone = [(path,) for path, value in changes.values.items() if value is None]
+            self._writer.executemany("INSERT OR REPLACE INTO leaf VALUES (?, ?)", leaves)
+            self._writer.executemany("DELETE FROM leaf WHERE path = ?", gone)
+            slots = [(*key, value) for key, value in changes.slots.items() if value is not None]
+            cleared = [key for key, value in changes.slots.items() if value is None]
+            self._writer.executemany("INSERT OR REPLACE INTO slot VALUES (?, ?, ?)", slots)
+            self._writer.executemany("DELETE FROM slot WHERE contract = ? AND tag = ?", cleared)
+            attached = [(path, encode(record)) for path, record in changes.attachments.items()]
+            self._writer.executemany("INSERT OR REPLACE INTO attachment VALUES (?, ?)", attached)
+            enacted = [(entry.signed.proposal.sequence, encode(entry)) for entry in changes.enacted]
+            self._writer.executemany("INSERT INTO governance VALUES (?, ?)", enacted)
+            index.write(self._writer, rows)
+        self._versions[state.height] = state
+        self._newest = state
+        while len(self._versions) > KEPT_VERSIONS:
+            self._versions.popitem(last=False)
+
+    def close(self) -> None:
+        """Close the file. A process that dies without it loses nothing."""
+        self._reader.close()
+        self._writer.close()
+
+    def _check_identity(self, network: NetworkId) -> None:
+        expected = {"network": network, "format": FORMAT.to_bytes(4, "big")}
+        found = dict(self._writer.execute("SELECT name, value FROM meta"))
+        if not found:
+            self._writer.executemany("INSERT INTO meta VALUES (?, ?)", list(expected.items()))
+        elif found != expected:
+            raise ConfigurationError("the ledger's file is another network's, or of another format")
+
+    def _load(self, genesis: Genesis) -> State:
+        last = index.last_block(self._writer)
+        values = SparseMap.of(self._writer.execute("SELECT path, value FROM leaf"))
+        by_contract: defaultdict[bytes, list[tuple[bytes, bytes]]] = defaultdict(list)
+        for contract, tag, value in self._writer.execute("SELECT contract, tag, value FROM slot"):
+            by_contract[contract].append((tag, value))
+        slots = {contract: SparseMap.of(items) for contract, items in by_contract.items()}
+        attachments: dict[bytes, Record] = {
+            path: decode(record, Collateral)
+            for path, record in self._writer.execute("SELECT path, record FROM attachment")
+        }
+        rows = self._writer.execute("SELECT entry FROM governance ORDER BY sequence")
+        enacted = tuple(decode(entry, Enacted) for (entry,) in rows)
+        time_ns = genesis.time_ns if last is None else last.time_ns
+        law, pending = replay(genesis.law, enacted, time_ns)
+        height = 0 if last is None else last.height
+        state = State(height, time_ns, values, slots, attachments, enacted, law, pending)
+        _check_roots(state, EMPTY_ROOT if last is None else last.app_hash)
+        return state
+
+
+def _check_roots(state: State, app_hash: bytes) -> None:
+    """Refuse leaves or slots that are not those that the chain committed to."""
+    if state.values.root != app_hash:
+        raise ProofInvalid(f"the map does not hash to the app hash of block {state.height}")
+    for contract, slots in state.slots.items():
+        record = state.record(contract_path(ContractId(contract)), ContractRecord)
+        if record is None or record.state_root != slots.root:
+            raise ProofInvalid(f"the slots of contract {contract.hex()} do not hash to its state root")

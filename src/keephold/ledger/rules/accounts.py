@@ -1,0 +1,45 @@
+"""Accounts: the nonce that makes each transaction count once, the published key, the generation of permits."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from keephold.base.ids import PublicKey
+from keephold.ledger.overlay import Overlay
+from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, refused
+from keephold.protocol.refusals import Refusal
+from keephold.protocol.state import AccountRecord, account_path
+from keephold.protocol.transactions import PublishAccountKey, RevokePermits, Transaction
+
+NEW_ACCOUNT = AccountRecord()
+"""What an absent account stands for."""
+
+
+def consume_nonce(state: Overlay, transaction: Transaction) -> None:
+    """Let each nonce in once, in order.
+
+    Raises:
+        LedgerRefused: `bad_nonce`.
+    """
+    path = account_path(PublicKey(transaction.sender))
+    account = state.get(path, NEW_ACCOUNT)
+    if transaction.nonce != account.nonce:
+        raise refused(Refusal.BAD_NONCE, f"nonce {transaction.nonce}, expected {account.nonce}")
+    state.put(path, replace(account, nonce=account.nonce + 1))
+
+
+def publish_key(
+    state: Overlay, _: BlockContext, transaction: Transaction, __: bytes, body: PublishAccountKey
+) -> Applied:
+    """Publish the sender's encryption key; a later one replaces it."""
+    path = account_path(PublicKey(transaction.sender))
+    state.put(path, replace(state.get(path, NEW_ACCOUNT), encryption_key=body.encryption_key))
+    return NOTHING
+
+
+def revoke_permits(state: Overlay, _: BlockContext, transaction: Transaction, __: bytes, ___: RevokePermits) -> Applied:
+    """Void every permit that the sender signed so far."""
+    path = account_path(PublicKey(transaction.sender))
+    account = state.get(path, NEW_ACCOUNT)
+    state.put(path, replace(account, generation=account.generation + 1))
+    return NOTHING

@@ -1,0 +1,63 @@
+"""Calls: appended to the contract's inbox, a hash chain, whoever can read them.
+
+The rules cannot tell a good ciphertext from noise, and need not: an entry that does not open is consumed as unreadable.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from keephold.base.ids import ContractId, Height
+from keephold.base.limits import MAX_CALL_PLAINTEXT, MAX_INBOX_BACKLOG
+from keephold.ledger.overlay import Overlay
+from keephold.ledger.rules.context import Appended, Applied, BlockContext, refused
+from keephold.protocol.refusals import Refusal
+from keephold.protocol.state import Batch, ContractRecord, batch_path, contract_path, inbox_head
+from keephold.protocol.transactions import Call, Transaction
+
+MAX_SEALED_CALL: Final = 2 * MAX_CALL_PLAINTEXT
+"""Bytes: the largest plaintext, padded, with its envelope."""
+
+
+def call(state: Overlay, block: BlockContext, _: Transaction, identity: bytes, body: Call) -> Applied:
+    """Append a sealed call.
+
+    Raises:
+        LedgerRefused: `unknown_contract`, `code_refused`, `contract_not_active`, `wrong_epoch`, `too_large` or
+            `inbox_full`.
+    """
+    contract = ContractId(body.contract)
+    path = contract_path(contract)
+    record = state.find(path, ContractRecord)
+    # (1) There is such a contract, and its key is known and agreed upon.
+    if record is None:
+        raise refused(Refusal.UNKNOWN_CONTRACT)
+    if record.phase == "refused":
+        raise refused(Refusal.CODE_REFUSED, record.refusal)
+    if record.phase != "active":
+        raise refused(Refusal.CONTRACT_NOT_ACTIVE, f"phase {record.phase}")
+    # (2) It was sealed to the present key.
+    if body.epoch != record.epoch:
+        raise refused(Refusal.WRONG_EPOCH, f"epoch {body.epoch}, present {record.epoch}")
+    # (3) Its size and the backlog are bounded.
+    if len(body.sealed) > MAX_SEALED_CALL:
+        raise refused(Refusal.TOO_LARGE, f"a sealed call has at most {MAX_SEALED_CALL} bytes")
+    if record.inbox_count - record.done >= MAX_INBOX_BACKLOG:
+        raise refused(Refusal.INBOX_FULL, f"{MAX_INBOX_BACKLOG} entries wait")
+    # The entry, and the batch that this block appends.
+    opened = ("open batch", contract)
+    entry = record.inbox_count + 1
+    if state.counted(*opened) == 0:
+        first = entry
+        batch = Batch(block.height, record.inbox_head, (identity,))
+    else:
+        first = entry - state.counted(*opened)
+        present = state.get(batch_path(contract, first), Batch(block.height, record.inbox_head, ()))
+        batch = replace(present, entries=(*present.entries, identity))
+    state.count(*opened)
+    state.put(batch_path(contract, first), batch)
+    head = inbox_head(record.inbox_head, entry, identity, Height(block.height))
+    state.put(path, replace(record, inbox_count=entry, inbox_head=head))
+    return Applied((Appended(contract, entry),))

@@ -1,0 +1,170 @@
+"""Contract keys: asked for by assigned workers, released by seated gatekeepers, published by those who derived them.
+
+The ledger carries partials and believes publications only as far as workers agree; gatekeepers and clients verify for
+themselves. What the rules add is order: one epoch at a time, and a dispute ends it for all who took part.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from keephold.base.errors import BadKey
+from keephold.base.ids import ContractId
+from keephold.crypto.hashing import number, tagged_hash
+from keephold.crypto.labels import PUBLICATION
+from keephold.crypto.signing import check_public
+from keephold.ledger.overlay import Overlay
+from keephold.ledger.rules.assignments import assign, dismiss, settle
+from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, check_instance, live_registration, refused
+from keephold.protocol.refusals import Refusal
+from keephold.protocol.state import CommitteeRecord, ContractRecord, Publication, committee_path, contract_path
+from keephold.protocol.transactions import KeyRelease, KeyRequest, PublishKey, RefuseCode, Transaction
+
+MAX_KEY_ITEMS: Final = 64
+"""Keys asked for in one request."""
+
+MAX_SEALED_PARTIALS: Final = 64 << 10
+"""Bytes of one release."""
+
+
+def request(state: Overlay, block: BlockContext, transaction: Transaction, _: bytes, body: KeyRequest) -> Applied:
+    """Ask for keys; the gatekeepers answer what they can justify.
+
+    Raises:
+        LedgerRefused: those of `live_registration`; `superseded`, `wrong_phase`, `too_large`, `unknown_contract`,
+            `not_assigned` or `wrong_epoch`.
+    """
+    # (1) A live worker, this instance of it.
+    worker = live_registration(state, block, transaction.sender, "worker")
+    check_instance(worker, body.instance)
+    # (2) There is somebody to answer, and the question is bounded.
+    if state.get(committee_path(), CommitteeRecord()).phase != "ready":
+        raise refused(Refusal.WRONG_PHASE, "no committee in office yet")
+    if not 1 <= len(body.items) <= MAX_KEY_ITEMS or len(set(body.items)) != len(body.items):
+        raise refused(Refusal.TOO_LARGE, f"1 to {MAX_KEY_ITEMS} different keys")
+    # (3) Assigned to each contract, in its present epoch.
+    for item in body.items:
+        record = _assigned(state, item.contract, transaction.sender)
+        _check_epoch(record, item.epoch)
+    return NOTHING
+
+
+def release(state: Overlay, block: BlockContext, transaction: Transaction, _: bytes, body: KeyRelease) -> Applied:
+    """Carry one gatekeeper's partials to the instance that asked.
+
+    Raises:
+        LedgerRefused: those of `live_registration`; `not_seated`, `superseded` or `too_large`.
+    """
+    # (1) A gatekeeper in office, with a live lease.
+    live_registration(state, block, transaction.sender, "gatekeeper")
+    committee = state.get(committee_path(), CommitteeRecord())
+    if not any(seat.member == transaction.sender for keys in committee.keys for seat in keys.seats):
+        raise refused(Refusal.NOT_SEATED, "no gatekeeper in office")
+    # (2) For a live worker, and the instance whose key sealed it.
+    check_instance(live_registration(state, block, body.worker, "worker"), body.instance)
+    # (3) Bounded.
+    if len(body.sealed) > MAX_SEALED_PARTIALS:
+        raise refused(Refusal.TOO_LARGE, f"partials have at most {MAX_SEALED_PARTIALS} bytes")
+    return NOTHING
+
+
+def publish(
+    state: Overlay, block: BlockContext, transaction: Transaction, identity: bytes, body: PublishKey
+) -> Applied:
+    """Vouch for a contract's public keys; agreement activates the contract, disagreement is a dispute.
+
+    Raises:
+        LedgerRefused: those of `live_registration`; `superseded`, `unknown_contract`, `not_assigned`, `wrong_epoch`,
+            `contract_not_active`, `already_published` or `malformed`.
+    """
+    contract = ContractId(body.contract)
+    # (1) A live worker, this instance of it, assigned, in the present epoch.
+    worker = live_registration(state, block, transaction.sender, "worker")
+    check_instance(worker, body.instance)
+    record = _assigned(state, contract, transaction.sender)
+    _check_epoch(record, body.epoch)
+    if record.phase not in ("keying", "active"):
+        raise refused(Refusal.CONTRACT_NOT_ACTIVE, f"phase {record.phase}")
+    # (2) Once.
+    if any(item.worker == transaction.sender for item in record.publications):
+        raise refused(Refusal.ALREADY_PUBLISHED, "by this worker, in this epoch")
+    # (3) Keys that can be used.
+    try:
+        check_public(body.signing_key)
+    except BadKey as error:
+        raise refused(Refusal.MALFORMED, str(error)) from error
+    digest = tagged_hash(PUBLICATION, contract, number(body.epoch), body.signing_key, body.encryption_key)
+    # (4) The same as everyone before, or a dispute.
+    if any(item.digest != digest for item in record.publications):
+        _dispute(state, block, contract, record, transaction.sender)
+        return NOTHING
+    publication = Publication(transaction.sender, identity, digest)
+    kept = record.publications
+    if record.phase == "active":
+        # Those who left vouch no more once others do: the list stays as short as the assignment.
+        kept = tuple(item for item in kept if item.worker in record.workers)
+    settle(
+        state,
+        contract,
+        replace(
+            record,
+            publications=(*kept, publication),
+            signing_key=body.signing_key,
+            encryption_key=body.encryption_key,
+        ),
+    )
+    return NOTHING
+
+
+def refuse_code(state: Overlay, block: BlockContext, transaction: Transaction, _: bytes, body: RefuseCode) -> Applied:
+    """End a contract whose code the sandbox does not load, before it ever ran.
+
+    Raises:
+        LedgerRefused: those of `live_registration`; `superseded`, `unknown_contract`, `not_assigned` or
+            `already_published`: code that once loaded cannot be refused.
+    """
+    contract = ContractId(body.contract)
+    worker = live_registration(state, block, transaction.sender, "worker")
+    check_instance(worker, body.instance)
+    record = _assigned(state, contract, transaction.sender)
+    if record.phase != "keying" or record.publications:
+        raise refused(Refusal.ALREADY_PUBLISHED, "this code was loaded by a worker")
+    reason = f"line {body.line}: {body.reason}" if body.line else body.reason
+    for assigned in record.workers:
+        record = dismiss(state, contract, record, assigned)
+    settle(state, contract, replace(record, phase="refused", refusal=reason))
+    return NOTHING
+
+
+def _dispute(state: Overlay, block: BlockContext, contract: ContractId, record: ContractRecord, sender: bytes) -> None:
+    """Suspend the disputants.
+
+    Without accepted results the keys themselves are in doubt: all who published are suspended and a new epoch opens.
+    With results the state is sealed under this epoch, which lives on: only the newcomer who disagrees is suspended.
+    """
+    if record.version:
+        disputants: tuple[bytes, ...] = (sender,)
+    else:
+        disputants = (*(item.worker for item in record.publications), sender)
+        record = replace(record, epoch=record.epoch + 1, publications=(), phase="waiting")
+    record = replace(record, suspended=(*record.suspended, *disputants))
+    for worker in disputants:
+        if worker in record.workers:
+            record = dismiss(state, contract, record, worker)
+    assign(state, block, contract, record)
+
+
+def _assigned(state: Overlay, contract: bytes, worker: bytes) -> ContractRecord:
+    record = state.find(contract_path(ContractId(contract)), ContractRecord)
+    if record is None:
+        raise refused(Refusal.UNKNOWN_CONTRACT)
+    if worker not in record.workers:
+        raise refused(Refusal.NOT_ASSIGNED)
+    return record
+
+
+def _check_epoch(record: ContractRecord, epoch: int) -> None:
+    if record.epoch != epoch:
+        raise refused(Refusal.WRONG_EPOCH, f"epoch {epoch}, present {record.epoch}")
