@@ -139,5 +139,3 @@ def _content(path: Path) -> bytes:
     if len(raw) > _MAX_FILE:
         raise ConfigurationError(f"{path} is larger than {_MAX_FILE} bytes")
     return raw
-
-

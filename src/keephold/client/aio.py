@@ -1,0 +1,118 @@
+"""The asynchronous client: for programs that have an event loop."""
+
+from __future__ import annotations
+
+from typing import Final, Self, final
+
+from keephold.base.clock import Clock
+from keephold.base.errors import ConfigurationError, EncodingError, InputError
+from keephold.base.ids import ContractId, NetworkId
+from keephold.client import deployment
+from keephold.client.account import Account
+from keephold.client.connection import Connection
+from keephold.client.contract import AsyncContract
+from keephold.contract.address import Address
+from keephold.follower.remote import HttpRemote
+from keephold.protocol.codec import decode
+from keephold.protocol.contracts import Code, ContractPolicy
+from keephold.protocol.genesis import Genesis
+
+
+@final
+class AsyncNetwork:
+    """One network, verified from a genesis that the caller pinned."""
+
+    def __init__(self, connection: Connection) -> None:
+        """For `connect`; tests bring their own connection."""
+        self.connection: Final = connection
+        self._contracts: dict[ContractId, AsyncContract] = {}
+
+    @classmethod
+    async def connect(cls, url: str, genesis: Genesis | bytes, clock: Clock | None = None) -> Self:
+        """Connect to the node at `url` (`http://host:port`), and follow the chain of `genesis`.
+
+        Raises:
+            ConfigurationError: the genesis is malformed.
+            ChainRefused: the node has another chain.
+            NodeUnreachable
+        """
+        remote = HttpRemote(url)
+        try:
+            return cls(await Connection.open(remote, remote, pinned(genesis), clock))
+        except BaseException:
+            await remote.aclose()
+            raise
+
+    @property
+    def id(self) -> NetworkId:
+        """The network id: the hash of the pinned genesis."""
+        return self.connection.network
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether this network admits simulated enclaves: then nothing on it is confidential from their host."""
+        return self.connection.genesis.simulated
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection; calls under way may still be executed."""
+        await self.connection.aclose()
+
+    def contract(self, address: Address | str) -> AsyncContract:
+        """Return the contract at an address; it is verified on first use.
+
+        Raises:
+            InputError: not a contract's address.
+        """
+        contract = contract_id_of(address)
+        return self._contracts.setdefault(contract, AsyncContract(self.connection, contract))
+
+    async def deploy(
+        self,
+        code: Code,
+        *arguments: object,
+        account: Account,
+        policy: ContractPolicy | None = None,
+        deadline: float = deployment.DEADLINE_SECONDS,
+        progress: deployment.Progress | None = None,
+        **named: object,
+    ) -> AsyncContract:
+        """Deploy a contract and set it up with the arguments of its init method; see `deployment.deploy`."""
+        handle = await deployment.deploy(
+            self.connection, code, account, arguments, named, policy=policy, deadline=deadline, progress=progress
+        )
+        return self._contracts.setdefault(handle.id, handle)
+
+
+def pinned(genesis: Genesis | bytes) -> Genesis:
+    """Return the genesis record.
+
+    Raises:
+        ConfigurationError: malformed.
+    """
+    if isinstance(genesis, Genesis):
+        return genesis
+    try:
+        return decode(genesis, Genesis)
+    except EncodingError as error:
+        raise ConfigurationError(f"genesis: {error}") from error
+
+
+def contract_id_of(address: Address | str) -> ContractId:
+    """Return the contract's id.
+
+    Raises:
+        InputError: not a contract's address.
+    """
+    try:
+        parsed = address if isinstance(address, Address) else Address.parse(address)
+    except ValueError as error:
+        raise InputError(f"{address}: {error}") from error
+    if parsed.kind != "contract":
+        raise InputError(f"{address} is an account, not a contract")
+    return ContractId(parsed.value)

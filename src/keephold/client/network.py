@@ -1,0 +1,201 @@
+"""The client for programs without an event loop: the same objects, whose methods wait.
+
+A `Network` runs its event loop in one thread of its own; its methods may be called from any thread.
+
+    with Network.connect(url, genesis) as network:
+        token = network.contract("khc1…")
+        token.call("transfer", bob.address, 5, account=alice)
+        token.query("balance", account=alice)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any, Final, Self, TypeVar, final
+
+from keephold.base.errors import UnavailableError
+from keephold.base.ids import NetworkId
+from keephold.client import contract as calls
+from keephold.client import deployment
+from keephold.client.abi import Abi
+from keephold.client.account import Account
+from keephold.client.aio import AsyncNetwork
+from keephold.contract.address import Address
+from keephold.follower.contracts import VerifiedContract
+from keephold.protocol.contracts import Code, ContractPolicy
+from keephold.protocol.genesis import Genesis
+
+T = TypeVar("T")
+
+
+@final
+class _Loop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop: Final = asyncio.new_event_loop()
+        self._thread: Final = threading.Thread(target=self._loop.run_forever, name="keephold-client", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self._thread.is_alive():
+            work.close()
+            raise UnavailableError("the network was closed")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+
+@final
+class PendingCall:
+    """A call on its way. It is executed whether or not anybody waits for it."""
+
+    def __init__(self, loop: _Loop, pending: calls.PendingCall) -> None:
+        """For `Contract.submit`."""
+        self._loop: Final = loop
+        self._pending: Final = pending
+
+    @property
+    def id(self) -> bytes:
+        """The call's transaction id, 32 bytes."""
+        return self._pending.id
+
+    def wait(self, deadline: float = calls.DEADLINE_SECONDS) -> Any:
+        """Return what the call returned; see `contract.PendingCall.wait`."""
+        return self._loop.run(self._pending.wait(deadline))
+
+
+@final
+class Contract:
+    """A contract on one network; see `contract.AsyncContract`."""
+
+    def __init__(self, loop: _Loop, contract: calls.AsyncContract) -> None:
+        """For `Network.contract`."""
+        self._loop: Final = loop
+        self._contract: Final = contract
+
+    @property
+    def address(self) -> Address:
+        """The contract's address."""
+        return self._contract.address
+
+    def verified(self) -> VerifiedContract:
+        """Return the contract with the argument why it can be sealed to."""
+        return self._loop.run(self._contract.verified())
+
+    def abi(self) -> Abi:
+        """Return the interface, as the verified code says."""
+        return self._loop.run(self._contract.abi())
+
+    def call(
+        self,
+        method: str,
+        *arguments: object,
+        account: Account,
+        deadline: float = calls.DEADLINE_SECONDS,
+        **named: object,
+    ) -> Any:
+        """Call a method and return what it returned; see `contract.AsyncContract.call`."""
+        return self._loop.run(self._contract.call(method, *arguments, account=account, deadline=deadline, **named))
+
+    def submit(self, method: str, *arguments: object, account: Account, **named: object) -> PendingCall:
+        """Seal and send a call; see `contract.AsyncContract.submit`."""
+        sent = self._loop.run(self._contract.submit(method, *arguments, account=account, **named))
+        return PendingCall(self._loop, sent)
+
+    def query(
+        self,
+        method: str,
+        *arguments: object,
+        account: Account,
+        deadline: float = calls.DEADLINE_SECONDS,
+        **named: object,
+    ) -> Any:
+        """Ask a view and return its answer; see `contract.AsyncContract.query`."""
+        return self._loop.run(self._contract.query(method, *arguments, account=account, deadline=deadline, **named))
+
+
+@final
+class Network:
+    """One network, verified from a genesis that the caller pinned; see `aio.AsyncNetwork`."""
+
+    def __init__(self, loop: _Loop, network: AsyncNetwork) -> None:
+        """For `connect`."""
+        self._loop: Final = loop
+        self._network: Final = network
+
+    @classmethod
+    def connect(cls, url: str, genesis: Genesis | bytes) -> Self:
+        """Connect to the node at `url` and follow the chain of `genesis`.
+
+        Raises:
+            ConfigurationError: the genesis is malformed.
+            ChainRefused: the node has another chain.
+            NodeUnreachable
+        """
+        loop = _Loop()
+        try:
+            return cls(loop, loop.run(AsyncNetwork.connect(url, genesis)))
+        except BaseException:
+            loop.stop()
+            raise
+
+    @property
+    def id(self) -> NetworkId:
+        """The network id: the hash of the pinned genesis."""
+        return self._network.id
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether this network admits simulated enclaves: then nothing on it is confidential from their host."""
+        return self._network.is_simulated
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls under way may still be executed. May be called twice."""
+        try:
+            self._loop.run(self._network.aclose())
+        except UnavailableError:
+            return
+        self._loop.stop()
+
+    def contract(self, address: Address | str) -> Contract:
+        """Return the contract at an address; it is verified on first use.
+
+        Raises:
+            InputError: not a contract's address.
+        """
+        return Contract(self._loop, self._network.contract(address))
+
+    def deploy(
+        self,
+        code: Code,
+        *arguments: object,
+        account: Account,
+        policy: ContractPolicy | None = None,
+        deadline: float = deployment.DEADLINE_SECONDS,
+        progress: deployment.Progress | None = None,
+        **named: object,
+    ) -> Contract:
+        """Deploy a contract and set it up; see `deployment.deploy`. `progress` is called on another thread."""
+        work = self._network.deploy(
+            code, *arguments, account=account, policy=policy, deadline=deadline, progress=progress, **named
+        )
+        return Contract(self._loop, self._loop.run(work))
