@@ -1,0 +1,1 @@
+"""What worker and gatekeeper share: identity, registration, lease, freshness, sealed memory, sending."""
