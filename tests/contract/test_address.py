@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import pickle
+import contextlib
+import copy
 
 import pytest
 from hypothesis import given
@@ -33,10 +34,8 @@ def test_any_changed_character_is_noticed(value, place, character):
 
 @given(st.text(max_size=80))
 def test_any_text_is_an_address_or_a_value_error(text):
-    try:
+    with contextlib.suppress(ValueError):
         assert Address.parse(text).text == text
-    except ValueError:
-        pass
 
 
 def test_the_checksum_is_bech32m():
@@ -89,5 +88,5 @@ def test_is_immutable_ordered_and_printable():
     assert sorted({high, low}) == sorted((low, high), key=str)
     assert str(low) == ACCOUNT
     assert low != ACCOUNT
-    assert pickle.loads(pickle.dumps(low)) == low
+    assert copy.deepcopy(low) == copy.copy(low) == low
     assert repr(low) == f"Address({ACCOUNT})"

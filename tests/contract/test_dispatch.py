@@ -229,8 +229,9 @@ def test_public_events_and_events_to_nobody(lab, alice):
 
 
 ARGUMENTS = [
-    ("[]", "missing"), ("[1,2]", "takes 1"), ('{"size":1,"more":2}', "takes no more"), ("{", "not JSON"), ("3", "object"),
-    ('["1x"]', "size"), ("[1.5]", "integer"), ("[true]", "size"), ('{"size":null}', "size"), ("", "not JSON"),
+    ("[]", "missing"), ("[1,2]", "takes 1"), ('{"size":1,"more":2}', "takes no more"), ("{", "not JSON"),
+    ("3", "object"), ('["1x"]', "size"), ("[1.5]", "integer"), ("[true]", "size"), ('{"size":null}', "size"),
+    ("", "not JSON"),
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ floats: their text is not portable. Text is canonical: sorted names, no spaces, 
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,8 +35,13 @@ Schema: TypeAlias = "dict[str, Json]"
 MAX_INTEGER: Final = 1 << 128
 """Integers lie strictly between -MAX_INTEGER and MAX_INTEGER; the same bound as on the wire."""
 
+MAX_DEPTH: Final = 32
+"""Nesting of a JSON value. The parser recurses on the machine's stack, whose end is a trap, not an exception."""
+
 _EXACT: Final = 1 << 53
 _DIGITS: Final = 40
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
+"""Strings, which may hold brackets, and brackets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +73,25 @@ def parse(text: str) -> Json:
     Raises:
         Mismatch: not JSON, a float, or nested too deeply.
     """
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_depth(text)
     try:
         return cast(Json, json.loads(text, parse_float=_no_float, parse_constant=_no_float))
     except Mismatch:
         raise
     except (ValueError, RecursionError) as e:
         raise Mismatch("not JSON") from e
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for token in _BRACKETS.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise Mismatch(f"nested deeper than {MAX_DEPTH}")
+        elif token[0] in "]}":
+            depth -= 1
 
 
 def _no_float(text: str) -> None:

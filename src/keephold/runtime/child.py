@@ -63,8 +63,12 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
+def _hide() -> None:
+    """Keep processes of the same user, which other contracts' are, from tracing this one or reading its memory."""
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def _give_up_the_rest() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # not before: it takes /proc/self/fd away
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (_DATA, _DATA))
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # those already open stay usable
@@ -107,6 +111,7 @@ def main(arguments: list[str]) -> int:
     program = Program(engine, machine.open_component(engine, guest))
     os.close(guest)  # the machine keeps its own, to map each instance's memory from
     with socket.socket(fileno=descriptor) as sock:
+        _hide()  # not before: it takes /proc/self/fd away, which the guest was opened through
         _give_up_the_rest()
         try:
             serve(wire.Channel(sock), program)

@@ -191,7 +191,6 @@ class Program:
             if error:
                 raise wasmtime.WasmtimeError._from_ptr(error)  # noqa: SLF001 - as the pin
         self._exports: Final = {name: self._index(name) for name in ("compile", "run")}
-        sys.unraisablehook = self._poison  # rule (2)
 
     def _index(self, name: str) -> component.ExportIndex:
         index = self._compiled.get_export_index(name)
@@ -251,11 +250,13 @@ class Program:
             Trapped, Poisoned: see there.
         """
         self._effects, self._violation = effects, ""
+        hook, sys.unraisablehook = sys.unraisablehook, self._poison  # rule (2)
         try:
             return enter()
         except Trapped as e:
             raise Trapped(self._violation) from e
         finally:
+            sys.unraisablehook = hook
             self._effects = None
             if self._poisoned:
                 raise Poisoned(self._violation or "an exception was swallowed at the boundary")

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keephold import Address
+from keephold.base.errors import ExecutionCrashed, SandboxError
+from keephold.base.limits import MAX_SLOT_VALUE
+from keephold.runtime import wire
+from keephold.runtime.outcome import Emitted, Outcome
+
+TOKEN = (Path(__file__).parents[2] / "examples" / "token" / "token.py").read_text()
+ALICE, BOB = Address(b"a" * 32).text, Address(b"b" * 32).text
+
+
+@pytest.fixture
+def token(process, slots, call):
+    started = process()
+    slots.apply(started.execute(call("setup", '["GLD","100"]'), slots))
+    slots.asked.clear()
+    return started
+
+
+def test_it_tells_what_it_loaded(token):
+    assert token.info.name == "Token"
+    assert json.loads(token.info.abi_json)["methods"]["transfer"]["kind"] == "call"
+
+
+def test_a_batch_sees_its_own_writes_and_asks_once_for_each_slot(token, slots, call, query):
+    before = dict(slots)
+    transfer = call("transfer", json.dumps([BOB, "60"]))
+    outcomes = token.execute_batch([transfer, transfer, transfer], slots)
+    assert [outcome.status for outcome in outcomes] == ["ok", "rejected", "rejected"]
+    assert len(slots.asked) == len(set(slots.asked)) == 3
+    assert dict(slots) == before
+    for outcome in outcomes:
+        slots.apply(outcome)
+    assert token.query(query("balance", reader=BOB), slots).value_json == "60"
+
+
+def test_a_batch_equals_its_calls_one_by_one(token, slots, call):
+    calls = [call("transfer", json.dumps([BOB, str(amount)])) for amount in (1, 2, 1000, 3)]
+    together = token.execute_batch(calls, slots)
+    apart = []
+    for one in calls:
+        apart.append(token.execute(one, slots))
+        slots.apply(apart[-1])
+    assert together == apart
+
+
+def test_two_processes_with_different_hash_seeds_agree(process, slots, call, monkeypatch):
+    first, second = process(), process()
+    setup = call("setup", '["GLD","100"]')
+    assert first.execute(setup, slots) == second.execute(setup, slots)
+
+
+def test_bad_source_is_refused_with_its_line_and_leaves_no_process(process):
+    with pytest.raises(SandboxError) as caught:
+        process("import os")
+    assert caught.value.line == 1
+    assert not children()
+
+
+VISIBLE = (
+    "import os, sys; from keephold.runtime import child; child._hide = lambda: None; os._exit(child.main(sys.argv[1:]))"
+)
+
+
+@pytest.fixture
+def visible(monkeypatch):
+    """Let the test look at the process: it hides from everyone but root."""
+    popen = subprocess.Popen
+
+    def start(command, **options):
+        place = command.index("-m")
+        return popen([*command[:place], "-c", VISIBLE, *command[place + 2 :]], **options)
+
+    if os.geteuid():
+        monkeypatch.setattr("keephold.runtime.process.subprocess.Popen", start)
+
+
+def test_the_process_hides_from_its_neighbours(process):
+    """Another contract's process has the same user: were it taken over, it could trace this one, or read its memory."""
+    status = Path(f"/proc/{process().pid}/mem").stat()
+    assert (status.st_uid, status.st_mode & 0o077) == (0, 0)
+
+
+def children() -> list[int]:
+    task = Path(f"/proc/{os.getpid()}/task")
+    found = [pid for thread in task.iterdir() for pid in (thread / "children").read_text().split()]
+    return [int(pid) for pid in found if b"keephold.runtime.child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def sockets_of(pid: int) -> set[str]:
+    """Return the inodes of a process's sockets."""
+    links = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return {link[8:-1] for link in links if link.startswith("socket:[")}
+
+
+def test_the_process_listens_on_nothing_and_holds_one_socket(visible, process):
+    token = process()
+    inodes = sockets_of(token.pid)
+    assert len(inodes) == 1
+    for table in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet"):
+        path = Path(f"/proc/{token.pid}/net/{table}")
+        if path.exists():
+            assert not inodes & {field for line in path.read_text().splitlines() for field in line.split()}
+    unix = [line.split() for line in Path(f"/proc/{token.pid}/net/unix").read_text().splitlines()[1:]]
+    (ours,) = [line for line in unix if line[6] in inodes]
+    assert len(ours) == 7, "a socket with a name could be connected to"
+    assert int(ours[3], 16) & 0x10000 == 0, "accepting"
+
+
+def test_the_process_inherits_nothing_and_can_open_nothing(visible, process, tmp_path):
+    token = process()
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    with secret.open() as file:
+        links = [str(path.readlink()) for path in Path(f"/proc/{token.pid}/fd").iterdir()]
+        assert str(secret) not in links
+        assert file
+    assert Path(f"/proc/{token.pid}/environ").read_bytes() == b""
+    limits = Path(f"/proc/{token.pid}/limits").read_text()
+    assert [line.split()[3:5] for line in limits.splitlines() if line.startswith("Max open files")] == [["0", "0"]]
+    status = Path(f"/proc/{token.pid}/status").read_text()
+    assert "NoNewPrivs:\t1" in status
+
+
+def test_a_process_killed_in_the_middle_is_a_crash_and_another_takes_over(process, slots, call):
+    first = process()
+    os.kill(first.pid, signal.SIGKILL)
+    with pytest.raises(ExecutionCrashed):
+        first.execute(call("setup", '["GLD","1"]'), slots)
+    assert not first.is_alive
+    assert process().execute(call("setup", '["GLD","1"]'), slots).status == "ok"
+
+
+def test_a_stuck_process_is_killed(process, slots, call):
+    stuck = process(silence=0.5)
+    os.kill(stuck.pid, signal.SIGSTOP)
+    with pytest.raises(ExecutionCrashed, match="stuck"):
+        stuck.execute(call("setup", '["GLD","1"]'), slots)
+    assert not stuck.is_alive
+
+
+def test_a_store_that_raises_ends_the_process_and_the_error_comes_through(token, call):
+    class Broken:
+        def get(self, key):
+            raise LookupError(key)
+
+    with pytest.raises(LookupError):
+        token.execute(call("transfer", json.dumps([BOB, "1"])), Broken())
+    assert not token.is_alive
+    with pytest.raises(ExecutionCrashed):
+        token.execute(call("transfer"), {})
+
+
+def test_nothing_is_left_when_the_parent_is_killed(artefact):
+    script = (
+        "import sys; sys.path[:0] = [sys.argv[1]]\n"
+        "from keephold.crypto.secret import SecretBytes\n"
+        "from keephold.runtime.artefact import cache_directory, guest_artefact\n"
+        "from keephold.runtime.cache import CompiledCache\n"
+        "from keephold.runtime.process import ExecutionProcess\n"
+        "cache = CompiledCache(cache_directory() / 'tests', SecretBytes(b'k' * 32))\n"
+        "process = ExecutionProcess.start(cache.guest(guest_artefact()), sys.argv[2])\n"
+        "print(process.pid, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    source = str(Path(__file__).parents[2] / "src")
+    command = [sys.executable, "-c", script, source, TOKEN]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        descriptor = os.pidfd_open(int(parent.stdout.readline()))
+        parent.kill()
+        import select
+
+        ready, _, _ = select.select([descriptor], [], [], 30)
+        os.close(descriptor)
+        assert ready, "the execution process outlived its parent"
+
+
+SAYS = {
+    "nonsense": b"nonsense",
+    "another message": wire.encode(wire.Loaded("x", "{}")),
+    "writes of a rejected call": wire.encode(wire.Done(Outcome(status="rejected", writes={"a": b"1"}))),
+    "events of a failed call": wire.encode(wire.Done(Outcome(status="failed", events=(Emitted("A", "{}", "public"),)))),
+    "a large value": wire.encode(wire.Done(Outcome(status="ok", writes={"a": bytes(MAX_SLOT_VALUE + 1)}))),
+    "a large key": wire.encode(wire.Done(Outcome(status="ok", writes={"a" * 2000: b""}))),
+    "many writes": wire.encode(wire.Done(Outcome(status="ok", writes={str(n): b"" for n in range(5000)}))),
+    "an unknown status": wire.encode(wire.Done(Outcome(status="great"))),
+}
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_a_process_that_lies_about_the_limits_is_not_believed(token, slots, call, monkeypatch, name):
+    monkeypatch.setattr(token._channel, "receive", lambda: SAYS[name])
+    with pytest.raises(ExecutionCrashed):
+        token.execute(call("transfer"), slots)
+    assert not token.is_alive
+
+
+def test_an_answer_to_a_question_carries_no_writes(token, slots, query, monkeypatch):
+    wrote = wire.encode(wire.Done(Outcome(status="ok", writes={"a": b"1"})))
+    monkeypatch.setattr(token._channel, "receive", lambda: wrote)
+    with pytest.raises(ExecutionCrashed):
+        token.query(query("balance"), slots)
+
+
+def test_a_value_that_is_not_text_in_the_store_crashes_rather_than_misleads(token, call):
+    class Binary:
+        def get(self, key):
+            return b"\xff"
+
+    with pytest.raises(ExecutionCrashed):
+        token.execute(call("transfer", json.dumps([BOB, "1"])), Binary())

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from keephold import Address
+from keephold.base.errors import SandboxError
+from keephold.base.limits import CALL_FUEL, MAX_EVENTS, MAX_WRITES
+from keephold.contract.check import ALLOWED
+from keephold.contract.native import NativeContract
+from keephold.runtime.python.sandbox import TRAPPED
+
+TOKEN = (Path(__file__).parents[2] / "examples" / "token" / "token.py").read_text()
+ALICE, BOB = Address(b"a" * 32).text, Address(b"b" * 32).text
+
+HEAD = "from keephold import *\n"
+
+
+def body(code: str, head: str = "") -> str:
+    lines = "\n".join(f"        {line}" for line in code.splitlines())
+    return (
+        f"{HEAD}{head}\nclass Seen(Event):\n    what: str\n\n"
+        f"class Lab(Contract):\n    kept: str = ''\n    m: Map[int, str]\n    @call\n"
+        f"    def go(self, ctx: Call, n: int = 0, s: str = '') -> str:\n{lines}\n        return ''\n"
+        f"    @view\n    def look(self, ctx: View) -> str:\n{lines}\n        return ''\n"
+    )
+
+
+def test_the_token_runs_as_it_does_natively(sandbox, slots, call, query, token_class_native):
+    contract = sandbox(TOKEN)
+    native = NativeContract(token_class_native, creator=Address.parse(ALICE))
+    steps = [("setup", ["GLD", "100"], ALICE), ("transfer", [BOB, "5"], ALICE), ("transfer", [ALICE, "1"], BOB)]
+    for method, args, sender in steps:
+        outcome = contract.execute(call(method, json.dumps(args), sender), slots)
+        slots.apply(outcome)
+        values = [Address.parse(a) if a.startswith("kh1") else int(a) if a.isdigit() else a for a in args]
+        native.call(method, *values, sender=Address.parse(sender))
+        assert outcome.status == "ok"
+        assert {key: value.decode() for key, value in slots.items()} == native.slots
+    assert [json.loads(event.body_json) for event in outcome.events] == [native.events[-1].fields]
+    assert outcome.events[0].audience == (BOB, ALICE)
+    assert contract.query(query("balance", reader=BOB), slots).value_json == "4"
+
+
+@pytest.fixture
+def token_class_native(tmp_path):
+    path = tmp_path / "native_token.py"
+    path.write_text(TOKEN)
+    spec = importlib.util.spec_from_file_location("native_token", path)
+    module = sys.modules["native_token"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module.Token
+    del sys.modules["native_token"]
+
+
+def test_fuel_and_writes_are_the_same_each_time_and_unmoved_by_questions(sandbox, slots, call, query):
+    first, second = sandbox(TOKEN), sandbox(TOKEN)
+    slots.apply(first.execute(call("setup", '["GLD","100"]'), slots))
+    transfer = call("transfer", json.dumps([BOB, "5"]))
+    outcomes = [first.execute(transfer, slots)]
+    for _ in range(3):
+        first.query(query("balance"), slots)
+        first.execute(call("transfer", json.dumps([BOB, "1000"])), slots)
+        outcomes += [first.execute(transfer, slots), second.execute(transfer, slots)]
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+    assert 0 < outcomes[0].fuel_used < CALL_FUEL // 100
+
+
+def test_globals_die_with_their_transaction_and_a_warm_view_answers_as_a_fresh_one(sandbox, slots, call, query):
+    source = body("seen.append(1)\nreturn str(len(seen))", "seen = []")
+    lab = sandbox(source)
+    assert [lab.execute(call("go"), slots).value_json for _ in range(3)] == ['"1"'] * 3
+    token = sandbox(TOKEN)
+    slots.apply(token.execute(call("setup", '["GLD","100"]'), slots))
+    warm = [token.query(query("balance"), slots) for _ in range(3)]
+    token.close()
+    fresh = token.query(query("balance"), slots)
+    assert {(one.status, one.value_json) for one in [*warm, fresh]} == {("ok", "100")}
+
+
+TRAPS = {
+    "loop": "while True: pass",
+    "loop that catches everything": "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+    "huge power": "x = 7 ** (7 ** 9)",
+    "regular expression": "import re\nre.match('(a+)+$', 'a' * 40 + 'b')",
+    "host calls": "while True: ctx.log('')",
+    "reads": "i = 0\nwhile True:\n    i += 1\n    self.m.get(i, '')",
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_running_away_costs_the_whole_limit_and_says_one_thing(sandbox, slots, call, query, name):
+    lab = sandbox(body(TRAPS[name]))
+    outcome = lab.execute(call("go"), slots)
+    assert (outcome.status, outcome.detail, outcome.fuel_used) == ("failed", TRAPPED, CALL_FUEL)
+    assert outcome == lab.execute(call("go"), slots)
+
+
+FAILS = {
+    "memory": ("x = 'x' * (1 << 30)", "MemoryError"),
+    "growing memory": ("x = []\nwhile True: x.append(bytearray(1 << 20))", "MemoryError"),
+    "recursion": ("def f(): return f()\nf()", "RecursionError"),
+    "open": ("open('/etc/passwd')", "PermissionError"),
+    "io.open": ("__import__('io').open('/etc/passwd')", ""),
+    "os": ("__import__('os').listdir('/')", ""),
+    "urandom": ("__import__('os').urandom(8)", ""),
+    "socket": ("__import__('socket').socket()", ""),
+    "subprocess": ("__import__('subprocess').run('ls')", ""),
+    "threading": ("__import__('threading').Thread(target=print).start()", ""),
+    "ctypes": ("__import__('ctypes')", "not available"),
+    "sqlite": ("__import__('sqlite3')", "not available"),
+    "time": ("__import__('time').time()", "no clock"),
+    "random": ("__import__('random').random()", "ctx.random"),
+    "exit": ("raise SystemExit(0)", "SystemExit"),
+    "hard exit": ("__import__('os')._exit(0)", ""),
+    "abort": ("__import__('os').abort()", ""),
+    "eval": ('eval(\'__import__("posix").open("/etc/passwd", 0)\')', ""),
+    "interrupt": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+    "own base": ("class E(BaseException): pass\nraise E", "E"),
+    "input": ("input()", "no files"),
+    "nesting": ("eval('(' * 9000 + ')' * 9000)", ""),
+    "surrogate key": ("self.m[1] = '\\ud800'\nreturn '\\ud800'", ""),
+}
+
+
+@pytest.mark.parametrize("name", FAILS)
+def test_an_escape_ends_as_a_failure_and_leaves_the_next_call_unharmed(sandbox, slots, call, query, name):
+    code, reason = FAILS[name]
+    lab = sandbox(body(f"if n:\n    return 'fine'\n{code}"))
+    outcome = lab.execute(call("go"), slots)
+    if name != "surrogate key":
+        assert outcome.status == "failed", outcome
+        assert reason in outcome.detail
+        assert (outcome.writes, outcome.events) == ({}, ())
+    assert outcome == lab.execute(call("go"), slots)
+    assert lab.execute(call("go", "[1]"), slots).value_json == '"fine"'
+
+
+def test_writing_to_the_terminal_goes_nowhere(sandbox, slots, call, query, capfd):
+    lab = sandbox(body("print('secret')\n__import__('sys').stderr.write('secret')\nreturn 'done'"))
+    assert lab.execute(call("go"), slots).value_json == '"done"'
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_failure_names_its_line(sandbox, slots, call, query):
+    source = body("x = 1\nreturn x['a']")
+    outcome = sandbox(source).execute(call("go"), slots)
+    assert source.splitlines()[outcome.line - 1].strip() == "return x['a']"
+    assert "TypeError" in outcome.detail
+
+
+HOSTILE = "from keephold.contract import dispatch\nhost = ctx._host\nwhile hasattr(host, '_host'): host = host._host\n"
+VIOLATIONS = {
+    "too many slots": (f"for i in range({MAX_WRITES + 1}): self.m[i] = ''", "slots"),
+    "too many events": (f"for i in range({MAX_EVENTS + 1}): ctx.emit(Seen(''), to='public')", "events"),
+    "a large value": ("self.kept = 'x' * (1 << 17)", "bytes"),
+    "a large event": ("ctx.emit(Seen('x' * (1 << 17)), to='public')", "bytes"),
+    "a large key": (HOSTILE + "host.put('x' * 2000, '1')", "key"),
+    "no audience": (HOSTILE + "host.emit('Seen', '{}', '[]')", "recipients"),
+    "a forged audience": (HOSTILE + "host.emit('Seen', '{}', '{\"a\":1}')", "recipients"),
+    "an audience of numbers": (HOSTILE + "host.emit('Seen', '{}', '[1]')", "address"),
+    "an unparsable audience": (HOSTILE + "host.emit('Seen', '{}', '[')", "JSON"),
+    "an event without a name": (HOSTILE + "host.emit('a b', '{}', '[\"x\"]')", "name"),
+}
+
+
+@pytest.mark.parametrize("name", VIOLATIONS)
+def test_the_host_enforces_its_limits_itself(sandbox, slots, call, query, name):
+    code, reason = VIOLATIONS[name]
+    outcome = sandbox(body(code)).execute(call("go"), slots)
+    assert outcome.status == "failed"
+    assert reason in outcome.detail
+    assert (outcome.writes, outcome.events, outcome.fuel_used) == ({}, (), CALL_FUEL)
+
+
+@pytest.mark.parametrize(
+    "code", ["host.put('kept', '\"x\"')", "host.delete('kept')", "host.emit('A', '{}', '\"public\"')"]
+)
+def test_a_view_that_reaches_past_its_proxy_is_stopped_by_the_host(sandbox, slots, call, query, code):
+    outcome = sandbox(body(HOSTILE + code)).query(query("look"), slots)
+    assert (outcome.status, outcome.writes, outcome.events) == ("failed", {}, ())
+    assert "view" in outcome.detail
+
+
+def test_a_view_that_assigns_fails_with_its_line(sandbox, slots, call, query):
+    outcome = sandbox(body("self.kept = 'x'")).query(query("look"), slots)
+    assert outcome.status == "failed"
+    assert "a view reads" in outcome.detail
+    assert outcome.line > 0
+
+
+def test_a_warm_instance_that_failed_is_replaced(sandbox, slots, call, query):
+    lab = sandbox(body("seen.append(1)\nif len(seen) == 2:\n    while True: pass\nreturn str(len(seen))", "seen = []"))
+    answers = [lab.query(query("look"), slots) for _ in range(3)]
+    assert [answer.status for answer in answers] == ["ok", "failed", "ok"]
+    assert answers[2].value_json == '"1"'
+
+
+FORGED = (
+    "from keephold.contract import dispatch\n"
+    "import keephold.contract.dispatch as d\n"
+    "d.execute.__code__ = (lambda cls, kind, method, args_json, env_json, host: FORGERY).__code__\n"
+)
+
+
+FORGERIES = ["3", "'x'", '\'{"status":"ok"\'', "'\\ud800'", '\'{"status":"great"}\'', "'[]'"]
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_an_outcome_that_is_none_is_a_failure(sandbox, slots, call, query, forgery):
+    lab = sandbox(FORGED.replace("FORGERY", forgery) + body("pass"))
+    outcome = lab.execute(call("go"), slots)
+    assert (outcome.status, outcome.writes) == ("failed", {})
+
+
+BAD = [
+    ("x = (", 1, "never closed"),
+    ("import os", 1, "os is not available"),
+    ("1/0", 1, "ZeroDivisionError"),
+    ("\nwhile True: pass", 0, "while compiling"),
+    ("x = 1", 0, "no contract class"),
+    (f"{HEAD}class C(Contract):\n    x: float", 3, "float"),
+    (f"{HEAD}class C(Contract):\n    @call\n    def f(self, ctx: View) -> None: ...", 4, "annotate ctx as Call"),
+    ("x = " + "-" * 100_000 + "1", None, ""),
+    ("(" * 3000, None, ""),
+    ("\ud800", 0, "surrogates"),
+    ("x = '\\ud800' \nraise Exception(x)", None, ""),
+]
+
+
+@pytest.mark.parametrize(("source", "line", "reason"), BAD, ids=range(len(BAD)))
+def test_bad_source_has_a_reason_and_a_line(sandbox, source, line, reason):
+    with pytest.raises(SandboxError) as caught:
+        sandbox(source)
+    assert reason in str(caught.value)
+    if line is not None:
+        assert caught.value.line == line
+
+
+def test_everything_allowed_is_there(sandbox, slots, call, query):
+    imports = "\n".join(f"import {name}" for name in sorted(ALLOWED - {"__future__"}))
+    lab = sandbox(
+        f"from __future__ import annotations\n{imports}\n"
+        + body("import hashlib\nreturn hashlib.sha256(b'').hexdigest()")
+    )
+    assert lab.execute(call("go"), slots).value_json.startswith('"e3b0c442')
+
+
+def test_hostile_arguments_are_rejected_not_failed(sandbox, slots, call, query):
+    token = sandbox(TOKEN)
+    slots.apply(token.execute(call("setup", '["GLD","100"]'), slots))
+    for text in ("", "[" * 50_000, "nul", '{"to":1}', "9" * 5000, "[]\n[]", '"\\ud800"', "[1.5,2]", "\x00"):
+        outcome = token.execute(call("transfer", text), slots)
+        assert (outcome.status, outcome.code) == ("rejected", "bad_arguments"), text[:20]
+    for method in ("", "transfer\nx", "__init__", "é", "x" * 10_000):
+        assert token.execute(call(method), slots).code in {"unknown_method", "bad_arguments"}
