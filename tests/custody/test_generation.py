@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from keephold.base.errors import ConfigurationError
 from keephold.crypto import ristretto
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.sharing import polynomial
@@ -159,6 +160,35 @@ def test_a_false_accuser_is_dropped_and_the_dealer_stays(generate: Generate) -> 
     assert ristretto.multiply_base(reconstructed(ceremony, [2, 4, 5])) == ceremony.keys.master
 
 
+@pytest.mark.parametrize("forged", ["key", "envelope"])
+def test_an_accuser_cannot_put_its_own_key_or_envelope_in_the_place_of_the_record(
+    generate: Generate, forged: str
+) -> None:
+    """Lists that fit a key or envelope made for the occasion would convict an honest dealer."""
+
+    def accuse(ceremony: Any, message: DkgMessage) -> Sequence[DkgMessage]:
+        if not isinstance(message, DkgVerdict):
+            return [message]
+        state, me = ceremony.ledger, member_of(ceremony, 2)
+        dealt = next(
+            m for _, who, m in ceremony.accepted if isinstance(m, DkgDealing) and who == member_of(ceremony, 0)
+        )
+        good = messages.make_complaint(
+            state, RoundSecrets(ceremony.roots[me], state), state.receivers[2], state.dealers[0], dealt
+        )
+        if forged == "key":
+            made = dealing.hpke.EncryptionKey.from_seed(SecretBytes(bytes(32)))
+            keys = (dealing.digests([made.public])[0], *good.keys[1:])
+            return [replace(good, seed=bytes(32), keys=keys), message]
+        garbage = bytes(len(good.envelope))
+        envelopes = (*good.envelopes[:2], dealing.digests([garbage])[0], *good.envelopes[3:])
+        return [replace(good, envelope=garbage, envelopes=envelopes), message]
+
+    ceremony = generate(c=accuse).run()
+    assert ceremony.refused == [(member_of(ceremony, 2), "dealing_refused")]
+    assert ceremony.dropped() == []
+
+
 @pytest.mark.parametrize("field", ["seed", "keys", "envelopes", "envelope", "dealer"])
 def test_a_complaint_that_does_not_lead_to_the_record_decides_nothing(generate: Generate, field: str) -> None:
     def accuse(ceremony: Any, message: DkgMessage) -> Sequence[DkgMessage]:
@@ -296,3 +326,26 @@ def test_the_same_root_deals_another_polynomial_to_another_audience(finished: An
     fork = replace(state, threshold=2)
     drawn = [tuple(c.reveal() for c in RoundSecrets(root, s).coefficients(s)) for s in (state, other, fork)]
     assert len({one[0] for one in drawn}) == 3
+
+
+def test_a_participant_does_not_begin_in_the_middle(finished: Any) -> None:
+    time_ns, sender, message = finished.accepted[0]
+    under_way = transcript.apply(finished.opened, sender, message, time_ns=time_ns)
+    for state in (under_way, finished.ledger):
+        with pytest.raises(ConfigurationError):
+            Participant(SecretBytes(bytes(32)), member=sender, opened=state)
+
+
+def test_a_participant_may_begin_with_a_restart(generate: Generate) -> None:
+    ceremony = generate(e=silent_in(DkgExtraction)).run()
+    state = ceremony.opened
+    for time_ns, sender, message in ceremony.accepted:
+        state = transcript.tick(state, time_ns=time_ns)
+        if state.round == 8 and state.phase == "keys" and not any(r.keys for r in state.receivers):
+            late = Participant(ceremony.roots[member_of(ceremony, 0)], member=member_of(ceremony, 0), opened=state)
+            log = [entry for entry in ceremony.accepted if entry[2].round == 8]
+            break
+        state = transcript.apply(state, sender, message, time_ns=time_ns)
+    for time_ns, sender, message in log:
+        late.observe(sender, message, time_ns=time_ns)
+    assert late.share().scalar() == ceremony.participants[member_of(ceremony, 0)].share().scalar()

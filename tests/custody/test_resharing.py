@@ -154,3 +154,16 @@ def test_committees_that_cannot_be(finished: Any, reshare: Make, generate: Make)
             generate(names, threshold)
         with pytest.raises(ConfigurationError):
             reshare(finished.keys, finished.made(), names, threshold)
+
+
+def test_a_share_is_dealt_only_where_its_own_public_share_is_the_anchor(finished: Any, reshare: Make) -> None:
+    shifted = replace(
+        finished.keys,
+        seats=tuple(
+            replace(seat, public_share=finished.keys.seats[index - 1].public_share)
+            for index, seat in enumerate(finished.keys.seats)
+        ),
+    )
+    after = reshare(shifted, finished.made(), "fghij", 3).run()
+    assert not any(isinstance(message, DkgDealing) for _, _, message in after.accepted)
+    assert after.refused == []

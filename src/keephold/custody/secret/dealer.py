@@ -1,8 +1,9 @@
 """A gatekeeper's part in a key ceremony, sans I/O: ordered messages in, messages to submit out, a share at the end.
 
-It runs the rules itself. It is told how the round was opened (by a caller that verified who is seated) and then every
-message the ledger accepted and every block time; it computes the state with the same `transcript` the ledger runs and
-believes nothing else. Validators can order, delay and refuse; they cannot tell it that somebody was dropped.
+It runs the rules itself. It is told how the round was opened, by a caller that verified evidence and governance behind
+its members and threshold: whoever is seated gets a share, so no check in here could make up for that. Then it gets
+every message the ledger accepted and every block time; it computes the state with the same `transcript` the ledger
+runs and believes nothing else. Validators can order, delay and refuse; they cannot tell it that somebody was dropped.
 
 Resumable, from 32 bytes. All its secrets of a round (one-time keys, polynomial, pepper part, nonces) are derived from
 one root, drawn once from the injected entropy and kept on the sealed disk before the first message leaves. After a
@@ -23,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, Self, final
 
-from keephold.base.errors import BadShare
+from keephold.base.errors import BadShare, ConfigurationError
 from keephold.base.ids import PublicKey
 from keephold.crypto.opaque import Opaque
 from keephold.crypto.secret import SecretBytes
@@ -56,7 +57,15 @@ class Participant(Opaque):
     def __init__(
         self, root: SecretBytes, *, member: PublicKey, opened: RoundState, inherited: Share | None = None
     ) -> None:
-        """Take part as `member` in the ceremony that begins with `opened`; `inherited` is dealt on in a resharing."""
+        """Take part as `member` from `opened` on; `inherited` is dealt on in a resharing.
+
+        `opened` is any round in which nobody has spoken yet: the first, or one after a restart.
+
+        Raises:
+            ConfigurationError: the round of `opened` is under way already: its messages would be missing.
+        """
+        if opened.phase != "keys" or any(receiver.keys for receiver in opened.receivers):
+            raise ConfigurationError("a participant reads its round from the opening on")
         self._root: Final = root
         self._member: Final = member
         self._inherited: Final = inherited
@@ -147,7 +156,7 @@ class Participant(Opaque):
         match state.phase:
             case "keys" if receiver is not None and not receiver.keys:
                 yield "keys"
-            case "dealing" if dealer is not None and not dealer.envelopes and self._can_deal():
+            case "dealing" if dealer is not None and not dealer.envelopes and self._can_deal(dealer):
                 yield "dealing"
             case "verdicts" if receiver is not None and not receiver.satisfied:
                 yield from self._judgement(receiver)
@@ -194,11 +203,14 @@ class Participant(Opaque):
     def _secrets(self) -> RoundSecrets:
         return RoundSecrets(self._root, self._state)
 
-    def _can_deal(self) -> bool:
-        """Whether there is something to deal: in a resharing, the share that the round expects from this seat."""
+    def _can_deal(self, me: Dealer) -> bool:
+        """Whether there is something to deal: in a resharing, the very share that the round expects from this seat."""
         if self._state.purpose == "generation":
             return True
-        return self._inherited is not None and self._inherited.sharing_epoch + 1 == self._state.sharing_epoch
+        if self._inherited is None or self._inherited.sharing_epoch + 1 != self._state.sharing_epoch:
+            return False
+        keys = self._inherited.committee
+        return me.anchor in [seat.public_share for seat in keys.seats if seat.seat == self._inherited.seat == me.seat]
 
     def _has_pepper(self, me: Receiver) -> bool:
         return messages.read_pepper(self._state, self._secrets(), me, self._dealings) is not None
