@@ -132,7 +132,7 @@ def test_a_share_survives_the_sealed_disk(finished: Any, partials: list[PartialB
 
 
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_an_altered_stored_share_is_refused_or_is_the_same_share(finished: Any, data: st.DataObject) -> None:
     share = finished.made()[0]
     raw = bytearray(share.to_sealed_bytes().reveal())

@@ -132,6 +132,24 @@ def test_a_dealing_that_is_not_of_the_share_is_refused(finished: Any, reshare: M
     assert after.dropped() == [(1, "dealer", "silent-dealing")]
 
 
+@pytest.mark.parametrize("peppers", [(), (b"",) * 5, (b"\x01" * 1297,) * 4, (b"\x01" * 1200,) * 5])
+def test_a_dealing_that_hands_no_pepper_on_is_refused(finished: Any, reshare: Make, peppers: tuple[bytes, ...]) -> None:
+    def keeps(_: Any, message: DkgMessage) -> Sequence[DkgMessage]:
+        return [replace(message, peppers=peppers)] if isinstance(message, DkgDealing) else [message]
+
+    after = reshare(finished.keys, finished.made(), "fghij", 3, a=keeps).run()
+    assert after.refused == [(after.opened.dealers[0].member, "dealing_refused")]
+
+
+@pytest.mark.parametrize("pepper_key", [b"", bytes(1216), b"\x01" * 32])
+def test_keys_without_a_usable_pepper_key_are_refused(finished: Any, reshare: Make, pepper_key: bytes) -> None:
+    def spoils(_: Any, message: DkgMessage) -> Sequence[DkgMessage]:
+        return [replace(message, pepper_key=pepper_key)] if isinstance(message, DkgKeys) else [message]
+
+    after = reshare(finished.keys, finished.made(), "fghij", 3, f=spoils).run()
+    assert after.refused == [(after.opened.receivers[0].member, "dealing_refused")]
+
+
 def test_a_member_without_the_share_of_this_epoch_does_not_deal(finished: Any, reshare: Make) -> None:
     fresh = reshare(finished.keys, finished.made(), "abcde", 3).run()
     stale = reshare(fresh.keys, [*finished.made()[:1], *fresh.made()[1:]], "fgh", 2).run()

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from keephold.base.errors import LedgerRefused
 from keephold.custody.public import transcript
 from keephold.protocol.codec import decode, encode
-from keephold.protocol.custody import DkgDealing, DkgKeys, DkgVerdict, RoundState
+from keephold.protocol.custody import DkgComplaint, DkgDealing, DkgKeys, DkgVerdict, RoundState
 
 REASONS = {"wrong_round", "wrong_phase", "not_seated", "dealing_refused"}
 
@@ -129,6 +129,15 @@ def test_the_dropped_have_no_say_any_more(finished: Any) -> None:
     late = log[4][1]
     assert [(drop.member, drop.reason) for drop in state.drops] == [(late, "silent-dealing")]
     assert refusal(state, late, DkgVerdict(7), time_ns=state.deadline_ns - 1) == "not_seated"
+
+
+def test_who_gave_its_verdict_complains_no_more(finished: Any) -> None:
+    state, log = upto(finished, DkgVerdict)
+    _, sender, message = log[0]
+    state = transcript.apply(state, sender, message, time_ns=50)
+    late = DkgComplaint(7, 1, bytes(32), (bytes(32),), (bytes(32),), b"")
+    assert refusal(state, sender, late) == "wrong_phase"
+    assert refusal(state, log[1][1], late) == "dealing_refused"
 
 
 def test_time_alone_ends_every_ceremony(finished: Any) -> None:

@@ -27,7 +27,7 @@ sizes = st.integers(1, 5).flatmap(lambda t: st.tuples(st.just(t), st.integers(t,
 
 
 @given(sizes, st.integers(0, 2**32), st.data())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_any_t_of_n_reconstruct(size: tuple[int, int], seed: int, data: st.DataObject) -> None:
     threshold, seats = size
     coefficients = [secret(seed, k) for k in range(threshold)]
@@ -40,7 +40,7 @@ def test_any_t_of_n_reconstruct(size: tuple[int, int], seed: int, data: st.DataO
 
 
 @given(st.integers(2, 5), st.integers(0, 2**32), st.integers(0, ristretto.ORDER - 1))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_fewer_than_t_shares_fit_every_candidate_secret(threshold: int, seed: int, candidate: int) -> None:
     """For each candidate there is a polynomial of the right degree through it and the t - 1 known shares."""
     coefficients = [secret(seed, k) for k in range(threshold)]
@@ -56,7 +56,7 @@ def test_fewer_than_t_shares_fit_every_candidate_secret(threshold: int, seed: in
 
 
 @given(sizes, st.integers(0, 2**32))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_commitments_imply_the_commitment_of_each_share(size: tuple[int, int], seed: int) -> None:
     threshold, seats = size
     coefficients = [secret(seed, 0, k) for k in range(threshold)]

@@ -110,7 +110,7 @@ def altered(proof: bytes, at: int) -> bytes:
 
 
 @given(st.integers(0, 63))
-@settings(max_examples=32)
+@settings(max_examples=32, deadline=None)
 def test_an_altered_proof_is_refused(at: int) -> None:
     key, inputs = random_scalar(1), [b"a", b"b"]
     good = prf.evaluate(key, inputs, entropy(2))
