@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from keephold.base.errors import BadKey
 from keephold.base.ids import PublicKey
+from keephold.crypto import hpke
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, refused
 from keephold.protocol.refusals import Refusal
@@ -31,7 +33,15 @@ def consume_nonce(state: Overlay, transaction: Transaction) -> None:
 def publish_key(
     state: Overlay, _: BlockContext, transaction: Transaction, __: bytes, body: PublishAccountKey
 ) -> Applied:
-    """Publish the sender's encryption key; a later one replaces it."""
+    """Publish the sender's encryption key; a later one replaces it.
+
+    Raises:
+        LedgerRefused: `malformed`.
+    """
+    try:
+        hpke.check_public(body.encryption_key)
+    except BadKey as error:
+        raise refused(Refusal.MALFORMED, str(error)) from error
     path = account_path(PublicKey(transaction.sender))
     state.put(path, replace(state.get(path, NEW_ACCOUNT), encryption_key=body.encryption_key))
     return NOTHING

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from keephold.base.errors import BadKey
 from keephold.base.ids import ContractId
+from keephold.crypto import hpke, signing
 from keephold.crypto.hashing import number, tagged_hash
 from keephold.crypto.labels import PUBLICATION
-from keephold.crypto.signing import check_public
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.assignments import assign, dismiss, settle
 from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, check_instance, live_registration, refused
@@ -92,7 +92,8 @@ def publish(
         raise refused(Refusal.ALREADY_PUBLISHED, "by this worker, in this epoch")
     # (3) Keys that can be used.
     try:
-        check_public(body.signing_key)
+        signing.check_public(body.signing_key)
+        hpke.check_public(body.encryption_key)
     except BadKey as error:
         raise refused(Refusal.MALFORMED, str(error)) from error
     digest = tagged_hash(PUBLICATION, contract, number(body.epoch), body.signing_key, body.encryption_key)
