@@ -159,6 +159,7 @@ VIOLATIONS = {
     "too many events": (f"for i in range({MAX_EVENTS + 1}): ctx.emit(Seen(''), to='public')", "events"),
     "a large value": ("self.kept = 'x' * (1 << 17)", "bytes"),
     "a large event": ("ctx.emit(Seen('x' * (1 << 17)), to='public')", "bytes"),
+    "many large values": ("for i in range(40): self.m[i] = 'x' * 30_000", "together"),
     "a large key": (HOSTILE + "host.put('x' * 2000, '1')", "key"),
     "no audience": (HOSTILE + "host.emit('Seen', '{}', '[]')", "recipients"),
     "a forged audience": (HOSTILE + "host.emit('Seen', '{}', '{\"a\":1}')", "recipients"),
@@ -184,6 +185,14 @@ def test_a_view_that_reaches_past_its_proxy_is_stopped_by_the_host(sandbox, slot
     outcome = sandbox(body(HOSTILE + code)).query(query("look"), slots)
     assert (outcome.status, outcome.writes, outcome.events) == ("failed", {}, ())
     assert "view" in outcome.detail
+
+
+def test_a_result_that_fits_no_receipt_is_a_failure(sandbox, slots, call, query):
+    lab = sandbox(body("return 'x' * n"))
+    assert lab.execute(call("go", "[40000]"), slots).status == "ok"
+    outcome = lab.execute(call("go", "[50000]"), slots)
+    assert (outcome.status, outcome.value_json) == ("failed", "null")
+    assert "result" in outcome.detail
 
 
 def test_a_view_that_assigns_fails_with_its_line(sandbox, slots, call, query):

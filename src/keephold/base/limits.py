@@ -28,6 +28,12 @@ MAX_WRITES: Final = 4096
 MAX_EVENTS: Final = 1024
 """Events in one result."""
 
+MAX_EFFECTS: Final = 512 << 10
+"""Storage keys, storage values and events of one call together, so that a result of one call fits a transaction."""
+
+MAX_RESULT: Final = 48 << 10
+"""JSON of what one call or query returns, so that its receipt fits MAX_RECEIPT."""
+
 MAX_BLOCK_BYTES: Final = 4 << 20
 """Transactions of one block."""
 

@@ -35,9 +35,9 @@ cannot be limited: each linear memory reserves 4 GiB of it.)"""
 class _Committed:
     """The parent's state, asked for once per slot and batch, overlaid with what the batch wrote."""
 
-    def __init__(self, channel: wire.Channel) -> None:
+    def __init__(self, channel: wire.Channel, known: dict[str, bytes | None]) -> None:
         self._channel: Final = channel
-        self._known: dict[str, str | None] = {}
+        self._known = {key: None if value is None else value.decode() for key, value in known.items()}
 
     def read(self, key: str) -> str | None:
         """Return the text of a slot."""
@@ -91,14 +91,14 @@ def serve(channel: wire.Channel, program: Program) -> None:
     channel.send(wire.encode(wire.Loaded(sandbox.info.name, sandbox.info.abi_json)))
     while True:
         message = wire.decode_to_child(channel.receive())
-        committed = _Committed(channel)
         if isinstance(message, wire.Execute):
+            committed = _Committed(channel, message.known)
             for call in message.calls:
                 outcome = sandbox.execute(call, committed)
                 committed.apply(outcome)
                 channel.send(wire.encode(wire.Done(outcome)))
         elif isinstance(message, wire.Ask):
-            channel.send(wire.encode(wire.Done(sandbox.query(message.query, committed))))
+            channel.send(wire.encode(wire.Done(sandbox.query(message.query, _Committed(channel, message.known)))))
         else:
             raise wire.Closed("the parent broke the order of messages")
 

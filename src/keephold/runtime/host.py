@@ -24,7 +24,7 @@ import wasmtime
 from wasmtime import _bindings as typed_bindings
 from wasmtime import component
 
-from keephold.base.limits import MAX_EVENTS, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES, SANDBOX_MEMORY
+from keephold.base.limits import MAX_EFFECTS, MAX_EVENTS, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES, SANDBOX_MEMORY
 from keephold.runtime.outcome import Emitted
 
 GET, PUT, DELETE, EMIT, LOG = range(1, 6)
@@ -36,6 +36,8 @@ _READ_COST: Final = 200_000
 """Fuel of a read on top: it may cross to the parent."""
 _BYTE_COST: Final = 60
 """Fuel of each byte that crosses."""
+_EFFECT_OVERHEAD: Final = 64
+"""Bytes that each write or event counts for beside its own."""
 MAX_LOGS: Final = 256
 MAX_LOG: Final = 4096
 MAX_RECIPIENTS: Final = 256
@@ -82,6 +84,7 @@ class Effects:
         self.writes: Final[dict[str, str | None]] = {}
         self.events: Final[list[Emitted]] = []
         self.logs: Final[list[str]] = []
+        self._size = 0
 
     def call(self, operation: int, a: str, b: str) -> tuple[str, int]:
         """Perform one operation; return the answer and the fuel it costs.
@@ -121,6 +124,7 @@ class Effects:
         _check_key(key)
         if len(self.writes) >= MAX_WRITES and key not in self.writes:
             raise HostViolation(f"one call writes at most {MAX_WRITES} slots")
+        self._grow(len(key) + len(value or ""))
         self.writes[key] = value
 
     def _emit(self, head: str, body: str) -> None:
@@ -129,7 +133,13 @@ class Effects:
             raise HostViolation(f"one call emits at most {MAX_EVENTS} events")
         if not name.isidentifier() or len(body.encode()) > MAX_SLOT_VALUE:
             raise HostViolation(f"an event has a name and at most {MAX_SLOT_VALUE} bytes")
+        self._grow(len(head) + len(body))
         self.events.append(Emitted(name, body, _audience(audience)))
+
+    def _grow(self, size: int) -> None:
+        self._size += size + _EFFECT_OVERHEAD
+        if self._size > MAX_EFFECTS:
+            raise HostViolation(f"one call writes and emits at most {MAX_EFFECTS} bytes together")
 
 
 def _check_key(key: str) -> None:

@@ -26,6 +26,7 @@ from typing import Final, Self
 import msgspec
 
 from keephold.base.errors import ExecutionCrashed, SandboxError
+from keephold.contract.storage import INITIALISED
 from keephold.runtime import wire
 from keephold.runtime.cache import CompiledGuest
 from keephold.runtime.outcome import CallRequest, ContractInfo, Outcome, QueryRequest, StateReader
@@ -37,6 +38,10 @@ SILENCE_SECONDS: Final = 20.0
 
 START_SECONDS: Final = 60.0
 """The same while it starts and compiles its contract."""
+
+
+def _known(store: StateReader) -> dict[str, bytes | None]:
+    return {INITIALISED: store.get(INITIALISED)}
 
 
 class ExecutionProcess:
@@ -126,7 +131,7 @@ class ExecutionProcess:
         Raises:
             ExecutionCrashed: the process is gone; no outcome of this batch is returned.
         """
-        return self._ask(wire.Execute(tuple(calls)), len(calls), store)
+        return self._ask(wire.Execute(tuple(calls), _known(store)), len(calls), store)
 
     def query(self, query: QueryRequest, store: StateReader) -> Outcome:
         """Answer one question in the warm instance.
@@ -134,7 +139,7 @@ class ExecutionProcess:
         Raises:
             ExecutionCrashed: the process is gone.
         """
-        return self._ask(wire.Ask(query), 1, store)[0]
+        return self._ask(wire.Ask(query, _known(store)), 1, store)[0]
 
     def _ask(self, request: wire.Execute | wire.Ask, count: int, store: StateReader) -> list[Outcome]:
         with self._lock:

@@ -12,11 +12,11 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from keephold.base.limits import MAX_EVENTS, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES
+from keephold.base.limits import MAX_EFFECTS, MAX_EVENTS, MAX_RESULT, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES
 from keephold.runtime.outcome import CallRequest, Outcome, QueryRequest
 
-MAX_FRAME: Final = 320 << 20
-"""Bytes of one frame: the largest outcome that the limits allow (MAX_WRITES values and MAX_EVENTS bodies)."""
+MAX_FRAME: Final = 64 << 20
+"""Bytes of one frame: hundreds of the largest calls; far more than the largest outcome."""
 
 _LENGTH: Final = 4
 _CHUNK: Final = 1 << 16
@@ -32,12 +32,16 @@ class Execute(Struct, frozen=True, tag="execute"):
     """Parent: transactions, in order; each sees what those before it wrote."""
 
     calls: tuple[CallRequest, ...]
+    known: dict[str, bytes | None]
+    """Slots that every call reads, to save the child from asking."""
 
 
 class Ask(Struct, frozen=True, tag="ask"):
     """Parent: a question."""
 
     query: QueryRequest
+    known: dict[str, bytes | None]
+    """As in Execute."""
 
 
 class Value(Struct, frozen=True, tag="value"):
@@ -138,7 +142,10 @@ def is_within_limits(outcome: Outcome) -> bool:
     """Tell whether an outcome respects the limits that the child was to enforce."""
     if outcome.status != "ok" and (outcome.writes or outcome.events):
         return False
-    if len(outcome.writes) > MAX_WRITES or len(outcome.events) > MAX_EVENTS:
+    if len(outcome.writes) > MAX_WRITES or len(outcome.events) > MAX_EVENTS or len(outcome.value_json) > MAX_RESULT:
+        return False
+    size = sum(len(key) + len(value or b"") for key, value in outcome.writes.items())
+    if size + sum(len(event.body_json) for event in outcome.events) > MAX_EFFECTS:
         return False
     return all(
         0 < len(key.encode()) <= MAX_SLOT_KEY and (value is None or len(value) <= MAX_SLOT_VALUE)

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from keephold.base.errors import SandboxError
-from keephold.base.limits import CALL_FUEL, QUERY_FUEL
+from keephold.base.limits import CALL_FUEL, MAX_RESULT, QUERY_FUEL
 from keephold.runtime.host import Effects, Instance, Program, Reader, Trapped
 from keephold.runtime.outcome import CallRequest, ContractInfo, Outcome, QueryRequest
 
@@ -148,6 +148,9 @@ def _outcome(text: str, effects: Effects, used: int, limit: int) -> Outcome:
     if told.status == "ok":
         writes = {key: None if value is None else value.encode() for key, value in sorted(effects.writes.items())}
         value = bytes(told.value).decode()
+        if len(value) > MAX_RESULT:
+            detail = f"a result has at most {MAX_RESULT} bytes"
+            return Outcome(status="failed", detail=detail, logs=logs, fuel_used=used)
         events = tuple(effects.events)
         return Outcome(status="ok", value_json=value, writes=writes, events=events, logs=logs, fuel_used=used)
     if told.status == "rejected":
