@@ -80,8 +80,9 @@ def test_text_is_utf8() -> None:
 
 
 def test_a_required_message_is_required() -> None:
-    with pytest.raises(EncodingError):
-        Reader(b"").message(1)
+    for encoded in (b"", b"\x00", b"\x12\x00"):
+        with pytest.raises(EncodingError, match="expected here"):
+            Reader(encoded).message(1)
 
 
 def test_an_inner_message_cannot_read_beyond_its_end() -> None:

@@ -144,6 +144,13 @@ def test_absence_is_not_proven_by_the_keys_own_leaf() -> None:
         verify_map(tree.root, key, MapProof((), (), (key, value_hash)), None)
 
 
+def test_a_proof_of_a_value_carries_no_other_leaf() -> None:
+    key = b"\x07" * 32
+    tree = SparseMap.empty().put(key, b"v")
+    with pytest.raises(ProofInvalid, match="absent"):
+        verify_map(tree.root, key, MapProof((), (), (b"\x08" * 32, b"\x09" * 32)), b"v")
+
+
 def test_a_path_without_a_leaf_is_refused() -> None:
     tree = put_all([(b"\x00" * 32, b"a"), (b"\xff" * 32, b"b")])
     path = tree.prove(b"\x00" * 32)
@@ -214,6 +221,10 @@ class AgainstDict(RuleBasedStateMachine):
     @rule()
     def snapshot(self) -> None:
         self.snapshots.append((self.tree, dict(self.entries)))
+
+    @rule(key=KEYS)
+    def get(self, key) -> None:
+        assert self.tree.get(key) == self.entries.get(key)
 
     @rule(key=KEYS)
     def prove(self, key) -> None:

@@ -42,8 +42,6 @@ class Proof:
     @classmethod
     def decode(cls, encoded: bytes) -> Self:
         """Return the proof, or raise EncodingError."""
-        if len(encoded) % _HASH:
-            raise EncodingError("not a list of hashes")
         return cls(tuple(encoded[at : at + _HASH] for at in range(0, len(encoded), _HASH)))
 
 
