@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import msgspec
@@ -270,3 +271,40 @@ def test_the_library_alone_would_believe_the_hidden_certificate(sgx) -> None:
     assert old.verify().level == 5
     with pytest.raises(AttestationRefused):
         old.but(collateral=forged).verify()
+
+
+def signed_anew(scene, issuer, name):
+    """Collateral whose TCB info is signed by a fresh certificate of `issuer`."""
+    key = scene.vendor.signer(Machine.named("fresh")).certified_key
+    leaf, _ = issuer.issue(name, key, {})
+    return {
+        "tcb_info_issuer_chain": leaf + scene.vendor.root.pem,
+        "tcb_info_signature": key.sign(scene.collateral.tcb_info.encode()),
+    }
+
+
+def test_a_certificate_of_the_root_with_another_name_is_refused(sgx, refused) -> None:
+    root = sgx.vendor.root
+    check(sgx, **signed_anew(sgx, root, sgx.vendor.entry.tcb_signer))
+    with refused(Reason.COLLATERAL_SIGNER):
+        check(sgx, **signed_anew(sgx, root, "keephold development something else"))
+
+
+def test_an_expired_certificate_is_refused(sgx, refused) -> None:
+    now_s = sgx.now_ns // SECOND
+    for from_s, until_s in ((0, now_s - 1), (now_s + 1, now_s + 2)):
+        issuer = dataclasses.replace(sgx.vendor.root, from_s=from_s, until_s=until_s)
+        with refused(Reason.COLLATERAL_WINDOW):
+            check(sgx, **signed_anew(sgx, issuer, sgx.vendor.entry.tcb_signer))
+
+
+def test_an_authority_has_the_named_name_and_is_one(sgx, refused) -> None:
+    root, key = sgx.vendor.root, sgx.vendor.authorities["processor"].key
+    named = sgx.vendor.entry.processor_authority
+    other = root.subordinate("keephold development other CA", key)
+    leaf, _ = root.issue(named, key, {})
+    now_s = sgx.now_ns // SECOND
+    for pem, issuer in ((other.pem, other), (leaf, root.subordinate(named, key))):
+        crl = issuer.revocation_list([], from_s=now_s, until_s=now_s + 100)
+        with refused(Reason.COLLATERAL_SIGNER):
+            check(sgx, pck_crl_issuer_chain=pem + root.pem, pck_crl=crl)

@@ -119,3 +119,9 @@ def test_a_serial_number_needs_a_certificate(pem: bytes) -> None:
 def test_a_seed_has_one_size(size: int) -> None:
     with pytest.raises(BadKey):
         P256Key(SecretBytes(bytes(size)))
+
+
+def test_a_revocation_list_under_another_name_of_the_same_key_is_refused() -> None:
+    renamed = Authority.root("another name", key("root"), from_s=FROM, until_s=UNTIL)
+    with pytest.raises(BadSignature):
+        OPENED.open_revocation_list(renamed.revocation_list([], from_s=FROM, until_s=UNTIL))
