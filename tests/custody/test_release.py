@@ -101,6 +101,18 @@ def test_nobody_crowds_a_seat_out_by_speaking_first(finished: Any, partials: lis
     assert examined.lying == ()
 
 
+def test_the_first_proven_answer_of_a_seat_counts(finished: Any, partials: list[PartialBatch]) -> None:
+    later = replace(partials[0], macs=(bytes(32), bytes(32)))
+    examined = release.examine([partials[0], later, *partials[1:3]], finished.keys, INPUTS)
+    assert [batch.seat for batch in examined.agreeing] == [1, 2, 3]
+
+
+def test_answers_of_the_wrong_length_are_refused_even_from_all(finished: Any, partials: list[PartialBatch]) -> None:
+    for cut in ({"macs": ()}, {"points": ()}, {"points": (), "macs": ()}):
+        with pytest.raises(BadShare, match="seats that lie: 1, 2, 3, 4, 5"):
+            release.combine([replace(batch, **cut) for batch in partials], finished.keys, INPUTS)
+
+
 def test_an_unknown_seat_is_no_gatekeeper(finished: Any, partials: list[PartialBatch]) -> None:
     assert release.examine([replace(partials[0], seat=9), *partials], finished.keys, INPUTS).lying == (9,)
 

@@ -103,7 +103,15 @@ def test_fewer_than_t_dealers_fail_and_the_old_shares_stay_good(finished: Any, r
     after = reshare(finished.keys, finished.made(), "fghij", 3, **dict.fromkeys("abc", silent_in(DkgDealing))).run()
     assert (after.ledger.phase, after.ledger.restarts) == ("failed", 0)
     assert after.dropped() == [(seat, "dealer", "silent-dealing") for seat in (1, 2, 3)]
+    assert not any(isinstance(message, DkgVerdict) for _, _, message in after.accepted)
     assert seeds(finished)
+
+
+@pytest.mark.parametrize("kind", [DkgKeys, DkgVerdict])
+def test_fewer_than_t_receivers_fail(finished: Any, reshare: Make, kind: type) -> None:
+    after = reshare(finished.keys, finished.made(), "fghij", 3, **dict.fromkeys("fgh", silent_in(kind))).run()
+    assert after.ledger.phase == "failed"
+    assert after.made() == []
 
 
 @pytest.mark.parametrize(("kind", "reason"), [(DkgKeys, "silent-keys"), (DkgVerdict, "silent-verdicts")])
