@@ -1,0 +1,418 @@
+"""One contract on one worker: a state machine over verified inputs. No I/O, no clock; a shell carries out its orders.
+
+What comes in is proven (records, batches), checked here (slots against their root), or executed by our own process.
+What goes out are orders: fetch this, execute that, submit this result.
+
+    record proven ─> code ─> loaded ─> key ─> published ─> state, inbox ─> execute ─> submit ─> record proven …
+
+There is no phase variable: `orders` asks for whatever is missing next, so anything can be lost and asked for again.
+
+**Pipeline.** Results are executed on the worker's own unconfirmed results and submitted in order. What the ledger then
+proves decides:
+
+1. Version, root and progress equal those after one of ours: confirmed up to there.
+2. Another worker was faster, or ours was replaced: its writes are adopted if they lead from our proven state to the
+   proven root. Everything of ours beyond is dropped and executed again.
+3. Neither: the state is downloaded again.
+
+**What leaves.** A result is submitted only when the entry it ends at is proven, with the head it was executed under. So
+nothing leaves that rests on a node's word, or on a block whose calls the rules refused.
+
+**What a proof does not say.** The root is the ledger's word: slots are authentic one by one, but validators that all
+collude could prove a root of older genuine slots to a worker that was not there. One that was there knows better: a
+root that no result it computed or saw leads to is no continuation, and is told to the shell as `lost_track`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final, NamedTuple, final
+
+from keephold.base.errors import ProofInvalid, SandboxError
+from keephold.base.ids import ContractId, HeaderHash, Height, InstanceId, PublicKey, StateRoot, TransactionId
+from keephold.chain.sparse import EMPTY_ROOT
+from keephold.protocol.state import ContractRecord
+from keephold.protocol.transactions import PublishKey, RefuseCode, Result, SubmitResult
+from keephold.runtime.outcome import ContractInfo
+from keephold.sealing.contract_keys import ContractKeys
+from keephold.worker.code import ContractCode, check_loaded
+from keephold.worker.execution import Job
+from keephold.worker.inbox import Inbox, Ordering, ProvenBatch, head_before
+from keephold.worker.orders import Execute, FetchBatch, FetchCode, FetchKey, FetchSlots, LoadCode, Order, Submit
+from keephold.worker.results import Built, Position
+from keephold.worker.state import ContractState, Opened, downloaded
+
+MAX_PIPELINE: Final = 8
+"""Own results beyond the proven state."""
+
+MAX_AHEAD: Final = 512
+"""Entries fetched ahead of the proven state while catching up."""
+
+_MAX_HOLD: Final = 8
+"""Blocks to wait after repeated refusals."""
+_MAX_REASON: Final = 256
+_MAX_SEEN: Final = 64
+"""Results of others kept in case they are accepted."""
+
+
+class Proven(NamedTuple):
+    """A contract record under a verified header."""
+
+    record: ContractRecord
+    height: Height
+    """Of the header; the state is the one after the block before."""
+    header_hash: HeaderHash
+    time_ns: int
+
+
+class Readable(NamedTuple):
+    """Everything that a question needs: proven, not pending."""
+
+    proven: Proven
+    state: ContractState
+    keys: ContractKeys
+    code: ContractCode
+
+
+@final
+class ContractCore:
+    """The decisions about one contract that this worker was given. For one thread."""
+
+    def __init__(self, contract: ContractId, identity: PublicKey, instance: InstanceId) -> None:
+        self.contract: Final = contract
+        self.lost_track = 0
+        """How often the ledger proved a state that nothing seen leads to."""
+        self._identity: Final = identity
+        self._instance: Final = instance
+        self._proven: Proven | None = None
+        self._height = 0
+        self._code: ContractCode | None = None
+        self._is_loaded = False
+        self._refusal: SandboxError | None = None
+        self._keys: ContractKeys | None = None
+        self._opened: Opened | None = None
+        self._wanted: ContractRecord | None = None
+        self._base: Position | None = None
+        self._inbox: Inbox | None = None
+        self._pipeline: Final[deque[Built]] = deque()
+        self._submitted = -1
+        self._seen: Final[deque[Result]] = deque(maxlen=_MAX_SEEN)
+        self._running: Job | None = None
+        self._tickets = 0
+        self._asked: Final[dict[type, Order]] = {}
+        self._refusals = 0
+        self._hold = 0
+
+    # --- what is known ---
+
+    @property
+    def proven(self) -> Proven | None:
+        """The newest proven record."""
+        return self._proven
+
+    @property
+    def is_assigned(self) -> bool:
+        """Whether the newest proven record names this worker."""
+        return self._proven is not None and self._identity in self._proven.record.workers
+
+    def readable(self) -> Readable | None:
+        """Return what questions are answered from; None until all of it is there and in step with the ledger."""
+        proven, base, keys, code = self._proven, self._base, self._keys, self._code
+        if proven is None or base is None or keys is None or code is None or not self.is_assigned:
+            return None
+        if not self._is_active(proven.record, keys) or base.version != proven.record.version:
+            return None
+        return Readable(proven, base.state, keys, code)
+
+    # --- what comes in ---
+
+    def record(self, proven: Proven) -> None:
+        """Take a proven record; one that is not newer than what is known changes nothing.
+
+        Raises:
+            ProofInvalid: the ledger contradicts what it proved before.
+        """
+        known = self._proven
+        if known is not None and proven.height <= known.height:
+            return
+        record = proven.record
+        if known is not None and (
+            record.version < known.record.version or record.inbox_count < known.record.inbox_count
+        ):
+            raise ProofInvalid("the contract's record went back")
+        self._proven = proven
+        self._height = max(self._height, proven.height)
+        if self._keys is not None and record.epoch != self._keys.epoch:
+            self._keys = None
+            self._opened = None
+            self._start_over()
+        self._progress(record)
+        if self._inbox is not None:
+            self._inbox.confirm(record.inbox_count, record.inbox_head)
+            self._reconcile()
+
+    def block(
+        self, ordering: Ordering, calls: Iterable[tuple[TransactionId, bytes]], results: Iterable[Result]
+    ) -> None:
+        """Take what a verified block orders for this contract; the record that its header proves goes before."""
+        self._height = max(self._height, ordering.height)
+        self._seen.extend(results)
+        # A record proven by a later header counts this block's calls already.
+        if self._inbox is None or self._proven is None or ordering.height < self._proven.height:
+            return
+        self._inbox.settle(ordering.height)
+        self._reconcile()
+        # Tentative entries continue a complete inbox only; gaps are filled by proven batches.
+        if self._inbox.tip == self._proven.record.inbox_count:
+            self._inbox.follow(ordering, calls)
+
+    def coded(self, code: ContractCode) -> None:
+        """Take the verified code."""
+        self._code = code
+        self._asked.pop(FetchCode, None)
+
+    def refused_code(self, error: SandboxError) -> None:
+        """Take the sandbox's refusal of the code; the ledger is told."""
+        self._refusal = error
+
+    def loaded(self, info: ContractInfo) -> None:
+        """Take what the sandbox made of the code."""
+        if self._code is None:
+            return
+        try:
+            check_loaded(self._code, info)
+        except SandboxError as error:
+            self._refusal = error
+        else:
+            self._is_loaded = True
+
+    def keyed(self, keys: ContractKeys) -> None:
+        """Take the contract's keys."""
+        if self._keys is None and self._proven is not None and keys.epoch == self._proven.record.epoch:
+            self._keys = keys
+            self._opened = Opened(keys.slots)
+            self._asked.pop(FetchKey, None)
+
+    def slots(self, root: StateRoot, slots: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take downloaded slots.
+
+        Raises:
+            ProofInvalid: they are not those of `root`; the order counts as failed.
+        """
+        wanted, opened = self._wanted, self._opened
+        asked = self._asked.pop(FetchSlots, None)
+        if asked is None or wanted is None or opened is None or root != wanted.state_root or self._base is not None:
+            return
+        self._wanted = None
+        self._base = Position(wanted.done, wanted.version, downloaded(root, slots, opened))
+        if self._proven is not None:
+            self._progress(self._proven.record)
+
+    def batch(self, proven: ProvenBatch) -> None:
+        """Take a proven batch.
+
+        Raises:
+            ProofInvalid: it does not continue the inbox; the order counts as failed.
+        """
+        if self._asked.pop(FetchBatch, None) is None or self._base is None:
+            return
+        if self._inbox is None:
+            self._inbox = Inbox(self._base.done, head_before(proven, self._base.done))
+        self._inbox.extend(proven)
+        self._reconcile()
+
+    def executed(self, job: Job, built: Iterable[Built]) -> None:
+        """Take the results of a job; those of a job that was given up change nothing."""
+        if job is self._running:
+            self._running = None
+            self._pipeline.extend(built)
+            self._reconcile()
+
+    def failed(self, order: Order) -> None:
+        """An order could not be carried out: it will be given again."""
+        if self._asked.get(type(order)) == order:
+            del self._asked[type(order)]
+        if isinstance(order, FetchSlots):
+            self._wanted = None  # a root of long ago: ask for the newest
+        if isinstance(order, Execute) and order.job is self._running:
+            self._running = None
+        if isinstance(order, Submit):
+            self._refused(order)
+
+    # --- what goes out ---
+
+    def orders(self) -> list[Order]:
+        """Return what to do next; each order is given once until it is answered or failed."""
+        if self._proven is None or not self.is_assigned or self._height < self._hold:
+            return []
+        record = self._proven.record
+        if record.phase not in ("keying", "active"):
+            return []
+        if self._refusal is not None:
+            # The reason is public, as the code is. Later deployments of the same text are other contracts.
+            reason = self._refusal.message[:_MAX_REASON]
+            return self._once(Submit(RefuseCode(self.contract, self._instance, reason, max(0, self._refusal.line))))
+        if self._code is None:
+            return self._once(FetchCode())
+        orders: list[Order] = []
+        if not self._is_loaded:
+            orders += self._once(LoadCode(self._code))
+        if self._keys is None:
+            orders += self._once(FetchKey(record.epoch))
+        if self._keys is None or not self._is_loaded:
+            return orders
+        if self._identity not in {publication.worker for publication in record.publications}:
+            orders += self._once(Submit(self._publication(self._keys)))
+        # Keys on record that differ from ours are a dispute for the ledger; nothing is executed under them.
+        if self._is_active(record, self._keys):
+            orders += self._state_orders(record)
+            orders += self._job_orders(self._code, self._keys)
+            orders += self._result_orders(record)
+        return orders
+
+    def _publication(self, keys: ContractKeys) -> PublishKey:
+        return PublishKey(self.contract, keys.epoch, self._instance, keys.signing.public, keys.encryption.public)
+
+    def _state_orders(self, record: ContractRecord) -> list[Order]:
+        if self._base is None:
+            if record.state_root == EMPTY_ROOT and self._opened is not None:
+                self._base = Position(record.done, record.version, downloaded(StateRoot(EMPTY_ROOT), (), self._opened))
+            else:
+                self._wanted = self._wanted or record
+                return self._once(FetchSlots(StateRoot(self._wanted.state_root)))
+        if self._inbox is None:
+            if record.inbox_count > self._base.done:
+                return self._once(FetchBatch(self._base.done + 1))
+            self._inbox = Inbox(record.inbox_count, record.inbox_head)
+        if self._inbox.proven < record.inbox_count and self._inbox.proven < self._base.done + MAX_AHEAD:
+            return self._once(FetchBatch(self._inbox.proven + 1))
+        return []
+
+    def _job_orders(self, code: ContractCode, keys: ContractKeys) -> list[Order]:
+        if self._base is None or self._inbox is None or self._running is not None:
+            return []
+        if len(self._pipeline) >= MAX_PIPELINE:
+            return []
+        start = self._pipeline[-1].after if self._pipeline else self._base
+        entries = tuple(self._inbox.batch_after(start.done))
+        if not entries:
+            return []
+        self._tickets += 1
+        self._running = Job(self._tickets, keys, code, entries, start)
+        return [Execute(self._running)]
+
+    def _result_orders(self, record: ContractRecord) -> list[Order]:
+        orders: list[Order] = []
+        for at, built in enumerate(self._pipeline):
+            if self._inbox is None or built.last > self._inbox.proven:
+                break
+            # The next vote counts only once a quorum has agreed on this one.
+            if at > 0 and record.policy.quorum > 1:
+                break
+            if built.result.version > self._submitted:
+                self._submitted = built.result.version
+                orders.append(Submit(SubmitResult(self._instance, built.result)))
+        return orders
+
+    def _once(self, order: Order) -> list[Order]:
+        if self._asked.get(type(order)) == order:
+            return []
+        self._asked[type(order)] = order
+        return [order]
+
+    # --- decisions ---
+
+    @staticmethod
+    def _is_active(record: ContractRecord, keys: ContractKeys) -> bool:
+        agreed = (record.signing_key, record.encryption_key) == (keys.signing.public, keys.encryption.public)
+        return record.phase == "active" and record.epoch == keys.epoch and agreed
+
+    def _progress(self, record: ContractRecord) -> None:
+        """Bring the proven state in step with a proven record; see the module's argument."""
+        base = self._base
+        if base is None:
+            return
+        if record.version == base.version:
+            if (record.done, record.state_root) != (base.done, base.state.root):
+                raise ProofInvalid("the state changed without a result")
+            return
+        # (1) Ours.
+        for at, built in enumerate(self._pipeline):
+            if _is_at(built.after, record):
+                for _ in range(at + 1):
+                    self._pipeline.popleft()
+                self._stand_at(built.after)
+                self._refusals = 0
+                return
+        # (2) Another worker's.
+        self._drop_pending()
+        adopted = self._adopted(base, record, set())
+        if adopted is not None:
+            self._stand_at(adopted)
+            return
+        # (3) Unknown.
+        self.lost_track += 1
+        self._start_over()
+
+    def _adopted(self, at: Position, record: ContractRecord, tried: set[bytes]) -> Position | None:
+        if at.version == record.version:
+            return at if _is_at(at, record) else None
+        for result in self._seen:
+            if (result.first, result.version, result.pre_root) != (at.done + 1, at.version, at.state.root):
+                continue
+            following = Position(at.done + result.count, at.version + 1, at.state.apply(result.writes))
+            if following.state.root not in tried:
+                tried.add(following.state.root)
+                found = self._adopted(following, record, tried)
+                if found is not None:
+                    return found
+        return None
+
+    def _stand_at(self, position: Position) -> None:
+        self._base = position
+        self._submitted = max(self._submitted, position.version - 1)
+        if self._inbox is not None:
+            if self._inbox.head_at(position.done) is None:
+                self._inbox = None
+            else:
+                self._inbox.consume(position.done)
+
+    def _start_over(self) -> None:
+        self._drop_pending()
+        self._base = None
+        self._wanted = None
+        self._inbox = None
+
+    def _drop_pending(self) -> None:
+        self._pipeline.clear()
+        self._running = None
+        self._submitted = self._base.version - 1 if self._base is not None else -1
+
+    def _reconcile(self) -> None:
+        """Give up whatever was executed on entries that are not in the inbox after all."""
+        inbox = self._inbox
+        for at, built in enumerate(self._pipeline):
+            if inbox is None or inbox.head_at(built.last) != built.result.head:
+                while len(self._pipeline) > at:
+                    self._pipeline.pop()
+                self._running = None
+                break
+        if self._running is not None:
+            last = self._running.entries[-1]
+            if inbox is None or inbox.head_at(last.index) != last.head:
+                self._running = None
+
+    def _refused(self, order: Submit) -> None:
+        """Back to the proven state: what the ledger refuses is executed again, after a pause that grows."""
+        body = order.body
+        if isinstance(body, SubmitResult) and all(built.result is not body.result for built in self._pipeline):
+            return  # of a past that was given up already
+        self._refusals += 1
+        self._hold = self._height + min(1 << min(self._refusals, _MAX_HOLD) - 1, _MAX_HOLD)
+        if isinstance(body, SubmitResult):
+            self._drop_pending()
+
+
+def _is_at(position: Position, record: ContractRecord) -> bool:
+    return (position.version, position.done, position.state.root) == (record.version, record.done, record.state_root)

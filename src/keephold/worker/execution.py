@@ -1,0 +1,214 @@
+"""Executing one batch: entries are opened, run in order, and become results. No I/O but the executor's; no clock.
+
+What reaches the sandbox, numbered as in `open_entry`:
+
+1. The sender's signature over the signed transaction is checked here, whatever the ledger says: validators that all
+   collude can reorder, delay or refuse a call, but they cannot write one.
+2. It is a call to this contract in this epoch.
+3. It opens under the contract's key in exactly its context: network, contract, epoch, sender, nonce.
+4. Its nonce was not used before, by the contract's own sealed record of it.
+
+An entry that fails any of these is consumed as unreadable: no state changes, and its receipt is filler of the commonest
+size. Nobody outside can tell it from a rejected call.
+
+Crashes. A process that dies during a batch says nothing about who killed it. So each entry is then run alone, in a
+fresh process after each death; an entry that dies alone twice is consumed as failed. A host can kill processes at will
+and so make calls fail, as it can refuse to run them: it learns nothing, and no state changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NamedTuple, Protocol, final
+
+from keephold.base.errors import CryptoError, EncodingError, ExecutionCrashed, LedgerRefused
+from keephold.base.ids import PublicKey
+from keephold.contract.address import Address
+from keephold.crypto.secret import SecretBytes
+from keephold.protocol.transactions import Call, open_signed
+from keephold.runtime.outcome import CallRequest, Outcome, StateReader
+from keephold.sealing.call import CallContext, open_call
+from keephold.sealing.contract_keys import ContractKeys
+from keephold.worker.code import ContractCode
+from keephold.worker.inbox import Entry
+from keephold.worker.results import Built, Drafting, Position, output_of
+from keephold.worker.state import ContractState
+
+CRASHED: Final = Outcome(status="failed", detail="the execution process died twice")
+"""What an entry comes to that kills its process, alone, twice."""
+
+_ATTEMPTS: Final = 2
+_CAREFUL: Final = 8
+"""Entries run at once after one's output was refused: those behind it have to be run again."""
+
+
+class Executor(Protocol):
+    """Runs calls of one contract; blocks."""
+
+    def execute(self, calls: Sequence[CallRequest], store: StateReader) -> Sequence[Outcome]:
+        """Run transactions in order, each seeing what those before it wrote.
+
+        Raises:
+            ExecutionCrashed: the process is gone; nothing of this batch counts.
+        """
+        ...
+
+    def restart(self) -> None:
+        """Replace the process.
+
+        Raises:
+            ExecutionCrashed: no process can be had: nothing was executed, and nothing is consumed.
+        """
+        ...
+
+
+class OpenedCall(NamedTuple):
+    """An entry that passed all four checks."""
+
+    entry: Entry
+    sender: PublicKey
+    nonce: int
+    request: CallRequest
+    reply_key: SecretBytes
+
+
+@lru_cache(maxsize=65536)
+def account_text(account: bytes) -> str:
+    """Return the address text of an account."""
+    return Address.account(account).text
+
+
+def open_entry(keys: ContractKeys, code: ContractCode, entry: Entry, nonces: Callable[[PublicKey], int]) -> OpenedCall:
+    """Return the call in an inbox entry.
+
+    Args:
+        keys: of the contract, at the epoch executed.
+        code: of the contract.
+        entry: authenticated by the inbox chain.
+        nonces: the lowest nonce that a sender may use now.
+
+    Raises:
+        EncodingError, CryptoError, LedgerRefused: the entry is unreadable.
+    """
+    # (1) The sender signed it, for this network.
+    transaction = open_signed(entry.raw, keys.network)
+    sender = PublicKey(transaction.sender)
+    # (2) For this contract and epoch.
+    body = transaction.body
+    if not isinstance(body, Call) or body.contract != keys.contract or body.epoch != keys.epoch:
+        raise EncodingError("not a call to this contract in this epoch")
+    # (3) It opens in its context, and holds text.
+    context = CallContext(keys.network, keys.contract, keys.epoch, sender, transaction.nonce)
+    plain = open_call(keys, context, body.sealed)
+    try:
+        arguments = plain.arguments.decode()
+    except UnicodeDecodeError as error:
+        raise EncodingError("arguments that are no text") from error
+    # (4) For the first time.
+    if transaction.nonce < nonces(sender):
+        raise EncodingError("a call that was executed before")
+    request = CallRequest(
+        method=plain.method,
+        args_json=arguments,
+        sender=account_text(sender),
+        creator=code.creator_text,
+        contract=code.contract_text,
+        height=entry.ordering.height,
+        time_ns=entry.ordering.time_ns,
+        seed=keys.entropy(entry.id),
+    )
+    return OpenedCall(entry, sender, transaction.nonce, request, SecretBytes(plain.reply_key))
+
+
+@final
+class _Overlay:
+    """The state before a batch with what its earlier entries wrote: a `StateReader`."""
+
+    __slots__ = ("_state", "values")
+
+    def __init__(self, state: ContractState) -> None:
+        self._state: Final = state
+        self.values: Final[dict[str, bytes | None]] = {}
+
+    def get(self, key: str) -> bytes | None:
+        return self.values[key] if key in self.values else self._state.get(key)
+
+    def add(self, writes: Mapping[str, bytes | None]) -> None:
+        self.values.update(writes)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What remains of one batch, to be executed on one state."""
+
+    ticket: int
+    """Tells the core whether it still wants the answer."""
+    keys: ContractKeys
+    code: ContractCode
+    entries: tuple[Entry, ...]
+    start: Position
+    """The contract before the first entry."""
+
+    def run(self, executor: Executor) -> tuple[Built, ...]:
+        """Return the results of these entries, in order; more than one where the budget ends one early.
+
+        Raises:
+            ExecutionCrashed: no process can be had.
+            SealBroken: the state cannot be read with these keys.
+        """
+        opened = self._open()
+        calls = [call for call in opened if call is not None]
+        outcomes = iter(self._execute(calls, executor))
+        drafting = Drafting(self.keys, self.code, self.start)
+        for entry, call in zip(self.entries, opened, strict=True):
+            if call is None:
+                drafting.add_unreadable(entry)
+            else:
+                drafting.add(entry, call.sender, call.nonce, call.reply_key, next(outcomes))
+        return drafting.finish()
+
+    def _open(self) -> list[OpenedCall | None]:
+        used: dict[PublicKey, int] = {}
+
+        def lowest(sender: PublicKey) -> int:
+            return used[sender] if sender in used else self.start.state.next_nonce(sender)
+
+        opened: list[OpenedCall | None] = []
+        for entry in self.entries:
+            try:
+                call = open_entry(self.keys, self.code, entry, lowest)
+            except (EncodingError, LedgerRefused, CryptoError):
+                opened.append(None)
+            else:
+                used[call.sender] = call.nonce + 1
+                opened.append(call)
+        return opened
+
+    def _execute(self, calls: Sequence[OpenedCall], executor: Executor) -> list[Outcome]:
+        """Return what each call comes to, each on the state that those before it really left."""
+        overlay = _Overlay(self.start.state)
+        done: list[Outcome] = []
+        at_once, deaths = len(calls), 0
+        while len(done) < len(calls):
+            part = calls[len(done) : len(done) + at_once]
+            try:
+                outcomes = executor.execute([call.request for call in part], overlay)
+            except ExecutionCrashed:
+                executor.restart()
+                deaths += len(part) == 1
+                at_once = 1
+                if deaths < _ATTEMPTS:
+                    continue
+                outcomes = (CRASHED,)
+            deaths = 0
+            for call, told in zip(part, outcomes, strict=True):
+                outcome = output_of(told, self.code, call.entry)
+                done.append(outcome)
+                overlay.add(outcome.writes)
+                if outcome is not told:
+                    # Those behind it ran on writes that do not count.
+                    at_once = min(at_once, _CAREFUL)
+                    break
+        return done

@@ -1,0 +1,60 @@
+"""What a contract's core asks its shell to do. Data: every order can be failed, forgotten and given again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keephold.base.ids import StateRoot
+from keephold.protocol.transactions import PublishKey, RefuseCode, SubmitResult
+from keephold.worker.code import ContractCode
+from keephold.worker.execution import Job
+
+
+@dataclass(frozen=True, slots=True)
+class FetchCode:
+    """Fetch and verify the deployment."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCode:
+    """Load the code into an execution process."""
+
+    code: ContractCode
+
+
+@dataclass(frozen=True, slots=True)
+class FetchKey:
+    """Have the contract's key of an epoch combined."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSlots:
+    """Download all slots of a state root."""
+
+    root: StateRoot
+
+
+@dataclass(frozen=True, slots=True)
+class FetchBatch:
+    """Have the batch proven that holds entry `index`: it begins there, or less than a batch's size before."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Run a job in the execution process."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Send a transaction."""
+
+    body: PublishKey | RefuseCode | SubmitResult
+
+
+Order = FetchCode | LoadCode | FetchKey | FetchSlots | FetchBatch | Execute | Submit

@@ -1,0 +1,225 @@
+"""From outcomes to results: deterministic, so that every assigned worker yields identical bytes.
+
+Everything random-looking in a result is a function of the contract's key and of what is ordered: receipts of reply key
+and call, events of recipient, entry and position, slots of the result's own context. Sizes depend on lengths and the
+contract's buckets alone, so a result ends at the same entry everywhere.
+
+Every call that opens writes one slot, its sender's next nonce, rejected or not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, final
+
+from keephold.base.ids import PublicKey
+from keephold.base.limits import MAX_CALL_OUTPUT, MAX_EVENTS, MAX_RECEIPT, MAX_WRITES, RESULT_BUDGET
+from keephold.contract.address import Address
+from keephold.crypto.aead import OVERHEAD
+from keephold.crypto.padding import padded_size
+from keephold.crypto.secret import SecretBytes
+from keephold.protocol.codec import encode
+from keephold.protocol.messages import EventPlain, Reply
+from keephold.protocol.transactions import Result, SealedEvent
+from keephold.runtime.outcome import Outcome
+from keephold.sealing.contract_keys import ContractKeys
+from keephold.sealing.event import public_event_key, seal_event
+from keephold.sealing.receipt import seal_receipt, unreadable_receipt
+from keephold.sealing.slot import SlotContext
+from keephold.worker.code import ContractCode
+from keephold.worker.inbox import Entry
+from keephold.worker.state import ContractState, slot_size
+
+_EVENT_FRAMING: Final = 64
+"""Bytes around a padded event: its tag and CBOR, rounded up. Part of the budget's definition."""
+_NONCE_KEY: Final = "n" * 64
+_MAX_NAME: Final = 256
+
+TOO_LARGE: Final = Outcome(status="failed", detail="the call's receipt, writes and events exceed the limits")
+"""What a call comes to whose output no result can carry."""
+
+
+class Position(NamedTuple):
+    """Where a contract stands: how much of its inbox is consumed, and what that led to."""
+
+    done: int
+    version: int
+    state: ContractState
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """One result and the position it leads to."""
+
+    result: Result
+    after: Position
+
+    @property
+    def last(self) -> int:
+        """Index of the last entry consumed."""
+        return self.result.first + self.result.count - 1
+
+
+def reply_of(outcome: Outcome, code: ContractCode) -> Reply:
+    """Return what the caller is told."""
+    match outcome.status:
+        case "ok":
+            return Reply("ok", outcome.value_json.encode())
+        case "rejected":
+            return Reply("rejected", code=outcome.code, detail=outcome.detail)
+        case "failed" if code.tells_failures:
+            where = f"line {outcome.line}: " if outcome.line else ""
+            return Reply("failed", detail=where + outcome.detail)
+        case "failed":
+            return Reply("failed")
+
+
+def output_of(outcome: Outcome, code: ContractCode, entry: Entry) -> Outcome:
+    """Return the outcome, or `TOO_LARGE` where a result could not carry it."""
+    try:
+        events = list(_events(outcome, entry))
+        cost = _Cost.of(outcome, events, code)
+    except (ValueError, UnicodeEncodeError):  # an audience or text that the sandbox should not have let through
+        return TOO_LARGE
+    return outcome if cost.is_within(MAX_CALL_OUTPUT, MAX_RECEIPT) else TOO_LARGE
+
+
+@final
+class Drafting:
+    """Collects a batch's entries into results, ending each where the budget says."""
+
+    def __init__(self, keys: ContractKeys, code: ContractCode, start: Position) -> None:
+        self._keys: Final = keys
+        self._code: Final = code
+        self._at = start
+        self._draft = _Draft()
+        self._built: Final[list[Built]] = []
+
+    def add_unreadable(self, entry: Entry) -> None:
+        """Consume an entry that did not open."""
+        receipt = unreadable_receipt(self._keys, entry.id, self._code.buckets)
+        self._make_room(_Cost(receipt=len(receipt)))
+        self._draft.take(entry, receipt, _Cost(receipt=len(receipt)))
+
+    def add(self, entry: Entry, sender: PublicKey, nonce: int, reply_key: SecretBytes, outcome: Outcome) -> None:
+        """Consume an executed entry; `outcome` passed `output_of`."""
+        events = list(_events(outcome, entry))
+        cost = _Cost.of(outcome, events, self._code)
+        self._make_room(cost)
+        reply = reply_of(outcome, self._code)
+        receipt = seal_receipt(self._keys, reply_key, entry.id, reply, self._code.buckets)
+        self._draft.take(entry, receipt, cost)
+        self._draft.writes.update(outcome.writes)
+        self._draft.nonces[sender] = nonce + 1
+        for event in events:
+            self._draft.events.append(self._sealed(event))
+
+    def finish(self) -> tuple[Built, ...]:
+        """Return the results."""
+        self._end()
+        return tuple(self._built)
+
+    def _sealed(self, event: _Event) -> SealedEvent:
+        keys = self._keys
+        if event.recipient is None:
+            key = public_event_key(keys.network, keys.contract, keys.epoch)
+        else:
+            key = keys.event_key(event.recipient)
+        return seal_event(key, event.plain, event.position, self._code.buckets)
+
+    def _make_room(self, cost: _Cost) -> None:
+        if self._draft.entries and not (self._draft.cost + cost).is_within(RESULT_BUDGET):
+            self._end()
+
+    def _end(self) -> None:
+        draft, start = self._draft, self._at
+        if not draft.entries:
+            return
+        last = draft.entries[-1]
+        context = SlotContext(start.version, start.state.root, last.head, last.ordering.header_hash)
+        writes, state = start.state.write(draft.writes, draft.nonces, context, self._code.buckets)
+        result = Result(
+            contract=self._keys.contract,
+            epoch=self._keys.epoch,
+            first=start.done + 1,
+            count=len(draft.entries),
+            head=last.head,
+            version=start.version,
+            pre_root=start.state.root,
+            receipts=tuple(draft.receipts),
+            writes=writes,
+            events=tuple(draft.events),
+        )
+        self._at = Position(last.index, start.version + 1, state)
+        self._built.append(Built(result, self._at))
+        self._draft = _Draft()
+
+
+class _Event(NamedTuple):
+    recipient: PublicKey | None
+    """None: everybody."""
+    plain: EventPlain
+    position: int
+    """Among this entry's events for this recipient."""
+
+
+def _events(outcome: Outcome, entry: Entry) -> Iterator[_Event]:
+    positions: Counter[PublicKey | None] = Counter()
+    for emitted in outcome.events:
+        if len(emitted.name) > _MAX_NAME:
+            raise ValueError("an event's name")
+        plain = EventPlain(emitted.name, emitted.body_json.encode(), entry.index)
+        for text in (None,) if emitted.audience == "public" else emitted.audience:
+            recipient = None if text is None else PublicKey(Address.parse(text).value)
+            yield _Event(recipient, plain, positions[recipient])
+            positions[recipient] += 1
+
+
+class _Cost(NamedTuple):
+    """What an entry counts towards the limits, before anything is sealed."""
+
+    receipt: int = 0
+    writes: int = 0
+    events: int = 0
+    count_writes: int = 0
+    count_events: int = 0
+
+    @classmethod
+    def of(cls, outcome: Outcome, events: list[_Event], code: ContractCode) -> _Cost:
+        buckets = code.buckets
+        receipt = padded_size(len(encode(reply_of(outcome, code))), buckets) + OVERHEAD
+        writes = sum(slot_size(key, value, buckets) for key, value in outcome.writes.items())
+        sealed = sum(padded_size(len(encode(event.plain)), buckets) + OVERHEAD + _EVENT_FRAMING for event in events)
+        nonce = slot_size(_NONCE_KEY, bytes(8), buckets)
+        return cls(receipt, writes + nonce, sealed, len(outcome.writes) + 1, len(events))
+
+    def __add__(self, other: object) -> _Cost:
+        if not isinstance(other, _Cost):
+            return NotImplemented
+        return _Cost(*(ours + theirs for ours, theirs in zip(self, other, strict=True)))
+
+    def is_within(self, budget: int, receipt: int = RESULT_BUDGET) -> bool:
+        total = self.receipt + self.writes + self.events
+        return (
+            total <= budget
+            and self.receipt <= receipt
+            and self.count_writes <= MAX_WRITES
+            and self.count_events <= MAX_EVENTS
+        )
+
+
+@dataclass(slots=True)
+class _Draft:
+    entries: list[Entry] = field(default_factory=list)
+    receipts: list[bytes] = field(default_factory=list)
+    writes: dict[str, bytes | None] = field(default_factory=dict)
+    nonces: dict[PublicKey, int] = field(default_factory=dict)
+    events: list[SealedEvent] = field(default_factory=list)
+    cost: _Cost = field(default_factory=_Cost)
+
+    def take(self, entry: Entry, receipt: bytes, cost: _Cost) -> None:
+        self.entries.append(entry)
+        self.receipts.append(receipt)
+        self.cost = self.cost + cost

@@ -1,0 +1,164 @@
+"""A contract's state as its worker holds it: sealed slots in a map that proves its root, plaintext only when read.
+
+A state is immutable; writing makes another one that shares what did not change. So a result can build on an
+unconfirmed one, a question can read the proven state meanwhile, and rolling back is dropping a reference.
+
+Keys live in two spaces that cannot meet: the contract's own, and the worker's, which holds the next nonce of each
+sender. That makes a call count once *for the enclave*, whatever the rules of a colluding ledger append again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, final
+
+from keephold.base.errors import ProofInvalid
+from keephold.base.ids import PublicKey, SlotTag, StateRoot
+from keephold.chain.sparse import SparseMap
+from keephold.crypto.aead import OVERHEAD
+from keephold.crypto.hashing import number
+from keephold.crypto.padding import padded_size
+from keephold.protocol.transactions import SlotWrite
+from keephold.sealing.slot import SlotContext, SlotSealer
+
+_OWN: Final = "c/"
+_NONCE: Final = "n/"
+_FRAMING: Final = 192
+"""Bytes around a padded slot: tag, context, epoch and CBOR, rounded up. Part of the budget's definition."""
+_SLOT_CBOR: Final = 24
+"""Bytes of CBOR around key and value inside a slot, rounded up."""
+_REMEMBERED: Final = 200_000
+"""Opened slots and tags kept; beyond, they are opened again."""
+
+
+@final
+class Opened:
+    """What one contract's slots opened to, shared by all its states. Entries name the sealed bytes they came from."""
+
+    def __init__(self, sealer: SlotSealer) -> None:
+        self._sealer: Final = sealer
+        self._tags: Final[dict[str, SlotTag]] = {}
+        self._values: Final[dict[SlotTag, tuple[bytes, bytes]]] = {}
+
+    def tag(self, key: str) -> SlotTag:
+        """Return the tag of a key."""
+        tag = self._tags.get(key)
+        if tag is None:
+            if len(self._tags) >= _REMEMBERED:
+                self._tags.clear()
+            tag = self._tags[key] = self._sealer.tag(key)
+        return tag
+
+    def value(self, tag: SlotTag, sealed: bytes) -> bytes:
+        """Return the value sealed in a slot.
+
+        Raises:
+            SealBroken, EncodingError: see `SlotSealer.open`.
+        """
+        known = self._values.get(tag)
+        if known is not None and known[0] is sealed:
+            return known[1]
+        value = self._sealer.open(tag, sealed).value
+        self.remember(tag, sealed, value)
+        return value
+
+    def remember(self, tag: SlotTag, sealed: bytes, value: bytes) -> None:
+        """Note what these very bytes open to."""
+        if len(self._values) >= _REMEMBERED:
+            self._values.clear()
+        self._values[tag] = (sealed, value)
+
+    def seal(self, key: str, value: bytes, context: bytes, buckets: tuple[int, ...]) -> tuple[SlotTag, bytes]:
+        """Seal one slot and remember it."""
+        tag, sealed = self._sealer.seal(key, value, context, buckets)
+        self.remember(tag, sealed, value)
+        return tag, sealed
+
+
+@final
+class ContractState:
+    """One version of a contract's state. A `StateReader` of the contract's own keys; threads may read it."""
+
+    __slots__ = ("_opened", "_slots")
+
+    def __init__(self, slots: SparseMap, opened: Opened) -> None:
+        self._slots: Final = slots
+        self._opened: Final = opened
+
+    @property
+    def root(self) -> StateRoot:
+        """Root of the sealed slots."""
+        return StateRoot(self._slots.root)
+
+    def get(self, key: str) -> bytes | None:
+        """Return the value under one of the contract's own keys.
+
+        Raises:
+            SealBroken, EncodingError: the slot was not sealed by this contract in this epoch.
+        """
+        return self._read(_OWN + key)
+
+    def next_nonce(self, sender: PublicKey) -> int:
+        """Return the lowest nonce that a call of this sender may carry."""
+        raw = self._read(_NONCE + sender.hex())
+        return 0 if raw is None else int.from_bytes(raw, "big")
+
+    def write(
+        self,
+        values: Mapping[str, bytes | None],
+        nonces: Mapping[PublicKey, int],
+        context: SlotContext,
+        buckets: tuple[int, ...],
+    ) -> tuple[tuple[SlotWrite, ...], ContractState]:
+        """Return the slot writes of a result, sorted by tag, and the state after them.
+
+        Deleting what is not there is no write.
+        """
+        digest = context.digest()
+        changed: dict[SlotTag, bytes] = {}
+        for key, value in values.items():
+            if value is None:
+                tag = self._opened.tag(_OWN + key)
+                if self._slots.get(tag) is not None:
+                    changed[tag] = b""
+            else:
+                tag, sealed = self._opened.seal(_OWN + key, value, digest, buckets)
+                changed[tag] = sealed
+        for sender, nonce in nonces.items():
+            tag, sealed = self._opened.seal(_NONCE + sender.hex(), number(nonce), digest, buckets)
+            changed[tag] = sealed
+        writes = tuple(SlotWrite(tag, changed[tag]) for tag in sorted(changed))
+        return writes, self.apply(writes)
+
+    def apply(self, writes: Iterable[SlotWrite]) -> ContractState:
+        """Return the state after writes that somebody sealed."""
+        slots = self._slots.update((write.tag, write.value or None) for write in writes)
+        return ContractState(slots, self._opened)
+
+    def _read(self, key: str) -> bytes | None:
+        tag = self._opened.tag(key)
+        sealed = self._slots.get(tag)
+        return None if sealed is None else self._opened.value(tag, sealed)
+
+
+def slot_size(key: str, value: bytes | None, buckets: tuple[int, ...]) -> int:
+    """Return what a write counts towards a result's budget: an upper bound that depends on lengths alone."""
+    if value is None:
+        return _FRAMING
+    inner = len(_OWN) + len(key.encode()) + len(value) + _SLOT_CBOR
+    return padded_size(inner, buckets) + OVERHEAD + _FRAMING
+
+
+def downloaded(root: StateRoot, slots: Iterable[tuple[bytes, bytes]], opened: Opened) -> ContractState:
+    """Return the state whose slots a node handed out.
+
+    Raises:
+        ProofInvalid: together they do not hash to the proven root.
+    """
+    try:
+        state = ContractState(SparseMap.of(slots), opened)
+    except ValueError as error:
+        raise ProofInvalid(f"slots: {error}") from error
+    if state.root != root:
+        raise ProofInvalid("the slots are not those of the proven state root")
+    return state

@@ -1,0 +1,300 @@
+"""A contract's world in one process: callers, a ledger of one contract that obeys its rules, and a scripted sandbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from keephold.base.errors import ExecutionCrashed
+from keephold.base.ids import ContractId, HeaderHash, Height, NetworkId, PublicKey, TransactionId
+from keephold.chain.sparse import EMPTY_ROOT, SparseMap
+from keephold.crypto.hashing import sha256
+from keephold.crypto.secret import SecretBytes
+from keephold.crypto.signing import SigningKey
+from keephold.protocol.contracts import Code, ContractPolicy
+from keephold.protocol.messages import CallPlain, Reply
+from keephold.protocol.state import Batch, ContractRecord, Publication, inbox_head
+from keephold.protocol.transactions import Call, PublishKey, Result, SubmitResult, sign, transaction_id
+from keephold.runtime.outcome import CallRequest, ContractInfo, Emitted, Outcome, StateReader
+from keephold.sealing.call import CallContext, seal_call
+from keephold.sealing.contract_keys import ContractKeys
+from keephold.sealing.receipt import open_receipt
+from keephold.worker.code import ContractCode, contract_code
+from keephold.worker.contract import ContractCore, Proven
+from keephold.worker.execution import Executor
+from keephold.worker.inbox import Ordering, ProvenBatch
+from keephold.worker.orders import Execute, FetchBatch, FetchCode, FetchKey, FetchSlots, LoadCode, Order, Submit
+
+NETWORK = NetworkId(b"n" * 32)
+CONTRACT = ContractId(b"c" * 32)
+WORKER = PublicKey(b"w" * 32)
+OTHER = PublicKey(b"v" * 32)
+INSTANCE = b"i" * 32
+PAD = (512, 4096)
+ABI = json.dumps({"abi": 1, "pad": list(PAD)}).encode()
+REPLY_KEY = b"r" * 32
+
+
+def keys(seed: bytes = b"k" * 32, epoch: int = 1) -> ContractKeys:
+    return ContractKeys(SecretBytes(seed), NETWORK, CONTRACT, epoch)
+
+
+KEYS = keys()
+
+
+def code(policy: ContractPolicy = ContractPolicy(), *, tells: bool = False) -> ContractCode:  # noqa: B008 - frozen
+    return contract_code(CONTRACT, PublicKey(b"o" * 32), Code("python", b"", "Token", ABI), policy, tells_failures=tells)
+
+
+CODE = code()
+
+
+class Caller:
+    """An account."""
+
+    def __init__(self, seed: bytes) -> None:
+        self.key = SigningKey(SecretBytes(seed * 32))
+        self.nonce = 0
+
+    def call(self, method: str, arguments: bytes = b"[]", *, nonce: int | None = None, epoch: int = 1) -> bytes:
+        """Return a signed call, under the next nonce or a given one."""
+        if nonce is None:
+            nonce = self.nonce
+            self.nonce += 1
+        context = CallContext(NETWORK, CONTRACT, epoch, self.key.public, nonce)
+        sealed = seal_call(KEYS.encryption.public, context, CallPlain(method, arguments, REPLY_KEY), PAD)
+        return self.signed(sealed, nonce, epoch)
+
+    def signed(self, sealed: bytes, nonce: int, epoch: int = 1) -> bytes:
+        return sign(NETWORK, self.key, nonce, Call(CONTRACT, epoch, sealed))
+
+
+Behaviour = Callable[[CallRequest, Callable[[str], bytes | None]], Outcome]
+
+
+def counter(call: CallRequest, get: Callable[[str], bytes | None]) -> Outcome:
+    """A contract that counts its calls, rejects `no` and fails at `bad`; `big:n` returns n bytes, `wide:n` writes n."""
+    if call.method == "no":
+        return Outcome(status="rejected", code="no", detail="not today")
+    if call.method == "bad":
+        return Outcome(status="failed", detail="KeyError: secret", line=3)
+    if call.method.startswith("big:"):
+        return Outcome(status="ok", value_json='"' + "x" * int(call.method[4:]) + '"', writes={"big": b"1"})
+    if call.method.startswith("wide:"):
+        return Outcome(status="ok", writes={f"w{at:05}": b"x" * 400 for at in range(int(call.method[5:]))})
+    if call.method == "tell":
+        audience = tuple(json.loads(call.args_json))
+        return Outcome(status="ok", events=(Emitted("Told", "{}", audience), Emitted("All", "{}", "public")))
+    if call.method == "clear":
+        return Outcome(status="ok", writes={"count": None})
+    total = int(get("count") or b"0") + 1
+    return Outcome(status="ok", value_json=str(total), writes={"count": str(total).encode(), call.sender: b"seen"})
+
+
+@dataclass
+class Sandbox:
+    """A scripted executor: `poison` methods kill the process that runs them."""
+
+    behaviour: Behaviour = counter
+    poison: frozenset[str] = frozenset()
+    deaths_left: int = 1_000
+    ran: list[str] = field(default_factory=list)
+    restarts: int = 0
+
+    def execute(self, calls: Sequence[CallRequest], store: StateReader) -> list[Outcome]:
+        pending: dict[str, bytes | None] = {}
+        outcomes = []
+        for call in calls:
+            self.ran.append(call.method)
+            if call.method in self.poison and self.deaths_left:
+                self.deaths_left -= 1
+                raise ExecutionCrashed("killed")
+            outcome = self.behaviour(call, lambda key: pending[key] if key in pending else store.get(key))
+            pending.update(outcome.writes)
+            outcomes.append(outcome)
+        return outcomes
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+
+class Ledger:
+    """One contract's records, by the rules: what an honest ledger proves."""
+
+    def __init__(self, policy: ContractPolicy = ContractPolicy(), workers: tuple[bytes, ...] = (WORKER,)) -> None:  # noqa: B008 - frozen
+        self.height = 1
+        self.record = ContractRecord(
+            creator=b"o" * 32,
+            nonce=0,
+            code=b"h" * 32,
+            deployment=b"d" * 32,
+            policy=policy,
+            phase="keying",
+            workers=workers,
+            state_root=EMPTY_ROOT,
+        )
+        self.slots = SparseMap.empty()
+        self.history: dict[bytes, SparseMap] = {EMPTY_ROOT: self.slots}
+        self.raws: dict[bytes, bytes] = {}
+        self.batches: list[tuple[int, Batch]] = []
+        self.results: list[Result] = []
+        self.receipts: dict[bytes, bytes] = {}
+
+    def ordering(self, height: int) -> Ordering:
+        return Ordering(Height(height), HeaderHash(sha256(b"header %d" % height)), 1_000_000_000 * height)
+
+    def proven(self) -> Proven:
+        """Return the record as the next header proves it."""
+        header = self.ordering(self.height)
+        return Proven(self.record, Height(self.height), header.header_hash, header.time_ns)
+
+    def order(self, *raws: bytes) -> list[tuple[TransactionId, bytes]]:
+        """Append calls in the block at the present height, and move on to the next."""
+        first, before = self.record.inbox_count + 1, self.record.inbox_head
+        ids = [transaction_id(raw) for raw in raws]
+        head = before
+        for at, identity in enumerate(ids, start=first):
+            head = inbox_head(head, at, identity, Height(self.height))
+        if ids:
+            self.batches.append((first, Batch(self.height, before, tuple(ids))))
+            self.record = replace(self.record, inbox_count=first + len(ids) - 1, inbox_head=head)
+            self.raws |= dict(zip(ids, raws, strict=True))
+        self.height += 1
+        return list(zip(ids, raws, strict=True))
+
+    def batch(self, index: int) -> ProvenBatch:
+        first, batch = next(
+            (first, batch) for first, batch in self.batches if first <= index < first + len(batch.entries)
+        )
+        return ProvenBatch(first, batch, self.ordering(batch.height), self.raws)
+
+    def publish(self, body: PublishKey, worker: bytes = WORKER) -> None:
+        """Take a publication; the contract becomes active."""
+        published = Publication(worker, b"t" * 32, b"g" * 32)
+        self.record = replace(
+            self.record,
+            phase="active",
+            publications=(*self.record.publications, published),
+            signing_key=body.signing_key,
+            encryption_key=body.encryption_key,
+        )
+
+    def accept(self, result: Result) -> bool:
+        """Apply a result if the rules allow it."""
+        record = self.record
+        if (result.first, result.version, result.pre_root) != (record.done + 1, record.version, record.state_root):
+            return False
+        first, batch = next(
+            (first, batch) for first, batch in self.batches if first <= result.first < first + len(batch.entries)
+        )
+        head = batch.before
+        for at, identity in enumerate(batch.entries, start=first):
+            head = inbox_head(head, at, identity, Height(batch.height))
+            if at == result.first + result.count - 1 and head == result.head:
+                break
+        else:
+            return False
+        assert len(result.receipts) == result.count
+        assert [write.tag for write in result.writes] == sorted({write.tag for write in result.writes})
+        for offset, receipt in enumerate(result.receipts):
+            self.receipts[batch.entries[result.first - first + offset]] = receipt
+        self.slots = self.slots.update((write.tag, write.value or None) for write in result.writes)
+        self.history[self.slots.root] = self.slots
+        self.results.append(result)
+        self.record = replace(
+            record,
+            done=result.first + result.count - 1,
+            version=record.version + 1,
+            state_root=self.slots.root,
+        )
+        return True
+
+    def reply(self, raw: bytes) -> Reply:
+        """Open the receipt of a call."""
+        call = transaction_id(raw)
+        return open_receipt(SecretBytes(REPLY_KEY), NETWORK, CONTRACT, 1, call, self.receipts[call])
+
+
+class Worker:
+    """A core with a shell that does everything at once, except what a test holds back."""
+
+    def __init__(self, ledger: Ledger, sandbox: Executor | None = None, *, identity: PublicKey = WORKER) -> None:
+        self.ledger = ledger
+        self.identity = identity
+        self.sandbox = sandbox or Sandbox()
+        self.core = ContractCore(CONTRACT, identity, INSTANCE)
+        self.code = code(ledger.record.policy)
+        self.outbox: list[SubmitResult] = []
+        self.held: list[Order] = []
+        self.hold: tuple[type, ...] = ()
+        self.given: list[Order] = []
+
+    def work(self) -> None:
+        """Carry out orders until there are none."""
+        while orders := self.core.orders():
+            self.given += orders
+            for order in orders:
+                if isinstance(order, self.hold):
+                    self.held.append(order)
+                else:
+                    self.do(order)
+
+    def do(self, order: Order) -> None:
+        match order:
+            case FetchCode():
+                self.core.coded(self.code)
+            case LoadCode():
+                self.core.loaded(ContractInfo("Token", ABI.decode()))
+            case FetchKey(epoch):
+                self.core.keyed(keys(epoch=epoch))
+            case FetchSlots(root):
+                self.core.slots(root, tuple(self.ledger.history[root]))
+            case FetchBatch(index):
+                self.core.batch(self.ledger.batch(index))
+            case Execute(job):
+                self.core.executed(job, job.run(self.sandbox))
+            case Submit(PublishKey() as body):
+                self.ledger.publish(body, self.identity)
+            case Submit(SubmitResult() as body):
+                self.outbox.append(body)
+
+    def see(self, calls: list[tuple[TransactionId, bytes]] = (), results: Sequence[Result] = ()) -> None:  # type: ignore[assignment] # none
+        """Follow one block: what its header proves, then what it orders. Call before the ledger moves on."""
+        self.core.record(self.ledger.proven())
+        self.core.block(self.ledger.ordering(self.ledger.height), calls, results)
+        self.work()
+
+    def prove(self) -> None:
+        """See the record only."""
+        self.core.record(self.ledger.proven())
+        self.work()
+
+    def deliver(self) -> int:
+        """Have the ledger take what was submitted; return how many results it accepted."""
+        accepted = sum(self.ledger.accept(body.result) for body in self.outbox)
+        self.outbox.clear()
+        self.ledger.height += 1
+        self.prove()
+        return accepted
+
+
+def started(ledger: Ledger | None = None, sandbox: Executor | None = None) -> Worker:
+    """Return a worker whose contract is active."""
+    worker = Worker(ledger or Ledger(), sandbox)
+    worker.prove()
+    worker.ledger.height += 1
+    worker.prove()
+    return worker
+
+
+def settle(worker: Worker, *raws: bytes) -> None:
+    """Order calls in one block and go on until their results are accepted."""
+    calls = worker.ledger.order(*raws)
+    worker.core.block(worker.ledger.ordering(worker.ledger.height - 1), calls, ())
+    worker.work()
+    worker.prove()
+    while worker.outbox:
+        worker.deliver()

@@ -1,0 +1,471 @@
+"""From ordered calls to accepted results, through everything a ledger, a host and a caller may do in between."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from msgspec.structs import replace
+from worker_scene import (
+    ABI,
+    CODE,
+    CONTRACT,
+    INSTANCE,
+    KEYS,
+    NETWORK,
+    OTHER,
+    PAD,
+    REPLY_KEY,
+    Caller,
+    Ledger,
+    Sandbox,
+    Worker,
+    keys,
+    settle,
+    started,
+)
+
+from keephold.base.errors import ProofInvalid, SandboxError, SealBroken
+from keephold.base.ids import PublicKey
+from keephold.base.limits import MAX_CALL_OUTPUT, RESULT_BUDGET
+from keephold.contract.address import Address
+from keephold.crypto.secret import SecretBytes
+from keephold.protocol.codec import encode
+from keephold.protocol.contracts import ContractPolicy
+from keephold.protocol.messages import CallPlain
+from keephold.protocol.state import inbox_head
+from keephold.protocol.transactions import Call, RefuseCode, SignedTransaction, sign, transaction_id
+from keephold.runtime.outcome import ContractInfo, Outcome
+from keephold.sealing.call import CallContext, seal_call
+from keephold.sealing.event import event_tag, open_event, public_event_key
+from keephold.sealing.receipt import open_receipt
+from keephold.worker.inbox import Ordering, ProvenBatch
+from keephold.worker.orders import Execute, FetchBatch, FetchSlots, LoadCode, Submit
+from keephold.worker.results import Position
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return started()
+
+
+@pytest.fixture
+def alice() -> Caller:
+    return Caller(b"a")
+
+
+def test_a_call_is_executed_and_its_caller_opens_the_reply(worker, alice):
+    first, second = alice.call("inc"), alice.call("inc")
+    settle(worker, first, second)
+    assert worker.ledger.record.done == 2
+    assert (worker.ledger.reply(first).value, worker.ledger.reply(second).value) == (b"1", b"2")
+
+
+def test_rejections_and_failures_are_sealed_and_failures_say_nothing(worker, alice):
+    no, bad = alice.call("no"), alice.call("bad")
+    settle(worker, no, bad)
+    assert worker.ledger.reply(no).code == "no"
+    assert worker.ledger.reply(bad) == replace(worker.ledger.reply(bad), outcome="failed", detail="")
+
+
+def test_execution_starts_with_the_block_but_nothing_leaves_before_its_proof(worker, alice):
+    calls = worker.ledger.order(alice.call("inc"))
+    worker.core.block(worker.ledger.ordering(worker.ledger.height - 1), calls, ())
+    worker.work()
+    assert worker.sandbox.ran == ["inc"]
+    assert not worker.outbox
+    worker.prove()
+    assert len(worker.outbox) == 1
+    assert worker.sandbox.ran == ["inc"]
+
+
+def test_a_call_the_rules_refused_leaves_no_trace(worker, alice):
+    refused = alice.call("inc")
+    ordering = worker.ledger.ordering(worker.ledger.height)
+    worker.core.block(ordering, [(transaction_id(refused), refused)], ())
+    worker.work()
+    assert worker.sandbox.ran == ["inc"]
+    worker.ledger.height += 1
+    # The next block proves no change of the record: the tentative entry goes, and with it its result.
+    worker.core.block(worker.ledger.ordering(worker.ledger.height), (), ())
+    worker.work()
+    assert not worker.outbox
+    accepted = alice.call("inc")
+    settle(worker, accepted)
+    assert worker.ledger.reply(accepted).value == b"1"
+
+
+def test_a_wrong_head_is_found_out_and_the_batch_fetched(worker, alice):
+    real, invented = alice.call("inc"), Caller(b"e").call("inc")
+    calls = worker.ledger.order(real)
+    worker.core.block(worker.ledger.ordering(worker.ledger.height - 1), [(transaction_id(invented), invented), *calls], ())
+    worker.work()
+    worker.prove()
+    assert [type(order) for order in worker.given].count(FetchBatch) == 1
+    while worker.outbox:
+        assert worker.deliver()
+    assert worker.ledger.record.done == 1
+    assert worker.ledger.reply(real).value == b"1"
+
+
+def forged(call: bytes, victim: Caller) -> bytes:
+    """What a colluding ledger could append: somebody else's call under the victim's name."""
+    mallory = Caller(b"m")
+    context = CallContext(NETWORK, CONTRACT, 1, victim.key.public, 7)
+    sealed = seal_call(KEYS.encryption.public, context, CallPlain("inc", b"[]", REPLY_KEY), PAD)
+    signed = mallory.signed(sealed, 7)
+    del call
+    from keephold.protocol.codec import decode
+
+    record = decode(signed, SignedTransaction)
+    return encode(replace(record, transaction=replace(record.transaction, sender=victim.key.public)))
+
+
+def unreadable_entries(alice: Caller) -> dict[str, bytes]:
+    good = alice.call("inc")
+    flipped = bytearray(alice.call("inc"))
+    flipped[400] ^= 1
+    elsewhere = CallContext(NETWORK, CONTRACT, 1, alice.key.public, 90)
+    moved = seal_call(KEYS.encryption.public, elsewhere, CallPlain("inc", b"[]", REPLY_KEY), PAD)
+    return {
+        "altered": bytes(flipped),
+        "forged": forged(good, alice),
+        "another nonce's ciphertext": alice.signed(moved, 91),
+        "noise": alice.signed(b"\x01" + bytes(2000), 92),
+        "empty": alice.signed(b"", 93),
+        "another epoch": alice.call("inc", nonce=94, epoch=2),
+        "another contract": sign(NETWORK, alice.key, 95, Call(b"x" * 32, 1, bytes(1200))),
+        "no text": alice.call("inc", b"\xff\xfe", nonce=96),
+        "no transaction": b"\xa0",
+        "another network": sign(b"z" * 32, alice.key, 97, Call(CONTRACT, 1, bytes(1200))),
+    }
+
+
+@pytest.mark.parametrize("which", sorted(unreadable_entries(Caller(b"a"))))
+def test_an_unreadable_entry_is_consumed_unexecuted_and_looks_like_any_other(worker, which):
+    alice = Caller(b"a")
+    entry = unreadable_entries(alice)[which]
+    before = worker.ledger.slots.root
+    settle(worker, entry)
+    assert worker.sandbox.ran == []
+    assert worker.ledger.record.done == 1
+    assert worker.ledger.slots.root == before
+    bob = Caller(b"b")
+    rejected = bob.call("no")
+    settle(worker, rejected)
+    receipts = worker.ledger.receipts
+    assert len(receipts[transaction_id(entry)]) == len(receipts[transaction_id(rejected)])
+    with pytest.raises(SealBroken):
+        worker.ledger.reply(entry)
+
+
+def test_a_replayed_call_counts_once_even_if_the_ledger_appends_it_again(worker, alice):
+    call = alice.call("inc")
+    settle(worker, call)
+    settle(worker, call)
+    settle(worker, alice.call("inc", nonce=0))
+    assert worker.sandbox.ran == ["inc"]
+    later = alice.call("inc")
+    settle(worker, later, later)
+    assert worker.sandbox.ran == ["inc", "inc"]
+    assert worker.ledger.record.done == 5
+
+
+def test_a_new_worker_knows_from_the_state_what_was_replayed(worker, alice):
+    call = alice.call("inc")
+    settle(worker, call)
+    successor = started(worker.ledger)
+    settle(successor, call)
+    assert successor.sandbox.ran == []
+
+
+def test_two_workers_make_identical_results(alice):
+    told = json.dumps([Address.account(b"1" * 32).text, Address.account(b"2" * 32).text]).encode()
+    raws = [alice.call("inc"), b"\xa0", alice.call("tell", told), alice.call("no"), alice.call("clear")]
+    ledger = Ledger(ContractPolicy(workers=2, quorum=2), (Worker(Ledger()).identity, OTHER))
+    one, two = Worker(ledger), Worker(ledger, identity=OTHER)
+    for each in (one, two, one, two):
+        each.prove()
+        ledger.height += 1
+    calls = ledger.order(*raws)
+    ledger.order(alice.call("inc"))
+    for each in (one, two):
+        each.core.block(ledger.ordering(ledger.height - 2), calls, ())
+        each.prove()
+    assert len(one.outbox) == 1  # the next vote waits until a quorum agreed
+    assert encode(one.outbox[0].result) == encode(two.outbox[0].result)
+    assert one.outbox[0].result.count == 5
+
+
+def test_events_open_for_their_recipient_and_public_ones_for_everybody(worker, alice):
+    bob = PublicKey(b"2" * 32)
+    text = Address.account(bob).text
+    settle(worker, alice.call("tell", json.dumps([text, text, Address.account(b"1" * 32).text]).encode()))
+    events = {event.tag: event for event in worker.ledger.results[0].events}
+    assert len(events) == 4
+    key = KEYS.event_key(bob)
+    assert open_event(key, events[event_tag(key, 1, 0)]).name == "Told"
+    assert open_event(key, events[event_tag(key, 1, 1)]).entry == 1
+    everybody = public_event_key(NETWORK, CONTRACT, 1)
+    assert open_event(everybody, events[event_tag(everybody, 1, 0)]).name == "All"
+
+
+def test_a_result_ends_at_the_budget_and_the_next_continues(worker, alice):
+    raws = [alice.call("wide:200") for _ in range(8)]
+    settle(worker, *raws)
+    results = worker.ledger.results
+    assert len(results) > 1
+    assert sum(result.count for result in results) == 8
+    assert all(len(encode(result)) < RESULT_BUDGET for result in results)
+    assert worker.sandbox.ran == ["wide:200"] * 8
+
+
+@pytest.mark.parametrize("method", ["big:70000", "wide:400", "wide:4096"])
+def test_a_call_with_too_large_an_output_fails_alone(worker, alice, method):
+    before, large, after = alice.call("inc"), alice.call(method), alice.call("inc")
+    settle(worker, before, large, after)
+    assert worker.ledger.reply(large).outcome == "failed"
+    assert worker.ledger.reply(after).value == b"2"
+    assert all(len(encode(result)) < MAX_CALL_OUTPUT for result in worker.ledger.results)
+
+
+def test_what_follows_a_refused_output_runs_on_the_state_without_it(alice):
+    def doubling(call, get):
+        if call.method == "spoil":
+            return Outcome(status="ok", value_json='"' + "x" * 70_000 + '"', writes={"v": b"spoiled"})
+        return Outcome(status="ok", value_json=json.dumps((get("v") or b"none").decode()), writes={"v": b"fine"})
+
+    worker = started(sandbox=Sandbox(doubling))
+    spoil, read = alice.call("spoil"), alice.call("read")
+    settle(worker, spoil, read)
+    assert worker.ledger.reply(read).value == b'"none"'
+
+
+def test_an_entry_that_kills_its_process_twice_is_consumed_as_failed(alice):
+    worker = started(sandbox=Sandbox(poison=frozenset({"die"})))
+    before, die, after = alice.call("inc"), alice.call("die"), alice.call("inc")
+    settle(worker, before, die, after)
+    assert worker.ledger.reply(die).outcome == "failed"
+    assert worker.ledger.reply(after).value == b"2"
+    assert worker.sandbox.ran.count("die") == 3  # with the others, then alone, then alone again
+    assert worker.sandbox.restarts == 3
+
+
+def test_a_process_that_dies_once_costs_nobody_his_call(alice):
+    worker = started(sandbox=Sandbox(poison=frozenset({"die"}), deaths_left=2))
+    first, die = alice.call("inc"), alice.call("die")
+    settle(worker, first, die)
+    assert worker.ledger.reply(die).value == b"2"
+
+
+def test_results_build_on_unconfirmed_ones_and_are_confirmed_in_order(worker, alice):
+    for _ in range(3):
+        worker.see(worker.ledger.order(alice.call("inc")))
+    assert worker.sandbox.ran == ["inc"] * 3
+    assert [body.result.version for body in worker.outbox] == [0, 1, 2]
+    assert worker.deliver() == 3
+    assert worker.core.readable().state.get("count") == b"3"
+
+
+def test_questions_see_the_proven_state_only(worker, alice):
+    settle(worker, alice.call("inc"))
+    worker.see(worker.ledger.order(alice.call("inc")))
+    assert worker.outbox
+    assert worker.core.readable().state.get("count") == b"1"
+
+
+def test_a_refused_result_is_rolled_back_with_what_was_built_on_it(worker, alice):
+    worker.see(worker.ledger.order(alice.call("inc")))
+    worker.see(worker.ledger.order(alice.call("inc")))
+    assert len(worker.outbox) == 2
+    refused = next(order for order in worker.given if isinstance(order, Submit) and order.body is worker.outbox[0])
+    worker.outbox.clear()
+    worker.core.failed(refused)
+    worker.work()
+    assert not worker.outbox  # not at once: the ledger moves first
+    for _ in range(2):
+        worker.ledger.height += 1
+        worker.see()
+    assert [body.result.version for body in worker.outbox] == [0, 1]
+    assert worker.sandbox.ran == ["inc"] * 4
+    assert worker.deliver() == 2
+
+
+def test_another_workers_result_is_adopted_from_its_writes(alice):
+    ledger = Ledger(ContractPolicy(workers=2), (Worker(Ledger()).identity, OTHER))
+    fast, slow = Worker(ledger), Worker(ledger, identity=OTHER)
+    for each in (fast, slow, fast, slow):
+        each.prove()
+        ledger.height += 1
+    slow.hold = (Execute,)
+    calls = ledger.order(alice.call("inc"), alice.call("inc"))
+    for each in (fast, slow):
+        each.core.block(ledger.ordering(ledger.height - 1), calls, ())
+        each.prove()
+    (body,) = fast.outbox
+    assert ledger.accept(body.result)
+    slow.core.block(ledger.ordering(ledger.height), (), [body.result])
+    ledger.height += 1
+    slow.prove()
+    assert slow.core.readable().state.get("count") == b"2"
+    assert slow.core.lost_track == 0
+    # The job that was under way comes back to nobody.
+    (execute,) = slow.held
+    slow.core.executed(execute.job, execute.job.run(slow.sandbox))
+    slow.work()
+    assert not slow.outbox
+
+
+def test_an_unknown_state_is_downloaded_and_checked_against_its_root(worker, alice):
+    settle(worker, alice.call("inc"))
+    late = Worker(worker.ledger)
+    late.hold = (FetchSlots,)
+    late.prove()
+    (order,) = late.held
+    slots = tuple(worker.ledger.history[order.root])
+    for wrong in ((), slots[:-1], ((slots[0][0], slots[1][1]), *slots[1:])):
+        with pytest.raises(ProofInvalid):
+            late.core.slots(order.root, wrong)
+        late.core.failed(order)
+        late.work()
+    late.core.slots(order.root, slots)
+    late.work()
+    assert late.core.readable().state.get("count") == b"1"
+
+
+def test_a_worker_catches_up_from_the_middle_of_a_batch(alice):
+    ledger = Ledger()
+    worker = started(ledger)
+    worker.see(ledger.order(*(alice.call("wide:200") for _ in range(8))))
+    assert ledger.accept(worker.outbox[0].result)
+    assert 0 < ledger.record.done < 8
+    ledger.order(alice.call("inc"))
+    late = Worker(ledger)
+    late.prove()
+    while late.outbox:
+        assert late.deliver()
+    assert ledger.record.done == 9
+    assert late.core.readable().state.get("count") == b"1"
+
+
+def test_a_batch_that_does_not_continue_the_inbox_is_refused(alice):
+    ledger = Ledger()
+    started(ledger)
+    ledger.order(alice.call("inc"), alice.call("inc"))
+    good = ledger.batch(1)
+    swapped = replace(good.batch, entries=good.batch.entries[::-1])
+    late = Worker(ledger)
+    late.hold = (FetchBatch,)
+    late.prove()
+    for bad in (
+        good._replace(raws={}),
+        good._replace(first=2),
+    ):
+        with pytest.raises(ProofInvalid):
+            late.core.batch(bad)
+        late.work()
+    # A batch with another order of entries is self-consistent, but the inbox head proves it wrong: nothing leaves.
+    late.core.batch(good._replace(batch=swapped))
+    late.work()
+    assert not late.outbox or not ledger.accept(late.outbox[0].result)
+
+
+def test_the_ledger_going_back_is_noticed(worker, alice):
+    old = worker.ledger.record
+    settle(worker, alice.call("inc"))
+    worker.ledger.height += 1
+    worker.ledger.record = replace(worker.ledger.record, version=0, done=0, state_root=old.state_root)
+    with pytest.raises(ProofInvalid):
+        worker.prove()
+
+
+def test_a_state_that_changes_without_a_result_is_noticed(worker, alice):
+    settle(worker, alice.call("inc"))
+    worker.ledger.height += 1
+    worker.ledger.record = replace(worker.ledger.record, state_root=b"q" * 32)
+    with pytest.raises(ProofInvalid):
+        worker.prove()
+
+
+def test_a_state_nothing_leads_to_is_counted(worker, alice):
+    settle(worker, alice.call("inc"))
+    worker.ledger.height += 1
+    empty = Ledger().record.state_root
+    worker.ledger.record = replace(worker.ledger.record, version=2, state_root=empty)
+    worker.prove()
+    assert worker.core.lost_track == 1
+
+
+def test_keys_that_differ_from_those_on_record_execute_nothing(alice):
+    ledger = Ledger()
+    worker = started(ledger)
+    ledger.record = replace(ledger.record, encryption_key=keys(b"x" * 32).encryption.public)
+    ledger.height += 1
+    worker.see(ledger.order(alice.call("inc")))
+    worker.prove()
+    assert not worker.sandbox.ran
+    assert worker.core.readable() is None
+
+
+def test_a_new_key_epoch_asks_for_a_new_key(worker):
+    worker.ledger.height += 1
+    worker.ledger.record = replace(worker.ledger.record, epoch=2, phase="keying", publications=())
+    worker.prove()
+    assert worker.ledger.record.encryption_key == keys(epoch=2).encryption.public
+
+
+def test_an_unassigned_worker_is_given_nothing_to_do(worker):
+    worker.ledger.height += 1
+    worker.ledger.record = replace(worker.ledger.record, workers=(OTHER,))
+    worker.prove()
+    assert not worker.core.is_assigned
+    assert worker.core.orders() == []
+    assert worker.core.readable() is None
+
+
+@pytest.mark.parametrize("info", [ContractInfo("Other", ABI.decode()), ContractInfo("Token", "{}")])
+def test_code_that_is_not_what_the_deployment_says_is_refused_on_the_ledger(info):
+    worker = Worker(Ledger())
+    worker.hold = (LoadCode, Submit)
+    worker.prove()
+    worker.core.loaded(info)
+    worker.work()
+    assert any(isinstance(order, Submit) and isinstance(order.body, RefuseCode) for order in worker.held)
+
+
+def test_code_that_does_not_load_is_refused_with_its_line():
+    worker = Worker(Ledger())
+    worker.hold = (LoadCode, Submit)
+    worker.prove()
+    worker.core.refused_code(SandboxError("no such name" * 100, 7))
+    worker.work()
+    body = worker.held[-1].body
+    assert (body.line, len(body.reason), body.instance) == (7, 256, INSTANCE)
+
+
+def test_receipts_open_for_their_own_call_only(worker, alice):
+    first, second = alice.call("inc"), alice.call("inc")
+    settle(worker, first, second)
+    receipt = worker.ledger.receipts[transaction_id(first)]
+    with pytest.raises(SealBroken):
+        open_receipt(SecretBytes(REPLY_KEY), NETWORK, CONTRACT, 1, transaction_id(second), receipt)
+
+
+def test_slots_of_another_fork_differ_though_their_values_are_equal(alice):
+    roots = []
+    for fork in (b"one", b"two"):
+        worker = started()
+        calls = worker.ledger.order(alice.call("inc", nonce=0))
+        height = worker.ledger.height - 1
+        worker.core.block(Ordering(height, fork.ljust(32), 1), calls, ())
+        worker.work()
+        worker.prove()
+        roots.append({write.value for write in worker.outbox[0].result.writes})
+    assert not roots[0] & roots[1]
+
+
+def test_positions_and_batches_are_values():
+    assert Position(0, 0, None) == Position(0, 0, None)
+    assert inbox_head(bytes(32), 1, b"e" * 32, 5) != inbox_head(bytes(32), 1, b"e" * 32, 6)
+    assert ProvenBatch._fields[0] == "first"
+    assert CODE.buckets == PAD
