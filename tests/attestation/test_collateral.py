@@ -308,3 +308,11 @@ def test_an_authority_has_the_named_name_and_is_one(sgx, refused) -> None:
         crl = issuer.revocation_list([], from_s=now_s, until_s=now_s + 100)
         with refused(Reason.COLLATERAL_SIGNER):
             check(sgx, pck_crl_issuer_chain=pem + root.pem, pck_crl=crl)
+
+
+def test_the_signer_of_each_document_is_judged_by_itself(sgx, refused) -> None:
+    fresh = signed_anew(sgx, sgx.vendor.root, "keephold development something else")
+    with refused(Reason.COLLATERAL_SIGNER):
+        check(sgx, qe_identity_issuer_chain=fresh["tcb_info_issuer_chain"])
+    named = signed_anew(sgx, sgx.vendor.root, sgx.vendor.entry.tcb_signer)
+    check(sgx, **named)

@@ -121,7 +121,9 @@ def verify_collateral(
     root = _open_root(vendor)
     # (2) Signed by the certificate that may.
     tcb_signer = _open_signer(collateral.tcb_info_issuer_chain, vendor, root)
-    qe_signer = _open_signer(collateral.qe_identity_issuer_chain, vendor, root)
+    qe_signer = tcb_signer
+    if collateral.qe_identity_issuer_chain != collateral.tcb_info_issuer_chain:
+        qe_signer = _open_signer(collateral.qe_identity_issuer_chain, vendor, root)
     _check_signature(tcb_signer, collateral.tcb_info_signature, collateral.tcb_info)
     _check_signature(qe_signer, collateral.qe_identity_signature, collateral.qe_identity)
     # (3) Both revocation lists are the vendor's.

@@ -13,6 +13,7 @@ caller's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, final
 
 from cryptography import x509
@@ -110,8 +111,11 @@ class IssuedCertificate:
             raise BadSignature(f"revocation list: {error}") from error
 
 
+@lru_cache(maxsize=16)
 def open_root(root_der: bytes) -> IssuedCertificate:
     """Return the pinned root; its own signature is checked only because a typing error in a policy should show.
+
+    Remembered: a pure function of its argument, asked about the same few roots at every verification.
 
     Raises:
         BadSignature: not one self-signed DER certificate over P-256.

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import threading
+from pathlib import Path
 
 import pytest
 
@@ -27,14 +27,19 @@ def test_report_data_is_written_before_the_quote_is_read(root) -> None:
     assert (evidence.vendor, evidence.quote) == ("intel", b"quote")
 
 
-def test_both_steps_are_one(root) -> None:
+def test_one_lock_covers_both_steps(root, monkeypatch) -> None:
     platform = GraminePlatform(vendor="intel", root=root)
-    with platform._lock:
-        thread = threading.Thread(target=platform.quote, args=(REPORT_DATA,))
-        thread.start()
-        assert (root / "user_report_data").read_bytes() == bytes(64)
-    thread.join()
-    assert (root / "user_report_data").read_bytes() == REPORT_DATA
+    opened = []
+    original = Path.open
+
+    def watching(path: Path, *arguments, **options):
+        opened.append((path.name, platform._lock.locked()))
+        return original(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", watching)
+    platform.quote(REPORT_DATA)
+    assert opened == [("user_report_data", True), ("quote", True)]
+    assert not platform._lock.locked()
 
 
 def test_outside_gramine_is_a_matter_of_configuration(tmp_path) -> None:
