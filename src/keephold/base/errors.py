@@ -5,6 +5,7 @@ KeepholdError
 │   ├── EncodingError             bytes that are not the one canonical spelling of the expected record
 │   ├── ConfigurationError        a configuration file or option
 │   ├── KeystoreError             keystore missing, malformed, wrong password
+│   ├── NotFound                  nothing by that name on this ledger
 │   └── AbiError                  arguments that do not fit a contract's ABI
 ├── CryptoError                   a key, point, signature, seal or proof that does not hold
 │   ├── BadKey
@@ -73,6 +74,12 @@ class KeystoreError(InputError):
 
     code = "keystore"
     exit_status = 3
+
+
+class NotFound(InputError):
+    """There is nothing by that name on this ledger."""
+
+    code = "not_found"
 
 
 class AbiError(InputError):

@@ -7,6 +7,7 @@ traceback and answered with `internal`, nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Final
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
+from keephold.api.people import PeopleApi, PeopleEndpoint
 from keephold.base.errors import (
     AttestationRefused,
     ChainRefused,
@@ -27,6 +29,7 @@ from keephold.base.errors import (
     KeepholdError,
     LedgerRefused,
     NoLiveWorker,
+    NotFound,
     UnavailableError,
 )
 from keephold.base.limits import MAX_STREAM_FRAME
@@ -48,6 +51,7 @@ _STATUS: Final[tuple[tuple[type[KeepholdError], int], ...]] = (
     (DeadlineExceeded, 504),
     (UnavailableError, 503),
     (EnclaveError, 503),
+    (NotFound, 404),
     (InputError, 400),
 )
 
@@ -87,6 +91,17 @@ def machine_routes(endpoints: Mapping[str, Endpoint], streams: Mapping[str, Stre
     ]
     routes += [Route(f"/v1/m/{name}", _streaming(stream), methods=["POST"]) for name, stream in streams.items()]
     return routes
+
+
+def people_routes(people: PeopleApi) -> list[BaseRoute]:
+    """Return the REST routes, the stream of blocks as server-sent events, and the OpenAPI document."""
+    document = msgspec.json.encode(people.openapi())
+
+    async def openapi(_: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    routes: list[BaseRoute] = [Route(endpoint.path, _viewing(endpoint)) for endpoint in people.endpoints]
+    return [*routes, Route("/v1/events", _events(people)), Route("/openapi.json", openapi)]
 
 
 def application(routes: list[BaseRoute]) -> Starlette:
@@ -131,6 +146,32 @@ def _streaming(stream: StreamEndpoint) -> Callable[[Request], Awaitable[Response
         return StreamingResponse(_prefixed(first, records), media_type=MEDIA_TYPE)
 
     return answer
+
+
+def _viewing(endpoint: PeopleEndpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            found = await asyncio.to_thread(endpoint.answer, {**request.query_params, **request.path_params})
+            return Response(msgspec.json.encode(found), media_type="application/json")
+        except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes one declared answer
+            return problem_response(error)
+
+    return answer
+
+
+def _events(people: PeopleApi) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        last = request.headers.get("last-event-id", "")
+        after = int(last) if last.isascii() and last.isdigit() and len(last) <= 18 else None
+        return StreamingResponse(_server_sent(people, after), media_type="text/event-stream")
+
+    return answer
+
+
+async def _server_sent(people: PeopleApi, after: int | None) -> AsyncGenerator[bytes, None]:
+    yield b": keephold blocks\n\n"
+    async for height, block in people.events(after):
+        yield b"id: %d\nevent: block\ndata: %s\n\n" % (height, block)
 
 
 async def _prefixed(first: bytes, records: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -1,0 +1,227 @@
+"""The node: orders transactions, keeps the public ledger, serves the API and the gateway. Holds no enclave's secret.
+
+`python -m keephold.programs.node --config node.toml`
+
+One process: block production in a thread of its own, everything else on one event loop. When the engine fails, the
+node ends with a reason instead of serving a ledger that has stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvicorn
+import uvloop
+
+from keephold.api.machine import MachineApi
+from keephold.api.people import PeopleApi
+from keephold.base.clock import SystemClock
+from keephold.base.errors import ConfigurationError, EncodingError, KeepholdError, PortTaken
+from keephold.base.ids import InstanceId, PublicKey
+from keephold.chain.chain_id import chain_id
+from keephold.crypto.ed25519 import ValidatorKey
+from keephold.crypto.secret import SecretBytes
+from keephold.gateway.hub import Hub
+from keephold.gateway.service import GatewayService
+from keephold.ledger.application import LedgerApplication
+from keephold.ledger.engines.embedded import DEFAULT_HEARTBEAT, EmbeddedEngine
+from keephold.ledger.reader import LedgerReader
+from keephold.programs import web
+from keephold.programs.config import load, log_to_stderr
+from keephold.protocol.codec import decode
+from keephold.protocol.genesis import Genesis
+from keephold.protocol.state import Registration, registration_path
+
+_LOG: Final = logging.getLogger("keephold.node")
+_SHUTDOWN_SECONDS: Final = 2
+
+
+class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`node.toml`."""
+
+    genesis: str
+    """File with the canonical genesis."""
+    home: str
+    """Directory of the ledger and the block store."""
+    validator_key: str
+    """File with the 32-byte Ed25519 seed of this validator; created if absent is a validator nobody knows: refused."""
+    host: str = "127.0.0.1"
+    port: int = 7707
+    """0 takes any free port; the readiness line names it."""
+    heartbeat: float = DEFAULT_HEARTBEAT
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        PortTaken: another program listens there.
+        ConfigurationError: the address is not this machine's.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(f"another program listens on {host}:{port}; give another port, or 0 for any") from error
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    return listener
+
+
+def open_ledger(config: NodeConfig) -> tuple[LedgerApplication, EmbeddedEngine]:
+    """Return the ledger and its engine, brought up to what is stored.
+
+    Raises:
+        KeepholdError: configuration, or a damaged ledger.
+    """
+    genesis = read_genesis(Path(config.genesis))
+    home = Path(config.home)
+    home.mkdir(parents=True, exist_ok=True)
+    ledger = LedgerApplication(genesis, home)
+    engine = EmbeddedEngine(
+        ledger,
+        home,
+        read_validator_key(Path(config.validator_key)),
+        chain_id=chain_id(ledger.network),
+        genesis_ns=genesis.time_ns,
+        validators=ledger.validators(),
+        clock=SystemClock(),
+        heartbeat=config.heartbeat,
+    )
+    return ledger, engine
+
+
+async def serve(config: NodeConfig, listener: socket.socket) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        KeepholdError: configuration, a damaged ledger, or the engine's failure.
+    """
+    ledger, engine = open_ledger(config)
+    reader = LedgerReader(ledger, engine)
+
+    async def live_instance(identity: PublicKey) -> InstanceId | None:
+        record = reader.record(registration_path(identity), Registration)
+        return InstanceId(record.instance) if record is not None and record.status == "live" else None
+
+    gateway = GatewayService(Hub(ledger.network, live_instance, SystemClock()))
+    machine = MachineApi(reader, engine)
+    endpoints = {**machine.endpoints, "query": gateway.query, "attach": gateway.attach, "answers": gateway.answers}
+    streams = {**machine.streams, "queries": gateway.queries}
+    routes = web.machine_routes(endpoints, streams) + web.people_routes(PeopleApi(reader, engine))
+    server = _Server(
+        uvicorn.Config(
+            web.application(routes),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            timeout_keep_alive=75,
+        )
+    )
+    engine.start()
+    host, port = listener.getsockname()[:2]
+    _LOG.info("ready", extra={"url": f"http://{host}:{port}", "network": ledger.network.hex()})
+    try:
+        async with _watched(engine, server):
+            await server.serve(sockets=[listener])
+        if engine.failure is not None:
+            raise ConfigurationError(f"the engine stopped: {engine.failure}") from engine.failure
+    finally:
+        engine.stop()
+        ledger.close()
+
+
+class _Server(uvicorn.Server):
+    """A server whose signals are ours: open streams must not keep a node alive that was told to end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def] # noqa: ANN202 - uvicorn's own signature
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        yield
+
+    def _end(self) -> None:
+        self.should_exit = True
+
+
+@contextlib.asynccontextmanager
+async def _watched(engine: EmbeddedEngine, server: uvicorn.Server) -> AsyncGenerator[None, None]:
+    """End the server when the engine fails."""
+
+    async def watch() -> None:
+        while engine.failure is None:  # noqa: ASYNC110 - the engine's thread owns no event of this loop
+            await asyncio.sleep(0.2)
+        server.should_exit = True
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
+def read_genesis(path: Path) -> Genesis:
+    """Return the genesis in a file.
+
+    Raises:
+        ConfigurationError: no such file, or not a canonical genesis.
+    """
+    try:
+        return decode(path.read_bytes(), Genesis)
+    except OSError as error:
+        raise ConfigurationError(f"genesis: cannot read {path}: {error.strerror}") from error
+    except EncodingError as error:
+        raise ConfigurationError(f"genesis: {path}: {error}") from error
+
+
+def read_validator_key(path: Path) -> ValidatorKey:
+    """Return the validator's key.
+
+    Raises:
+        ConfigurationError: no such file, or not 32 bytes.
+    """
+    try:
+        seed = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"validator_key: cannot read {path}: {error.strerror}") from error
+    if len(seed) != 32:
+        raise ConfigurationError(f"validator_key: {path} holds {len(seed)} bytes, not a 32-byte seed")
+    return ValidatorKey.from_seed(SecretBytes(seed))
+
+
+def main() -> None:
+    """Start the node of a configuration file."""
+    parser = argparse.ArgumentParser(prog="keephold.programs.node", description="Run a keephold node.")
+    parser.add_argument("--config", required=True, type=Path)
+    arguments = parser.parse_args()
+    log_to_stderr()
+    try:
+        config = load(arguments.config, NodeConfig)
+        with (
+            open_port(config.host, config.port) as listener,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.run(serve(config, listener))
+    except KeepholdError as error:
+        _LOG.critical("stopped", extra={"code": error.code, "detail": str(error)})
+        sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main()
