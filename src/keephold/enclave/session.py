@@ -27,6 +27,7 @@ from keephold.enclave.head import SealedHead
 from keephold.enclave.identity import Instance, open_identity
 from keephold.enclave.registration import Registrar
 from keephold.enclave.sender import Sender
+from keephold.enclave.tasks import run_together
 from keephold.enclave.vault import Vault, open_vault
 from keephold.follower.follow import Follower
 from keephold.follower.remote import Remote
@@ -121,13 +122,9 @@ class Session:
             ChainRefused: no node offers a continuation of our chain.
         """
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow(on_block))
-                group.create_task(self.sender.run())
-                group.create_task(self.registrar.run())
-                group.create_task(self._echo(paths, on_fresh))
-        except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+            await run_together(
+                self._follow(on_block), self.sender.run(), self.registrar.run(), self._echo(paths, on_fresh)
+            )
         finally:
             await self.follower.aclose()
 
@@ -162,9 +159,3 @@ class Session:
         if on_fresh is not None:
             on_fresh({path: proven[path] for path in paths}, proven.height)
         self.freshness.confirm(submitted, outcome.height)
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first error inside, groups opened: one reason ends a process."""
-    inner = errors.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -6,7 +6,8 @@ The argument, kept as sentences for people (`Argument`):
 2. The contract id is the hash of network, creator, nonce, code and policy: so the record's are the ones meant.
 3. The deployment's bytes hash to the id on record, its creator signed it, and it holds that code under that policy.
 4. The contract is active, and its keys are the ones that assigned workers published, each in a transaction it signed.
-5. A publisher, still assigned, whose registration verifies now (`trust`), at the level the policy asks for, vouches for the keys.
+5. A publisher, still assigned, whose registration verifies now (`trust`), at the level the policy asks for,
+   vouches for the keys.
 
 **What a publication is still worth later.** A worker attests anew several times in an hour, and after each restart:
 its live instance is seldom the one that published. The publication stands all the same. It is signed by the identity
@@ -230,14 +231,14 @@ def _argument(
     record = deployment.record
     header = follower.view.header(deployment.height)
     network = follower.view.network.hex()
+    proven_by = f"Header {deployment.height}"
+    if header is not None:
+        proven_by += f" ({header.hash().hex()[:16]})"
     sentences = [
         f"Network {network[:16]} is the hash of the pinned genesis.",
+        f"{proven_by} follows from it, signed by validators that governance named, and proves the contract's record.",
         (
-            f"Header {deployment.height} ({header.hash().hex()[:16] if header else '-'}) follows from it, signed by the "
-            f"validators that governance named, and proves the contract's record."
-        ),
-        (
-            f"Contract {deployment.id.hex()} is the hash of creator {record.creator.hex()[:16]}, its nonce {record.nonce}, "
+            f"Contract {deployment.id.hex()} is the hash of creator {record.creator.hex()[:16]}, nonce {record.nonce}, "
             f"code {record.code.hex()[:16]} and policy (level {record.policy.level}, {record.policy.workers} workers, "
             f"quorum {record.policy.quorum})."
         ),
@@ -246,8 +247,8 @@ def _argument(
             f"{len(deployment.code.source)} bytes."
         ),
         (
-            f"Its keys of epoch {record.epoch} were published by {len(record.publications)} worker(s), each under its own "
-            f"signature, all the same."
+            f"Its keys of epoch {record.epoch} were published by {len(record.publications)} worker(s), each under its "
+            f"own signature, all the same."
         ),
     ]
     for voucher in vouchers:

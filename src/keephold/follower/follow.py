@@ -71,14 +71,25 @@ class Follower:
         view: VerifiedView,
         interest: Interest | None = None,
         *,
+        skip_above: int = SKIP_ABOVE,
         pause: Pause = asyncio.sleep,
     ) -> None:
+        """Follow with `view`, asking the first node first.
+
+        Args:
+            remotes: One or more nodes of the network.
+            view: Extended by this follower only.
+            interest: What the stream brings beside headers.
+            skip_above: How many blocks behind are streamed rather than skipped.
+            pause: Replaces `asyncio.sleep` in tests.
+        """
         if not remotes:
             raise ValueError("a follower needs a node")
         self._remotes: Final = tuple(remotes)
         self.view: Final = view
         self._interest = interest or Interest()
         self._changed: Final = asyncio.Event()
+        self._skip_above: Final = skip_above
         self._pause: Final = pause
         self._current = 0
         self._law: Law | None = None
@@ -116,7 +127,7 @@ class Follower:
         refusals = _Refusals(len(self._remotes))
         while True:
             try:
-                await self.sync(_NEVER if self._interest.sparse else SKIP_ABOVE)
+                await self.sync(_NEVER if self._interest.sparse else self._skip_above)
                 self._changed.clear()
                 request = StreamRequest(self.view.height + 1, self._interest)
                 async with aclosing(self._unchanged(self.remote.stream(request))) as frames:

@@ -1,0 +1,191 @@
+"""Which key requests a gatekeeper may answer, and the answer. Pure: everything it judges was verified before.
+
+Partials of t gatekeepers *are* contract keys, so this argument is the one that guards them all. For a request:
+
+1. It is a transaction that the worker signed (`open_request`), for distinct keys.
+2. Each contract's record is proven by a header at or above the block after the request, on the gatekeeper's own chain.
+3. Each contract id is the hash of the code and policy on record: nobody can relax a policy, or swap code, behind an id.
+4. The worker is assigned and not suspended, the key epoch is the present one, the contract is in use.
+5. The worker's registration verifies now, evidence included, in the role of worker (`follower.trust`).
+6. The live instance is the one that asks: what is sealed to it, no clone and no earlier boot can open.
+7. Its confidence level, as judged here, is at least as good as each contract's policy asks for.
+
+Assignment is the validators' word: they can give a contract to any worker that passes 5 to 7, and to nobody else.
+
+One item that fails refuses the whole request. All gatekeepers answer the same list, or their partials do not combine.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, final
+
+from keephold.base.errors import AttestationRefused, CryptoError, EncodingError, LedgerRefused
+from keephold.base.ids import ContractId, InstanceId, NetworkId, PublicKey, TransactionId
+from keephold.base.minting import NoPublicConstructor
+from keephold.custody.secret.release import Entropy, partial, prf_input
+from keephold.custody.secret.share import Share
+from keephold.follower.contracts import check_identity
+from keephold.follower.trust import VerifiedRegistration
+from keephold.follower.view import OrderedTransaction, ProvenValues
+from keephold.protocol.codec import decode
+from keephold.protocol.custody import CONTRACT_LINE
+from keephold.protocol.messages import ReleasePlain
+from keephold.protocol.refusals import Refusal
+from keephold.protocol.state import ContractRecord, contract_path
+from keephold.protocol.transactions import KeyItem, KeyRelease, KeyRequest, open_signed
+from keephold.sealing.release import ReleaseContext, seal_partials
+
+MAX_ITEMS: Final = 64
+"""Keys in one request."""
+
+MAX_PENDING: Final = 256
+"""Requests waiting; more push the oldest out, whose worker asks again."""
+
+_REMEMBERED: Final = 4096
+_IN_USE: Final = frozenset({"keying", "active"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A signed key request and where it stands. Nothing about it is judged yet."""
+
+    id: TransactionId
+    worker: PublicKey
+    instance: InstanceId
+    items: tuple[KeyItem, ...]
+    height: int
+    """Of the block that ordered it."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Justified(metaclass=NoPublicConstructor):
+    """A request for which the argument holds; made by `justify` only."""
+
+    request: Request
+    registration: VerifiedRegistration
+    height: int
+    """Of the header that proves the contracts' records."""
+    header_hash: bytes
+
+
+def open_request(ordered: OrderedTransaction, height: int, network: NetworkId) -> Request:
+    """Return the key request in an ordered transaction (step 1).
+
+    Raises:
+        EncodingError, CryptoError, LedgerRefused: it is none, or asks for too much, or twice for the same.
+    """
+    transaction = open_signed(ordered.raw, network)
+    body = transaction.body
+    if not isinstance(body, KeyRequest):
+        raise EncodingError("not a key request")
+    if not 1 <= len(body.items) <= MAX_ITEMS or len(set(body.items)) != len(body.items):
+        raise LedgerRefused(Refusal.TOO_LARGE.word, f"1 to {MAX_ITEMS} different keys")
+    return Request(ordered.id, PublicKey(transaction.sender), InstanceId(body.instance), body.items, height)
+
+
+def justify(
+    request: Request, contracts: ProvenValues, registration: VerifiedRegistration, network: NetworkId
+) -> Justified:
+    """Return the request, justified (steps 2 to 7).
+
+    Raises:
+        LedgerRefused: the step's reason: `unknown_contract`, `not_assigned`, `wrong_epoch`, `superseded`, …
+        AttestationRefused: reason `level`.
+        ProofInvalid: code or policy on record are not the contract's.
+    """
+    if registration.identity != request.worker:
+        raise LedgerRefused(Refusal.NOT_REGISTERED.word, "a registration of somebody else")
+    # (2) State after the block that ordered the request, or later.
+    if contracts.height <= request.height or registration.height <= request.height:
+        raise LedgerRefused(Refusal.WRONG_PHASE.word, "proven by headers older than the request's outcome")
+    # (5) In the role of a worker; the evidence is `follower.trust`'s business, and a type here.
+    if registration.proof.claim.role != "worker":
+        raise LedgerRefused(Refusal.WRONG_ROLE.word, registration.proof.claim.role)
+    # (6) This instance.
+    if registration.instance != request.instance:
+        raise LedgerRefused(Refusal.SUPERSEDED.word, "another instance is live")
+    for item in request.items:
+        record = _record(contracts.values, item)
+        # (3) Code and policy are the contract's.
+        check_identity(ContractId(item.contract), record, network)
+        # (4) Assigned, in the present epoch, in use.
+        if request.worker not in record.workers or request.worker in record.suspended:
+            raise LedgerRefused(Refusal.NOT_ASSIGNED.word, item.contract.hex())
+        if record.epoch != item.epoch:
+            raise LedgerRefused(Refusal.WRONG_EPOCH.word, f"epoch {item.epoch}, present {record.epoch}")
+        if record.phase not in _IN_USE:
+            raise LedgerRefused(Refusal.CONTRACT_NOT_ACTIVE.word, f"phase {record.phase}")
+        # (7) Good enough for this contract.
+        if registration.level > record.policy.level:
+            raise AttestationRefused("level", f"{registration.level} where the contract asks for {record.policy.level}")
+    return Justified._mint(  # noqa: SLF001 - the one place that makes it
+        request=request, registration=registration, height=contracts.height, header_hash=contracts.header_hash
+    )
+
+
+def answer(
+    justified: Justified, share: Share, gatekeeper: PublicKey, network: NetworkId, entropy: Entropy
+) -> KeyRelease:
+    """Return this gatekeeper's partials for a justified request, sealed to the instance that asked.
+
+    The head goes in beside them: the worker uses the keys only on a chain that contains t of these headers.
+    """
+    request = justified.request
+    inputs = [prf_input(network, CONTRACT_LINE, ContractId(item.contract), item.epoch) for item in request.items]
+    plain = ReleasePlain(partial(share, inputs, entropy), justified.height, justified.header_hash)
+    context = ReleaseContext(network, gatekeeper, request.worker, request.instance, request.id)
+    sealed = seal_partials(justified.registration.encryption_key, context, plain)
+    return KeyRelease(worker=request.worker, instance=request.instance, request=request.id, sealed=sealed)
+
+
+@final
+class Queue:
+    """Requests not answered yet, oldest first, each once."""
+
+    def __init__(self) -> None:
+        self._pending: Final[OrderedDict[TransactionId, Request]] = OrderedDict()
+        self._seen: Final[OrderedDict[TransactionId, None]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def offer(self, ordered: OrderedTransaction, height: int, network: NetworkId) -> None:
+        """Take an ordered transaction; what is no proper request is nobody's business here."""
+        if ordered.id in self._seen:
+            return
+        try:
+            request = open_request(ordered, height, network)
+        except (EncodingError, CryptoError, LedgerRefused, AttestationRefused):
+            return
+        self._seen[request.id] = None
+        self._pending[request.id] = request
+        if len(self._pending) > MAX_PENDING:
+            self._pending.popitem(last=False)
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+
+    def take(self) -> tuple[Request, ...]:
+        """Return all pending requests and forget them."""
+        taken = tuple(self._pending.values())
+        self._pending.clear()
+        return taken
+
+    def put_back(self, request: Request) -> None:
+        """Keep a request for later: nothing was wrong with it, the moment was."""
+        self._pending.setdefault(request.id, request)
+
+
+def paths(request: Request) -> tuple[bytes, ...]:
+    """Return the map paths that `justify` wants proven."""
+    return tuple(contract_path(ContractId(item.contract)) for item in request.items)
+
+
+def _record(values: Mapping[bytes, bytes | None], item: KeyItem) -> ContractRecord:
+    raw = values.get(contract_path(ContractId(item.contract)))
+    if raw is None:
+        raise LedgerRefused(Refusal.UNKNOWN_CONTRACT.word, item.contract.hex())
+    return decode(raw, ContractRecord)

@@ -1,0 +1,228 @@
+"""The gatekeeper's shell: runs a session, its core's errands, the ceremony and the answers. I/O, no decisions.
+
+It opens no listening socket of any family, and loads no runtime: it dials out to a node, and that is all it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import Final, final
+
+from keephold.base.errors import (
+    AttestationRefused,
+    ChainRefused,
+    CryptoError,
+    InputError,
+    LedgerRefused,
+    NotFresh,
+    ProofInvalid,
+    UnavailableError,
+)
+from keephold.base.ids import PublicKey
+from keephold.enclave.outbox import Outcome
+from keephold.enclave.session import Session
+from keephold.enclave.tasks import run_together
+from keephold.follower.follow import Follower
+from keephold.follower.trust import VerifiedRegistration
+from keephold.follower.view import VerifiedBlock, VerifiedView
+from keephold.gatekeeper.ceremony import Ceremony, Heard, Opening
+from keephold.gatekeeper.core import Core, Spoken, VerifyOpening, VerifyVouch
+from keephold.gatekeeper.requests import Request, answer, justify, paths
+from keephold.protocol.custody import DkgMessage
+from keephold.protocol.refusals import Refusal
+from keephold.protocol.state import committee_path
+from keephold.protocol.wire import Interest
+
+_LOG: Final = logging.getLogger("keephold.gatekeeper")
+_RETRY_SECONDS: Final = 0.2
+_NO_SKIP: Final = 1 << 62
+
+_REFUSED: Final = (AttestationRefused, LedgerRefused, CryptoError, InputError, ChainRefused)
+
+
+@final
+class Gatekeeper:
+    """One gatekeeper on one session. `run` never returns; it raises what `Session.run` raises."""
+
+    def __init__(self, session: Session) -> None:
+        """Read the vault.
+
+        Raises:
+            RollbackDetected: it holds what we did not write.
+        """
+        self._session: Final = session
+        self._follower: Final = session.follower
+        ceremony = Ceremony(session.vault, session.identity, session.network, secrets.token_bytes)
+        self.core: Final = Core(session.identity, session.network, ceremony)
+        self._work: Final = asyncio.Event()
+        self._unresolved: tuple[VerifiedBlock, tuple[Spoken, ...]] | None = None
+        self._sending: Final[dict[DkgMessage, asyncio.Future[Outcome]]] = {}
+        self._was_speaking = False
+
+    async def run(self) -> None:
+        """Follow, take part in ceremonies, answer requests: for ever."""
+        self._session.watch(self.core.interest())
+        await run_together(self._session.run(self._on_block, self._paths, self._on_fresh), self._answer())
+
+    @property
+    def may_speak(self) -> bool:
+        """Whether releases leave: share in office, vouched for, fresh, lease live."""
+        return (
+            self.core.share is not None
+            and self.core.standing.is_vouched
+            and self._session.registrar.is_live
+            and self._session.freshness.is_fresh(self._session.clock.monotonic())
+        )
+
+    # --- blocks ---
+
+    def _paths(self) -> tuple[bytes, ...]:
+        return (committee_path(),)
+
+    def _on_fresh(self, values: dict[bytes, bytes | None], _: int) -> None:
+        self.core.learn(values)
+        self._work.set()
+
+    async def _on_block(self, block: VerifiedBlock) -> None:
+        observed = self.core.observe(block)
+        self._session.watch(self.core.interest())
+        await self._resolve(block)
+        if observed.round is not None and not self.core.ceremony.compare(observed.round):
+            _LOG.error("ceremony diverged from the ledger's: falling silent")
+        for errand in observed.errands:
+            try:
+                if isinstance(errand, VerifyOpening):
+                    await self._open(errand.opening)
+                else:
+                    await self._hear_vouch(errand)
+            except (*_REFUSED, UnavailableError) as error:
+                _LOG.warning("%s: %s", type(errand).__name__, error)
+        self._unresolved = (block, observed.spoken) if self.core.ceremony.is_taking_part else None
+        self._speak()
+        if self._session.registrar.is_live:
+            for vouch in self.core.vouching.due(block.height, block.header_hash):
+                self._session.sender.submit_nowait(vouch)
+        self._work.set()
+
+    async def _hear_vouch(self, errand: VerifyVouch) -> None:
+        """Believe a peer's vouch: a gatekeeper with evidence that holds, whose head lies on our chain."""
+        registration = await self._session.registrations.verify(errand.peer)
+        if registration.proof.claim.role != "gatekeeper":
+            raise LedgerRefused(Refusal.WRONG_ROLE.word, registration.proof.claim.role)
+        if await self._follower.header_hash(errand.vouch.height) != errand.vouch.header_hash:
+            raise ProofInvalid("the peer's head is not on our chain")
+        self.core.vouched(errand.peer)
+
+    # --- ceremony ---
+
+    async def _open(self, opening: Opening) -> None:
+        """Take part in a round whose members are verified: gatekeepers all, of independent operators and platforms."""
+        law = (await self._follower.law()).at(self._follower.view.time_ns)
+        self.core.ceremony.check_opening(opening, law)
+        _check_members(await self._session.registrations.verify_all(opening.members), opening)
+        self._session.seal_head()
+        self.core.ceremony.begin(opening, opening.state.deadline_ns - opening.state.phase_ns)
+        _LOG.info("taking part in round %d", opening.state.round)
+
+    async def _resolve(self, block: VerifiedBlock) -> None:
+        """Feed the ceremony the block before this one, now that its results are committed."""
+        ceremony = self.core.ceremony
+        if not ceremony.is_taking_part:
+            return
+        before, self._unresolved = self._unresolved, None
+        if before is not None and before[0].height == block.height - 1:
+            ceremony.hear([await self._heard(self._follower, *before)])
+        elif ceremony.height < block.height - 1:
+            await self._replay(block.height - 1)
+
+    async def _replay(self, until: int) -> None:
+        """Hear the ceremony's blocks again, after a restart or a gap, from a view of its own."""
+        ceremony = self.core.ceremony
+        view = VerifiedView(self._follower.view.genesis)
+        side = Follower([self._follower.remote], view, Interest(custody=True), skip_above=_NO_SKIP)
+        await side.sync(to=ceremony.height)
+        last: tuple[VerifiedBlock, tuple[Spoken, ...]] | None = None
+        replica = Core(self._session.identity, self._session.network, ceremony)
+        stream = side.blocks()
+        try:
+            while ceremony.is_taking_part and ceremony.height < until:
+                block = await anext(stream)
+                if last is not None:
+                    ceremony.hear([await self._heard(side, *last)])
+                last = (block, replica.observe(block).spoken)
+        finally:
+            await stream.aclose()
+        _LOG.info("heard the ceremony again up to block %d", until)
+
+    async def _heard(self, follower: Follower, block: VerifiedBlock, spoken: tuple[Spoken, ...]) -> Heard:
+        located = await follower.locate([item.id for item in spoken]) if spoken else {}
+        accepted = tuple(
+            (item.sender, item.message)
+            for item in spoken
+            if (found := located.get(item.id)) is not None and found.height == block.height and found.result.code == 0
+        )
+        return Heard(block.height, block.time_ns, accepted)
+
+    def _speak(self) -> None:
+        """Send what the ceremony wants from us; again if it was refused for a reason that passes."""
+        for message in self.core.ceremony.pending():
+            sent = self._sending.get(message)
+            if sent is None or (sent.done() and sent.exception() is not None):
+                self._sending[message] = self._session.sender.submit_nowait(message)
+        if not self.core.ceremony.is_taking_part:
+            self._sending.clear()
+
+    # --- releases ---
+
+    async def _answer(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            if self.may_speak != self._was_speaking:
+                self._was_speaking = self.may_speak
+                _LOG.info("speaking" if self._was_speaking else "mute")
+            if not self.may_speak:
+                continue
+            for request in self.core.queue.take():
+                await self._release(request)
+
+    async def _release(self, request: Request) -> None:
+        session = self._session
+        try:
+            contracts = await self._follower.prove(paths(request), request.height + 1)
+            registration = await session.registrations.verify(request.worker, at_least=contracts.height)
+            justified = justify(request, contracts, registration, session.network)
+            # Looked at again after every wait: the window may have closed meanwhile.
+            session.freshness.require(session.clock.monotonic())
+            share = self.core.share
+            if share is None:
+                raise LedgerRefused(Refusal.NOT_SEATED.word, "not in office any more")
+            session.sender.submit_nowait(
+                answer(justified, share, session.identity, session.network, secrets.token_bytes)
+            )
+        except (UnavailableError, NotFresh):
+            self.core.queue.put_back(request)
+            await asyncio.sleep(_RETRY_SECONDS)
+            self._work.set()
+        except _REFUSED as error:
+            _LOG.warning("request %s of %s refused: %s", request.id.hex()[:16], request.worker.hex()[:16], error)
+        else:
+            _LOG.info("released %d keys to %s", len(request.items), request.worker.hex()[:16])
+
+
+def _check_members(members: tuple[VerifiedRegistration, ...], opening: Opening) -> None:
+    """Check that the verified members may hold shares of one key.
+
+    Raises:
+        LedgerRefused: one is no gatekeeper, or two are not independent.
+    """
+    seated = {PublicKey(receiver.member) for receiver in opening.state.receivers}
+    receivers = [member for member in members if member.identity in seated]
+    if any(member.proof.claim.role != "gatekeeper" for member in members):
+        raise LedgerRefused(Refusal.WRONG_ROLE.word, "a member that is no gatekeeper")
+    operators = {member.record.operator for member in receivers}
+    platforms = {member.proof.platform for member in receivers}
+    if not len(operators) == len(platforms) == len(receivers):
+        raise LedgerRefused(Refusal.SEATED.word, "two seats of one operator or platform")

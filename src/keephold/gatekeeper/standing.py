@@ -1,0 +1,110 @@
+"""May this gatekeeper speak? Mute after a restart, until t - 1 peers told it their heads. Pure.
+
+    born here (its share was made by this process) ──────────────> vouched
+    restarted (its share came off the disk) ──t - 1 vouches──────> vouched
+    vouched and its own echo is fresh ───────────────────────────> speaks
+
+Why vouches: after a restart the host chooses which chain the gatekeeper is shown, and may have put an older sealed head
+back. On a forked or rolled-back chain a worker that was since revoked is still assigned. An echo does not help where
+the host also runs the validators. But t gatekeepers together release a key, so it is enough that t of them never follow
+different chains: a restarted one waits until t - 1 others signed its nonce together with a header of *their* chain, and
+counts only those whose header its own chain contains.
+
+Why a mute gatekeeper may vouch: a vouch states where its own view stands, and that view never goes below its sealed
+head. It releases nothing. Were the mute silent here too, a power failure that stops all would stop them for good; as it
+is, t that come back together hold each other to the newest of their sealed heads. A host that rolls back t sealed
+disks at once is t broken platforms, which no threshold survives.
+
+Peers vouch once for each live instance of a member, and again when it asks again after a while: nonces are cheap for
+whoever asks, vouches are transactions.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from keephold.base.ids import PublicKey
+from keephold.protocol.custody import CommitteeKeys
+from keephold.protocol.transactions import Vouch
+
+_REPEAT_NS: Final = 10_000_000_000
+"""Block time after which a member's echo is vouched for again while it still asks."""
+
+
+@final
+class Standing:
+    """This gatekeeper's right to speak."""
+
+    def __init__(self, *, restarted: bool) -> None:
+        self._vouched = not restarted
+        self._nonces: Final[dict[bytes, int]] = {}
+        self._peers: Final[set[PublicKey]] = set()
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether enough peers vouched, or none had to."""
+        return self._vouched
+
+    def issued(self, nonce: bytes, height: int) -> None:
+        """Note an own nonce that the verified block of this height contains."""
+        self._nonces[nonce] = height
+
+    def is_for_us(self, vouch: Vouch) -> bool:
+        """Whether the vouch answers a nonce of ours, with a head that can contain it."""
+        issued = self._nonces.get(vouch.nonce)
+        return issued is not None and vouch.height >= issued
+
+    def hear(self, peer: PublicKey, committee: CommitteeKeys, own: PublicKey) -> None:
+        """Count a vouch for us whose head the caller found on our own chain, from a peer that it verified."""
+        members = {seat.member for seat in committee.seats}
+        if peer != own and peer in members:
+            self._peers.add(peer)
+        self.settle(committee)
+
+    def settle(self, committee: CommitteeKeys) -> None:
+        """Conclude, once the committee is known: with t = 1 there is nobody to ask."""
+        members = {seat.member for seat in committee.seats}
+        if len(self._peers & members) >= committee.threshold - 1:
+            self._vouched = True
+
+
+@final
+class Vouching:
+    """For whom we owe a vouch: members in office whose echo was ordered and who have too few vouches yet."""
+
+    def __init__(self, own: PublicKey) -> None:
+        self._own: Final = own
+        self._owed: Final[dict[PublicKey, bytes]] = {}
+        self._answered: Final[dict[PublicKey, tuple[bytes, int]]] = {}
+        """Of each member: the instance that we last vouched for, and when, in block time."""
+        self._heard: Final[dict[PublicKey, tuple[bytes, set[bytes]]]] = {}
+        """Of each member: the instance, and who vouched for it."""
+
+    def heard_echo(self, member: PublicKey, instance: bytes, nonce: bytes, time_ns: int, needed: int) -> None:
+        """A member's echo was ordered; `needed` vouches let it speak."""
+        _, peers = self._vouches(member, instance)
+        if member == self._own or len(peers) >= needed:
+            return
+        answered, at_ns = self._answered.get(member, (b"", 0))
+        if instance != answered or time_ns - at_ns >= _REPEAT_NS:
+            self._owed[member] = nonce
+            self._answered[member] = (instance, time_ns)
+
+    def heard_vouch(self, peer: bytes, target: PublicKey, instance: bytes) -> None:
+        """Somebody vouched for a member."""
+        self._vouches(target, instance)[1].add(peer)
+
+    def due(self, height: int, header_hash: bytes) -> tuple[Vouch, ...]:
+        """Return the vouches owed, with our head; they are owed no more."""
+        vouches = tuple(
+            Vouch(target=member, nonce=nonce, height=height, header_hash=header_hash)
+            for member, nonce in self._owed.items()
+        )
+        self._owed.clear()
+        return vouches
+
+    def _vouches(self, member: PublicKey, instance: bytes) -> tuple[bytes, set[bytes]]:
+        known = self._heard.get(member)
+        if known is None or known[0] != instance:
+            known = self._heard[member] = (instance, set())
+        return known
