@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from keephold import Address, Amount, Record, replace
 from keephold.base import limits
 from keephold.contract.errors import ContractTypeError, Mismatch
-from keephold.contract.values import MAX_INTEGER, canonical, codec_of, parse
+from keephold.contract.text import canonical, parse
+from keephold.contract.values import MAX_INTEGER, codec_of
 
 INTEGERS = st.integers(min_value=-MAX_INTEGER + 1, max_value=MAX_INTEGER - 1)
 ADDRESSES = st.binary(min_size=32, max_size=32).map(Address)

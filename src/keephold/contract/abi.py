@@ -15,7 +15,8 @@ from keephold.contract.errors import ContractTypeError
 from keephold.contract.model import Contract, Method, model_of
 from keephold.contract.records import Event
 from keephold.contract.storage import Scalar
-from keephold.contract.values import Json, Schema, codec_of
+from keephold.contract.text import Json, Schema
+from keephold.contract.values import codec_of
 
 VERSION: Final = 1
 

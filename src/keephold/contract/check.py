@@ -16,7 +16,7 @@ from keephold.contract.abi import abi
 from keephold.contract.dispatch import FILE
 from keephold.contract.errors import ContractTypeError
 from keephold.contract.model import Contract
-from keephold.contract.values import Json
+from keephold.contract.text import Json
 
 MODULE: Final = "__contract__"
 """The name of the contract's module while it runs."""

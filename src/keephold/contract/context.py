@@ -15,7 +15,8 @@ from keephold.contract.address import Address
 from keephold.contract.errors import ContractTypeError
 from keephold.contract.records import Event
 from keephold.contract.storage import Host
-from keephold.contract.values import canonical, codec_of
+from keephold.contract.text import canonical
+from keephold.contract.values import codec_of
 
 _RANDOM: Final = b"keephold/contract-random/1"
 _MAX_RANDOM: Final = 1 << 16

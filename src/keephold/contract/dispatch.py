@@ -15,7 +15,8 @@ from keephold.contract.context import Block, Call, PublicView, View
 from keephold.contract.errors import MAX_DETAIL, Mismatch, Reject
 from keephold.contract.model import Contract, Method, Model, bind, model_of
 from keephold.contract.storage import INITIALISED, Host, Storage, is_absent
-from keephold.contract.values import Json, canonical, codec_of, parse
+from keephold.contract.text import Json, canonical, parse
+from keephold.contract.values import codec_of
 
 FILE: Final = "<contract>"
 """The file name of contract code in the sandbox; natively, the file of the class's module."""

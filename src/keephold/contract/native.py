@@ -22,7 +22,8 @@ from keephold.contract.dispatch import execute
 from keephold.contract.errors import Reject
 from keephold.contract.model import Contract, Method, model_of
 from keephold.contract.records import Event
-from keephold.contract.values import Json, canonical, codec_of, parse
+from keephold.contract.text import Json, canonical, parse
+from keephold.contract.values import codec_of
 
 _GENESIS_NS: Final = 1_700_000_000_000_000_000
 _BLOCK_NS: Final = 1_000_000_000

@@ -16,7 +16,8 @@ from __future__ import annotations
 from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast, final, get_args
 
 from keephold.contract.errors import ContractTypeError, Reject
-from keephold.contract.values import Codec, canonical, codec_of, parse
+from keephold.contract.text import canonical, parse
+from keephold.contract.values import Codec, codec_of
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")

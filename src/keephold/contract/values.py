@@ -13,35 +13,28 @@
 | a `Record` | an object |
 
 Every type is immutable, so what a contract reads from storage cannot be changed behind storage's back. There are no
-floats: their text is not portable. Text is canonical: sorted names, no spaces, ASCII.
+floats: their text is not portable.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, TypeAlias, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin
 
 from keephold.contract.address import Address
 from keephold.contract.errors import ContractTypeError, Mismatch
 from keephold.contract.records import Record, record_fields
+from keephold.contract.text import Json, Schema, canonical, parse
 
-Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
-Schema: TypeAlias = "dict[str, Json]"
+__all__ = ["MAX_INTEGER", "Amount", "AmountRange", "Codec", "Json", "Schema", "canonical", "codec_of", "parse"]
 
 MAX_INTEGER: Final = 1 << 128
 """Integers lie strictly between -MAX_INTEGER and MAX_INTEGER; the same bound as on the wire."""
 
-MAX_DEPTH: Final = 32
-"""Nesting of a JSON value. The parser recurses on the machine's stack, whose end is a trap, not an exception."""
-
 _EXACT: Final = 1 << 53
 _DIGITS: Final = 40
-_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
-"""Strings, which may hold brackets, and brackets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +53,6 @@ class Codec:
     encode: Callable[[Any], Json]
     decode: Callable[[Json], Any]
     schema: Callable[[], Schema]
-
-
-_encoder: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-canonical: Final[Callable[[Json], str]] = _encoder.encode
-"""Return the one text of a JSON value; ASCII, so that no lone surrogate can leave the sandbox unescaped."""
-
-
-def parse(text: str) -> Json:
-    """Return the JSON value of `text`.
-
-    Raises:
-        Mismatch: not JSON, a float, or nested too deeply.
-    """
-    if text.count("[") + text.count("{") > MAX_DEPTH:
-        _check_depth(text)
-    try:
-        return cast(Json, json.loads(text, parse_float=_no_float, parse_constant=_no_float))
-    except Mismatch:
-        raise
-    except (ValueError, RecursionError) as e:
-        raise Mismatch("not JSON") from e
-
-
-def _check_depth(text: str) -> None:
-    depth = 0
-    for token in _BRACKETS.finditer(text):
-        if token[0] in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise Mismatch(f"nested deeper than {MAX_DEPTH}")
-        elif token[0] in "]}":
-            depth -= 1
-
-
-def _no_float(text: str) -> None:
-    raise Mismatch(f"{text[:20]} is not an integer: write large or fractional amounts as integers of a smaller unit")
 
 
 def _fail(value: object, wanted: str) -> ContractTypeError:

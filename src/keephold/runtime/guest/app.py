@@ -43,7 +43,7 @@ from wit_world.imports import host as imported  # type: ignore[import-not-found]
 import keephold
 from keephold.contract import check, dispatch
 from keephold.contract.model import Contract
-from keephold.contract.values import Json, canonical
+from keephold.contract.text import Json, canonical
 
 AVAILABLE = (
     base64, binascii, bisect, collections, copy, dataclasses, enum, functools, hashlib, heapq, hmac, itertools, json,

@@ -17,7 +17,8 @@ import msgspec
 
 from keephold.base.errors import SandboxError
 from keephold.base.limits import CALL_FUEL, MAX_RESULT, QUERY_FUEL
-from keephold.runtime.host import Effects, Instance, Program, Reader, Trapped
+from keephold.runtime.effects import Effects, Reader
+from keephold.runtime.host import Instance, Program, Trapped
 from keephold.runtime.outcome import CallRequest, ContractInfo, Outcome, QueryRequest
 
 TRAPPED: Final = "the contract ran out of fuel, memory or stack, or aborted"

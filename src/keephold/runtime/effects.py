@@ -1,0 +1,126 @@
+"""What one execution may do to the world, collected and bounded.
+
+`Effects` does not trust the guest: the guest's own Python enforces the same rules with better messages, but contract
+code shares an interpreter with it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final, Literal, Protocol, cast
+
+from keephold.base.limits import MAX_EFFECTS, MAX_EVENTS, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES
+from keephold.runtime.outcome import Emitted
+
+GET, PUT, DELETE, EMIT, LOG = range(1, 6)
+"""Operations of the imported function."""
+
+_CALL_COST: Final = 60_000
+"""Fuel of any host call: about 8 µs at 7 G fuel a second."""
+_READ_COST: Final = 200_000
+"""Fuel of a read on top: it may cross to the parent."""
+_BYTE_COST: Final = 60
+"""Fuel of each byte that crosses."""
+_EFFECT_OVERHEAD: Final = 64
+"""Bytes that each write or event counts for beside its own."""
+MAX_LOGS: Final = 256
+MAX_LOG: Final = 4096
+MAX_RECIPIENTS: Final = 256
+
+
+class HostViolation(Exception):
+    """The guest broke a rule of the host: its execution ends here, as failed."""
+
+
+class Reader(Protocol):
+    """Where reads go."""
+
+    def read(self, key: str) -> str | None:
+        """Return the text of a slot before this transaction."""
+        ...
+
+
+class Effects:
+    """The effects of one execution: collected, bounded, refused in a view."""
+
+    def __init__(self, kind: Literal["call", "view"], reader: Reader) -> None:
+        self._writable: Final = kind == "call"
+        self._reader: Final = reader
+        self.writes: Final[dict[str, str | None]] = {}
+        self.events: Final[list[Emitted]] = []
+        self.logs: Final[list[str]] = []
+        self._size = 0
+
+    def call(self, operation: int, a: str, b: str) -> tuple[str, int]:
+        """Perform one operation; return the answer and the fuel it costs.
+
+        Raises:
+            HostViolation: a limit, a write in a view, or an operation that does not exist.
+        """
+        cost = _CALL_COST + _BYTE_COST * (len(a) + len(b))
+        if operation == GET:
+            value = self._get(a)
+            return (
+                ("", cost + _READ_COST) if value is None else (f"={value}", cost + _READ_COST + _BYTE_COST * len(value))
+            )
+        if operation == LOG:
+            if len(self.logs) < MAX_LOGS:
+                self.logs.append(a[:MAX_LOG])
+            return "", cost
+        if not self._writable:
+            raise HostViolation("a view reads; it cannot write or emit")
+        if operation == PUT:
+            if len(b.encode()) > MAX_SLOT_VALUE:
+                raise HostViolation(f"a stored value has at most {MAX_SLOT_VALUE} bytes")
+            self._write(a, b)
+        elif operation == DELETE:
+            self._write(a, None)
+        elif operation == EMIT:
+            self._emit(a, b)
+        else:
+            raise HostViolation("no such operation")
+        return "", cost
+
+    def _get(self, key: str) -> str | None:
+        _check_key(key)
+        return self.writes[key] if key in self.writes else self._reader.read(key)
+
+    def _write(self, key: str, value: str | None) -> None:
+        _check_key(key)
+        if len(self.writes) >= MAX_WRITES and key not in self.writes:
+            raise HostViolation(f"one call writes at most {MAX_WRITES} slots")
+        self._grow(len(key) + len(value or ""))
+        self.writes[key] = value
+
+    def _emit(self, head: str, body: str) -> None:
+        name, _, audience = head.partition("\n")
+        if len(self.events) >= MAX_EVENTS:
+            raise HostViolation(f"one call emits at most {MAX_EVENTS} events")
+        if not name.isidentifier() or len(body.encode()) > MAX_SLOT_VALUE:
+            raise HostViolation(f"an event has a name and at most {MAX_SLOT_VALUE} bytes")
+        self._grow(len(head) + len(body))
+        self.events.append(Emitted(name, body, _audience(audience)))
+
+    def _grow(self, size: int) -> None:
+        self._size += size + _EFFECT_OVERHEAD
+        if self._size > MAX_EFFECTS:
+            raise HostViolation(f"one call writes and emits at most {MAX_EFFECTS} bytes together")
+
+
+def _check_key(key: str) -> None:
+    if not key or len(key.encode()) > MAX_SLOT_KEY:
+        raise HostViolation(f"a storage key has 1 to {MAX_SLOT_KEY} bytes")
+
+
+def _audience(text: str) -> Literal["public"] | tuple[str, ...]:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise HostViolation("an audience is JSON") from e
+    if value == "public":
+        return "public"
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_RECIPIENTS or len(set(map(str, value))) != len(value):
+        raise HostViolation(f"an event has 1 to {MAX_RECIPIENTS} distinct recipients")
+    if not all(isinstance(item, str) for item in value):
+        raise HostViolation("a recipient is an address")
+    return tuple(cast("list[str]", value))
