@@ -60,6 +60,7 @@ def test_a_participant_that_lost_its_root_falls_silent_and_is_dropped(generate: 
     ceremony.tampers[who] = forgets
     ceremony.run()
     assert ceremony.dropped() == [(2, "receiver", "silent-verdicts")]
+    assert ceremony.refused == [(who, "wrong_phase")]  # its second keys; and no complaint, which could not hold
     assert len(ceremony.keys.seats) == 4
 
 

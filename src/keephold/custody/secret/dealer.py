@@ -207,7 +207,7 @@ class Participant(Opaque):
         """Whether there is something to deal: in a resharing, the very share that the round expects from this seat."""
         if self._state.purpose == "generation":
             return True
-        if self._inherited is None or self._inherited.sharing_epoch + 1 != self._state.sharing_epoch:
+        if self._inherited is None:
             return False
         keys = self._inherited.committee
         return me.anchor in [seat.public_share for seat in keys.seats if seat.seat == self._inherited.seat == me.seat]
