@@ -144,6 +144,7 @@ class Desk:
         self.history.append((self.time_ns, raws))
         finalized = self.application.finalize(Block(height, self.time_ns, self.hash_at(height), raws))
         self.application.commit()
+        self.application.recheck(())
         return finalized.outcomes
 
     def hash_at(self, height: int) -> bytes:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, final
 
@@ -37,12 +37,12 @@ FORMAT: Final = 1
 """Version of the file; another one is refused, not guessed at."""
 
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS leaf (path BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leaf (path BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE IF NOT EXISTS slot (
-    contract BLOB, tag BLOB, value BLOB NOT NULL, PRIMARY KEY (contract, tag)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS attachment (path BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS governance (sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    contract BLOB, tag BLOB, value BLOB NOT NULL, PRIMARY KEY (contract, tag)) WITHOUT ROWID, STRICT;
+CREATE TABLE IF NOT EXISTS attachment (path BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID, STRICT;
+CREATE TABLE IF NOT EXISTS governance (sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
 """
 
 
@@ -163,15 +163,16 @@ class StateMap:
         law, pending = replay(genesis.law, enacted, time_ns)
         height = 0 if last is None else last.height
         state = State(height, time_ns, values, slots, attachments, enacted, law, pending)
-        _check_roots(state, EMPTY_ROOT if last is None else last.app_hash)
+        deployed = index.contracts(self._writer, limit=-1, offset=0)
+        _check_roots(state, EMPTY_ROOT if last is None else last.app_hash, {*deployed, *slots})
         return state
 
 
-def _check_roots(state: State, app_hash: bytes) -> None:
+def _check_roots(state: State, app_hash: bytes, contracts: Iterable[bytes]) -> None:
     """Refuse leaves or slots that are not those that the chain committed to."""
     if state.values.root != app_hash:
         raise ProofInvalid(f"the map does not hash to the app hash of block {state.height}")
-    for contract, slots in state.slots.items():
+    for contract in contracts:
         record = state.record(contract_path(ContractId(contract)), ContractRecord)
-        if record is None or record.state_root != slots.root:
+        if record is None or record.state_root != state.slots.get(contract, SparseMap.empty()).root:
             raise ProofInvalid(f"the slots of contract {contract.hex()} do not hash to its state root")

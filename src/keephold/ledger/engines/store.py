@@ -17,10 +17,10 @@ from keephold.chain.wire import decode_signed_header, encode_signed_header
 from keephold.ledger.engines.base import StoredBlock
 
 _SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS header (height INTEGER PRIMARY KEY, signed BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS header (height INTEGER PRIMARY KEY, signed BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS body (
-    height INTEGER, position INTEGER, raw BLOB NOT NULL, PRIMARY KEY (height, position)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS validators (height INTEGER PRIMARY KEY, encoded BLOB NOT NULL);
+    height INTEGER, position INTEGER, raw BLOB NOT NULL, PRIMARY KEY (height, position)) WITHOUT ROWID, STRICT;
+CREATE TABLE IF NOT EXISTS validators (height INTEGER PRIMARY KEY, encoded BLOB NOT NULL) STRICT;
 """
 
 

@@ -77,7 +77,7 @@ def publish(
 
     Raises:
         LedgerRefused: those of `live_registration`; `superseded`, `unknown_contract`, `not_assigned`, `wrong_epoch`,
-            `contract_not_active`, `already_published` or `malformed`.
+            `already_published` or `malformed`.
     """
     contract = ContractId(body.contract)
     # (1) A live worker, this instance of it, assigned, in the present epoch.
@@ -85,8 +85,6 @@ def publish(
     check_instance(worker, body.instance)
     record = _assigned(state, contract, transaction.sender)
     _check_epoch(record, body.epoch)
-    if record.phase not in ("keying", "active"):
-        raise refused(Refusal.CONTRACT_NOT_ACTIVE, f"phase {record.phase}")
     # (2) Once.
     if any(item.worker == transaction.sender for item in record.publications):
         raise refused(Refusal.ALREADY_PUBLISHED, "by this worker, in this epoch")
