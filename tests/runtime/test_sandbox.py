@@ -209,6 +209,17 @@ def test_a_warm_instance_that_failed_is_replaced(sandbox, slots, call, query):
     assert answers[2].value_json == '"1"'
 
 
+def test_a_warm_instance_is_replaced_after_its_uses(sandbox, slots, call, query):
+    lab = sandbox(body("seen.append(1)\nreturn str(len(seen))", "seen = []"))
+    assert max(int(json.loads(lab.query(query("look"), slots).value_json)) for _ in range(300)) == 256
+
+
+def test_host_calls_burn_fuel(sandbox, slots, call, query):
+    lab = sandbox(body("for i in range(n): self.m.get(i, '')"))
+    one, many = (lab.execute(call("go", f"[{n}]"), slots).fuel_used for n in (1, 101))
+    assert many - one > 100 * 260_000
+
+
 FORGED = (
     "from keephold.contract import dispatch\n"
     "import keephold.contract.dispatch as d\n"
