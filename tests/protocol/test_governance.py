@@ -11,6 +11,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.protocol.evidence import AttestationPolicy
 from keephold.protocol.governance import (
+    CommitteeFloor,
     CommitteeRules,
     Constitution,
     Enacted,
@@ -67,7 +68,8 @@ def test_a_revocation_takes_effect_at_once():
         (signed(WIDER, by=sorted([KEYS[0], STRANGER], key=lambda key: key.public)), "not a governance key"),
         (signed(WIDER, sequence=2), "sequence"),
         (signed(WIDER, network=b"m" * 32), "another network"),
-        (signed(SetCommittee(CommitteeRules(5, 2, 1000))), "committee"),
+        (signed(SetCommittee(CommitteeRules(4, 3, 1000))), "committee"),
+        (signed(SetCommittee(CommitteeRules(65, 2, 1000))), "committee"),
         (signed(SetCommittee(CommitteeRules(2, 3, 1000))), "committee"),
         (signed(SetGovernance(GovernanceRules((), 1, 0))), "fewer than their threshold"),
     ],
@@ -104,10 +106,18 @@ def test_new_governance_keys_rule_only_after_the_delay():
 
 
 @given(st.integers(1, 70), st.integers(1, 70))
-def test_no_law_lets_two_disjoint_groups_of_gatekeepers_make_a_key(seats, threshold):
+def test_under_every_law_the_honest_suffice_when_one_less_than_the_threshold_lie(seats, threshold):
     proposal = signed(SetCommittee(CommitteeRules(seats, threshold, 1)))
     try:
         check_proposal(proposal, LAW, NETWORK, 1)
     except LedgerRefused:
         return
-    assert threshold <= seats < 2 * threshold
+    assert seats - (threshold - 1) >= threshold
+
+
+def test_no_action_lowers_the_committee_below_the_floor_of_the_genesis():
+    law = Constitution(LAW.governance, POLICY, LAW.committee, LAW.timing, LAW.validators, floor=CommitteeFloor(3, 2))
+    for rules in (CommitteeRules(1, 1, 1000), CommitteeRules(3, 1, 1000), CommitteeRules(2, 1, 1000)):
+        with pytest.raises(LedgerRefused, match="on this network"):
+            check_proposal(signed(SetCommittee(rules)), law, NETWORK, 1)
+    check_proposal(signed(SetCommittee(CommitteeRules(5, 3, 1000))), law, NETWORK, 1)

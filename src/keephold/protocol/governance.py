@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from keephold.base.errors import CryptoError, LedgerRefused
+from keephold.base.limits import MAX_SEATS
 from keephold.crypto import signing
 from keephold.crypto.hashing import tagged_hash
 from keephold.crypto.labels import GOVERNANCE_CHAIN, SIGN_GOVERNANCE
@@ -40,6 +41,13 @@ class CommitteeRules(Record):
     threshold: Positive
     phase_ns: Positive
     """How long one phase of a key generation may last before the silent are dropped."""
+
+
+class CommitteeFloor(Record):
+    """The smallest committee this network ever has; no action lowers it, since it is part of the genesis alone."""
+
+    seats: Positive = 1
+    threshold: Positive = 1
 
 
 class Timing(Record):
@@ -132,6 +140,7 @@ class Constitution(Record):
     validators: tuple[ValidatorEntry, ...]
     revoked: tuple[PublicKeyBytes, ...] = ()
     """Identities ended by governance, sorted."""
+    floor: CommitteeFloor = CommitteeFloor()
 
 
 class GovernanceRecord(Record):
@@ -197,7 +206,7 @@ def amended(law: Constitution, action: Action) -> Constitution:
             validators = action.validators
         case RevokeIdentity():
             revoked = tuple(sorted({*revoked, action.identity}))
-    return Constitution(governance, attestation, committee, law.timing, validators, revoked)
+    return Constitution(governance, attestation, committee, law.timing, validators, revoked, law.floor)
 
 
 def check_constitution(law: Constitution) -> None:
@@ -205,9 +214,13 @@ def check_constitution(law: Constitution) -> None:
     keys = law.governance.keys
     if list(keys) != sorted(set(keys)) or not 1 <= law.governance.threshold <= len(keys):
         raise _refused("governance keys unsorted, doubled, or fewer than their threshold")
-    # A majority at least: two disjoint sets of t gatekeepers must not exist (n <= 2t - 1).
-    if not law.committee.threshold <= law.committee.seats <= 2 * law.committee.threshold - 1:
-        raise _refused("committee: threshold <= seats <= 2*threshold - 1")
+    # Honest gatekeepers must be enough without the liars: with t - 1 of them lying, t remain (n >= 2t - 1), and no more
+    # than t - 1 can agree on a wrong pepper.
+    committee, floor = law.committee, law.floor
+    if committee.seats < 2 * committee.threshold - 1 or committee.seats > MAX_SEATS:
+        raise _refused(f"committee: 2*threshold - 1 <= seats <= {MAX_SEATS}")
+    if committee.seats < floor.seats or committee.threshold < floor.threshold:
+        raise _refused(f"committee: at least {floor.seats} seats and threshold {floor.threshold} on this network")
     public = [entry.public_key for entry in law.validators]
     if not public or len(set(public)) != len(public):
         raise _refused("validators: none, or one twice")
