@@ -124,6 +124,15 @@ class Ceremony:
                 share.wipe()
         self._shares[:] = [current]
 
+    def wipe(self) -> None:
+        """Overwrite what is in memory: the process ends."""
+        for share in self._shares:
+            share.wipe()
+        self._shares.clear()
+        if self._participant is not None:
+            self._participant.wipe()
+        self._participant = None
+
     # --- opening ---
 
     def check_opening(self, opening: Opening, law: Constitution) -> None:

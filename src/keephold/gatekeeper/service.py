@@ -66,6 +66,10 @@ class Gatekeeper:
         self._session.watch(self.core.interest())
         await run_together(self._session.run(self._on_block, self._paths, self._on_fresh), self._answer())
 
+    def wipe(self) -> None:
+        """Overwrite the shares in memory; what the vault holds stays."""
+        self.core.ceremony.wipe()
+
     @property
     def may_speak(self) -> bool:
         """Whether releases leave: share in office, vouched for, fresh, lease live."""
