@@ -110,7 +110,7 @@ class Connection:
 
     async def aclose(self) -> None:
         """End the stream and the submissions; whoever still waits gets DeadlineExceeded."""
-        tasks, self._tasks = self._tasks, set()
+        tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
         for task in tasks:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Self, TypeVar, final
 
 from keephold.base.errors import UnavailableError
@@ -175,6 +175,10 @@ class Network:
         except UnavailableError:
             return
         self._loop.stop()
+
+    def run(self, work: Callable[[AsyncNetwork], Coroutine[Any, Any, T]]) -> T:
+        """Return what an asynchronous function of the network returns."""
+        return self._loop.run(work(self._network))
 
     def contract(self, address: Address | str) -> Contract:
         """Return the contract at an address; it is verified on first use.

@@ -12,6 +12,7 @@ from the genesis that he was given.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 
 from keephold.base.errors import ConfigurationError, EncodingError
-from keephold.base.ids import ContractId, NetworkId
+from keephold.base.ids import NetworkId
 from keephold.client.keystore import replace_file
 from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
@@ -36,6 +37,17 @@ DEVNET_ACCOUNTS: Final = "devnet-accounts.json"
 _MAX_FILE: Final = 1 << 20
 _WARNING: Final = "Seeds in the clear: accounts of a devnet, worth nothing. Never use them anywhere else."
 _Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+def home() -> Path:
+    """Return the directory of this user's keephold files: `$KEEPHOLD_HOME`, else `~/.keephold`."""
+    given = os.environ.get("KEEPHOLD_HOME")
+    return Path(given) if given else Path.home() / ".keephold"
+
+
+def devnet_link() -> Path:
+    """Return the link that a running devnet keeps to its directory: the network that is meant when none is named."""
+    return home() / "devnet"
 
 
 class _Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,10 +122,10 @@ class PinnedNetwork:
         except ValueError as error:
             raise ConfigurationError(f"{path}: {error}") from error
 
-    def name_contract(self, name: str, contract: ContractId) -> None:
+    def name_contract(self, name: str, contract: Address) -> None:
         """Remember a contract under a name; a later one takes the name over."""
         texts = {known: address.text for known, address in self.contracts().items()}
-        texts[name] = Address.contract(contract).text
+        texts[name] = contract.text
         replace_file(self.directory / CONTRACTS, msgspec.json.encode(_Contracts(1, texts)) + b"\n")
 
 
