@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from keephold.attestation.policy import report_data
+from keephold.base.clock import Clock
 from keephold.base.ids import ContractId, PublicKey
 from keephold.chain.chain_id import chain_id
 from keephold.crypto.ed25519 import ValidatorKey
@@ -326,8 +327,9 @@ class Desk:
 class Node(Desk):
     """A desk whose blocks an embedded engine makes, one at each turn of the crank, and whose reader anyone may ask."""
 
-    def __init__(self, directory: Path, **law: Any) -> None:
+    def __init__(self, directory: Path, *, clock: Clock | None = None, **law: Any) -> None:
         self.validator_key = ValidatorKey(seed("validator"))
+        self.clock = clock or DeskClock(self)
         super().__init__(directory, validators=(ValidatorEntry(self.validator_key.public, 10),), **law)
         self.engine = self._engine()
         self.reader = LedgerReader(self.application, self.engine)
@@ -340,7 +342,7 @@ class Node(Desk):
             chain_id=chain_id(self.network),
             genesis_ns=START_NS,
             validators=self.application.validators(),
-            clock=DeskClock(self),
+            clock=self.clock,
         )
 
     def block(self, *raws: bytes, after_s: float = 1) -> tuple[TransactionOutcome, ...]:
@@ -407,6 +409,11 @@ def node(tmp_path: Path) -> Iterator[Node]:
     yield made
     made.engine.stop()
     made.application.close()
+
+
+@pytest.fixture
+def node_class() -> type[Node]:
+    return Node
 
 
 @pytest.fixture

@@ -43,6 +43,10 @@ DEFAULT_HEARTBEAT: Final = 5.0
 """Seconds of idleness after which an empty block shows that the chain lives."""
 
 
+RECENT: Final = 256
+"""Blocks served from memory."""
+
+
 @final
 class EmbeddedEngine:
     """Orders transactions alone. Implements `base.Engine`. Build, `start`, `stop`."""
@@ -83,6 +87,7 @@ class EmbeddedEngine:
         self._wake: Final = threading.Condition()
         self._mempool: Final = Mempool(application)
         self._listeners: Final[set[Callable[[int], None]]] = set()
+        self._recent: Final[dict[int, StoredBlock]] = {}
         self._stopping = False
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -118,7 +123,9 @@ class EmbeddedEngine:
 
     def block(self, height: int) -> StoredBlock | None:
         """Return a final block, or None if there is none at this height."""
-        return self._store.block(height) if 0 < height <= self._latest else None
+        if not 0 < height <= self._latest:
+            return None
+        return self._recent.get(height) or self._store.block(height)
 
     def transactions(self, height: int) -> tuple[bytes, ...]:
         """Return a block's transactions in order."""
@@ -206,6 +213,8 @@ class EmbeddedEngine:
         self._apply(stored, transactions)
         height = stored.signed.header.height
         self._mempool.settle(transactions)
+        self._recent[height] = stored
+        self._recent.pop(height - RECENT, None)
         self._latest = height
         with self._wake:
             listeners = tuple(self._listeners)

@@ -29,40 +29,41 @@ class BlockStore:
     """Blocks of one chain in one file. One thread appends; any thread reads."""
 
     def __init__(self, path: Path) -> None:
-        self._connection: Final = apsw.Connection(str(path))
-        self._lock: Final = threading.Lock()
-        self._connection.set_busy_timeout(10_000)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.execute(_SCHEMA)
+        self._writer: Final = _connect(path)
+        self._writer.execute(_SCHEMA)
+        # A connection of their own: readers do not wait while a block is forced to the disk.
+        self._reader: Final = _connect(path)
+        self._reading: Final = threading.Lock()
+        self._newest_validators: dict[int, ValidatorSet] = {}
 
     def append(self, stored: StoredBlock, transactions: tuple[bytes, ...]) -> None:
         """Store a block; it is on the disk when this returns."""
         height = stored.signed.header.height
-        with self._lock, self._connection:
-            self._connection.execute("INSERT INTO header VALUES (?, ?)", (height, encode_signed_header(stored.signed)))
-            self._connection.executemany(
+        sets = {height: stored.validators, height + 1: stored.next_validators}
+        with self._writer:
+            self._writer.execute("INSERT INTO header VALUES (?, ?)", (height, encode_signed_header(stored.signed)))
+            self._writer.executemany(
                 "INSERT INTO body VALUES (?, ?, ?)",
                 [(height, position, raw) for position, raw in enumerate(transactions)],
             )
-            for at, validators in ((height, stored.validators), (height + 1, stored.next_validators)):
-                if self._validators(at) != validators:
-                    self._connection.execute(
-                        "INSERT INTO validators VALUES (?, ?)", (at, encode_validator_set(validators))
-                    )
+            for at, validators in sets.items():
+                known = self._newest_validators.get(at) or self._newest_validators.get(at - 1)
+                if (known or _validators(self._writer, at)) != validators:
+                    self._writer.execute("INSERT INTO validators VALUES (?, ?)", (at, encode_validator_set(validators)))
+        self._newest_validators = sets
 
     def last(self) -> int:
         """Return the newest height; 0 if there is none."""
-        with self._lock:
-            for (height,) in self._connection.execute("SELECT height FROM header ORDER BY height DESC LIMIT 1"):
+        with self._reading:
+            for (height,) in self._reader.execute("SELECT height FROM header ORDER BY height DESC LIMIT 1"):
                 return int(height)
         return 0
 
     def block(self, height: int) -> StoredBlock | None:
         """Return the block at a height."""
-        with self._lock:
-            for (signed,) in self._connection.execute("SELECT signed FROM header WHERE height = ?", (height,)):
-                validators, following = self._validators(height), self._validators(height + 1)
+        with self._reading:
+            for (signed,) in self._reader.execute("SELECT signed FROM header WHERE height = ?", (height,)):
+                validators, following = _validators(self._reader, height), _validators(self._reader, height + 1)
                 if validators is None or following is None:
                     return None
                 return StoredBlock(decode_signed_header(signed), validators, following)
@@ -70,14 +71,14 @@ class BlockStore:
 
     def transactions(self, height: int) -> tuple[bytes, ...]:
         """Return a block's transactions, in order."""
-        with self._lock:
-            rows = self._connection.execute("SELECT raw FROM body WHERE height = ? ORDER BY position", (height,))
+        with self._reading:
+            rows = self._reader.execute("SELECT raw FROM body WHERE height = ? ORDER BY position", (height,))
             return tuple(raw for (raw,) in rows)
 
     def transaction(self, height: int, position: int) -> bytes | None:
         """Return one transaction of a block."""
-        with self._lock:
-            for (raw,) in self._connection.execute(
+        with self._reading:
+            for (raw,) in self._reader.execute(
                 "SELECT raw FROM body WHERE height = ? AND position = ?", (height, position)
             ):
                 return bytes(raw)
@@ -85,13 +86,24 @@ class BlockStore:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._connection.close()
+        with self._reading:
+            self._reader.close()
+        self._writer.close()
 
-    def _validators(self, height: int) -> ValidatorSet | None:
-        rows = self._connection.execute(
-            "SELECT encoded FROM validators WHERE height <= ? ORDER BY height DESC LIMIT 1", (height,)
-        )
-        for (encoded,) in rows:
-            return decode_validator_set(encoded)
-        return None
+
+def _connect(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(10_000)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _validators(connection: apsw.Connection, height: int) -> ValidatorSet | None:
+    """Return the set of a height: the one stored last at or below it."""
+    rows = connection.execute(
+        "SELECT encoded FROM validators WHERE height <= ? ORDER BY height DESC LIMIT 1", (height,)
+    )
+    for (encoded,) in rows:
+        return decode_validator_set(encoded)
+    return None
