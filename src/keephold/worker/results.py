@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, final
 
 from keephold.base.ids import PublicKey
-from keephold.base.limits import MAX_CALL_OUTPUT, MAX_EVENTS, MAX_RECEIPT, MAX_WRITES, RESULT_BUDGET
+from keephold.base.limits import (
+    MAX_BATCH,
+    MAX_CALL_OUTPUT,
+    MAX_EVENTS,
+    MAX_RECEIPT,
+    MAX_SLOT_VALUE,
+    MAX_WRITES,
+    RESULT_BUDGET,
+)
 from keephold.contract.address import Address
 from keephold.crypto.aead import OVERHEAD
 from keephold.crypto.padding import padded_size
@@ -34,6 +42,8 @@ from keephold.worker.state import ContractState, slot_size
 
 _EVENT_FRAMING: Final = 64
 """Bytes around a padded event: its tag and CBOR, rounded up. Part of the budget's definition."""
+MAX_SEALED_SLOT: Final = 2 * MAX_SLOT_VALUE
+"""Bytes of one slot, sealed and padded, that the ledger's rules take."""
 _NONCE_KEY: Final = "n" * 64
 _MAX_NAME: Final = 256
 
@@ -130,7 +140,8 @@ class Drafting:
         return seal_event(key, event.plain, event.position, self._code.buckets)
 
     def _make_room(self, cost: _Cost) -> None:
-        if self._draft.entries and not (self._draft.cost + cost).is_within(RESULT_BUDGET):
+        draft = self._draft
+        if draft.entries and not ((draft.cost + cost).is_within(RESULT_BUDGET) and len(draft.entries) < MAX_BATCH):
             self._end()
 
     def _end(self) -> None:
@@ -185,20 +196,24 @@ class _Cost(NamedTuple):
     events: int = 0
     count_writes: int = 0
     count_events: int = 0
+    widest: int = 0
+    """Of all slots."""
 
     @classmethod
     def of(cls, outcome: Outcome, events: list[_Event], code: ContractCode) -> _Cost:
         buckets = code.buckets
         receipt = padded_size(len(encode(reply_of(outcome, code))), buckets) + OVERHEAD
-        writes = sum(slot_size(key, value, buckets) for key, value in outcome.writes.items())
+        sizes = [slot_size(key, value, buckets) for key, value in outcome.writes.items()]
         sealed = sum(padded_size(len(encode(event.plain)), buckets) + OVERHEAD + _EVENT_FRAMING for event in events)
         nonce = slot_size(_NONCE_KEY, bytes(8), buckets)
-        return cls(receipt, writes + nonce, sealed, len(outcome.writes) + 1, len(events))
+        widest = max(sizes, default=0)
+        return cls(receipt, sum(sizes) + nonce, sealed, len(sizes) + 1, len(events), widest)
 
     def __add__(self, other: object) -> _Cost:
         if not isinstance(other, _Cost):
             return NotImplemented
-        return _Cost(*(ours + theirs for ours, theirs in zip(self, other, strict=True)))
+        *sums, _ = (ours + theirs for ours, theirs in zip(self, other, strict=True))
+        return _Cost(*sums, widest=max(self.widest, other.widest))
 
     def is_within(self, budget: int, receipt: int = RESULT_BUDGET) -> bool:
         total = self.receipt + self.writes + self.events
@@ -207,6 +222,7 @@ class _Cost(NamedTuple):
             and self.receipt <= receipt
             and self.count_writes <= MAX_WRITES
             and self.count_events <= MAX_EVENTS
+            and self.widest <= MAX_SEALED_SLOT
         )
 
 

@@ -1,0 +1,146 @@
+"""From a request to contract keys: which partials count, and when. No I/O, no clock of its own.
+
+A request is an own transaction seen ordered; each gatekeeper answers with one. An answer counts if, in order:
+
+1. Its sender signed it (the ledger's word is not enough), and is a verified gatekeeper of the present committee.
+2. It is addressed to this worker's *live* instance and to a request of that instance.
+3. It opens with the key of that instance, in exactly that context.
+4. It speaks for the sender's own seat, and the header inside lies on our chain: a gatekeeper on another fork, or a
+   worker led onto one, yields nothing.
+
+t of them with proofs that hold make the keys (`custody.secret.release.combine`, which works around those that lie).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, final
+
+from keephold.base.errors import BadShare, CryptoError, EncodingError, LedgerRefused
+from keephold.base.ids import ContractId, NetworkId, PublicKey, TransactionId
+from keephold.crypto.secret import SecretBytes
+from keephold.custody.secret.release import combine, examine, prf_input
+from keephold.enclave.identity import Instance
+from keephold.protocol.custody import CONTRACT_LINE
+from keephold.protocol.messages import ReleasePlain
+from keephold.protocol.transactions import KeyItem, KeyRelease, KeyRequest, open_signed
+from keephold.sealing.release import ReleaseContext, open_partials
+from keephold.worker.committee import VerifiedCommittee
+
+MAX_ITEMS: Final = 64
+"""Keys asked for in one request."""
+
+RETRY_SECONDS: Final = 6.0
+"""How long answers may take before the same keys are asked for again."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    instance: Instance
+    items: tuple[KeyItem, ...]
+    releases: dict[PublicKey, ReleasePlain] = field(default_factory=dict)
+
+
+@final
+class KeyDesk:
+    """The keys this worker waits for, and what came in for them."""
+
+    def __init__(self, network: NetworkId, identity: PublicKey) -> None:
+        self._network: Final = network
+        self._identity: Final = identity
+        self._wanted: Final[dict[KeyItem, float | None]] = {}
+        self._pending: Final[dict[TransactionId, _Pending]] = {}
+        self.lying: frozenset[int] = frozenset()
+        """Seats whose partials did not hold, the last time any were combined; for logs."""
+
+    def want(self, item: KeyItem) -> None:
+        """Ask for a key with the next request."""
+        self._wanted.setdefault(item, None)
+
+    def forget(self, contract: ContractId) -> None:
+        """Want no key of this contract any more."""
+        for item in [item for item in self._wanted if item.contract == contract]:
+            del self._wanted[item]
+
+    def due(self, instance: Instance, now: float) -> KeyRequest | None:
+        """Return the request to send now, if any; `now` is monotonic, in seconds."""
+        due = [item for item, asked in self._wanted.items() if asked is None or now - asked >= RETRY_SECONDS]
+        if not due:
+            return None
+        items = tuple(sorted(due[:MAX_ITEMS], key=lambda item: (item.contract, item.epoch)))
+        for item in items:
+            self._wanted[item] = now
+        return KeyRequest(instance.id, items)
+
+    def refused(self, request: KeyRequest) -> None:
+        """The ledger refused a request: its items are due again."""
+        for item in request.items:
+            if item in self._wanted:
+                self._wanted[item] = None
+
+    def observe(self, identity: TransactionId, raw: bytes, instance: Instance) -> bool:
+        """Take an ordered key request or release; return whether it may complete a key.
+
+        `instance` is the live one; whatever was asked for or sealed to another is dropped.
+        """
+        for old in [key for key, pending in self._pending.items() if pending.instance.id != instance.id]:
+            del self._pending[old]
+        try:
+            # (1) Signed by its sender.
+            transaction = open_signed(raw, self._network)
+            sender, body = PublicKey(transaction.sender), transaction.body
+            if isinstance(body, KeyRequest) and sender == self._identity and body.instance == instance.id:
+                self._pending[identity] = _Pending(instance, body.items)
+            if not isinstance(body, KeyRelease) or body.worker != self._identity:
+                return False
+            # (2) For this instance, and a request of it.
+            request = TransactionId(body.request)
+            pending = self._pending.get(request)
+            if pending is None or body.instance != instance.id:
+                return False
+            # (3) It opens.
+            context = ReleaseContext(self._network, sender, self._identity, instance.id, request)
+            pending.releases[sender] = open_partials(instance.encryption, context, body.sealed)
+        except (EncodingError, CryptoError, LedgerRefused):
+            return False
+        return True
+
+    def heights(self) -> frozenset[int]:
+        """Return the heights of the headers that came with releases: the caller resolves them."""
+        return frozenset(plain.height for pending in self._pending.values() for plain in pending.releases.values())
+
+    def combine(
+        self, committee: VerifiedCommittee, header_hash: Callable[[int], bytes | None]
+    ) -> dict[KeyItem, SecretBytes]:
+        """Return the 32-byte seeds that can be made now, and stop waiting for them.
+
+        Args:
+            committee: the one in office.
+            header_hash: of our own chain at a height; None where that is not reached.
+        """
+        seeds: dict[KeyItem, SecretBytes] = {}
+        for request, pending in list(self._pending.items()):
+            # (1) Verified senders, (4) in their own seats, on our chain.
+            counted = [
+                plain.batch
+                for sender, plain in pending.releases.items()
+                if committee.seat_of(sender) == plain.batch.seat and header_hash(plain.height) == plain.header_hash
+            ]
+            inputs = [
+                prf_input(self._network, CONTRACT_LINE, ContractId(item.contract), item.epoch) for item in pending.items
+            ]
+            try:
+                self.lying = frozenset(examine(counted, committee.keys, inputs).lying)
+                found = combine(counted, committee.keys, inputs)
+            except BadShare:
+                continue  # not enough yet
+            del self._pending[request]
+            self._keep(seeds, pending.items, found)
+        return seeds
+
+    def _keep(self, seeds: dict[KeyItem, SecretBytes], items: Iterable[KeyItem], found: Iterable[SecretBytes]) -> None:
+        for item, seed in zip(items, found, strict=True):
+            if item in self._wanted:
+                del self._wanted[item]
+                seeds[item] = seed

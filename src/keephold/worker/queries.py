@@ -1,0 +1,124 @@
+"""Questions: opened, judged and answered from proven state. They never touch the ledger.
+
+A question is answered only if, in order:
+
+1. This enclave is fresh: it saw its own nonce under a verified header within W. Else it is mute (the caller's step).
+2. It opens under the contract's key, and its reader signed it.
+3. It is for this network, contract, epoch and *this instance*: a recorded question cannot be asked of another worker,
+   nor of this one after its next attestation.
+4. The state is proven at the height that the reader asks for, or later.
+
+From then on the reader is told everything under the one-time key, rejections included, in the contract's buckets.
+
+`$event_key` is a view that every contract has: it tells the reader the key of the events sealed to *him*.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from keephold.base.errors import EncodingError, SealBroken, StaleAnswer
+from keephold.base.ids import InstanceId, PublicKey
+from keephold.base.limits import MAX_RECEIPT
+from keephold.crypto.secret import SecretBytes
+from keephold.protocol.messages import Answer, QueryBody, Reply
+from keephold.protocol.wire import AnswerEnvelope, QueryEnvelope
+from keephold.runtime.outcome import Outcome, QueryRequest
+from keephold.sealing.query import open_query, request_digest, seal_answer, verify_query
+from keephold.worker.contract import Readable
+from keephold.worker.execution import account_text
+from keephold.worker.results import reply_of
+
+EVENT_KEY: Final = "$event_key"
+"""Built-in view: the reader's event key, as 64 hexadecimal digits."""
+
+_FAILED: Final = Outcome(status="failed", detail="the answer exceeds the limits")
+
+
+class Question(NamedTuple):
+    """A question that passed steps 2 and 3."""
+
+    body: QueryBody
+    request: bytes
+    """Names the sealed question; the answer repeats it."""
+
+
+def open_question(readable: Readable, instance: InstanceId, envelope: QueryEnvelope) -> Question:
+    """Return the question in an envelope.
+
+    Raises:
+        SealBroken, EncodingError: not for this contract's key, or not for us.
+        BadKey, BadSignature: the reader it names did not ask.
+    """
+    # (2) It opens, and its reader signed it.
+    body = verify_query(open_query(readable.keys, envelope.sealed))
+    # (3) For us.
+    keys = readable.keys
+    if (body.network, body.contract, body.epoch) != (keys.network, keys.contract, keys.epoch):
+        raise SealBroken("a question for another contract or epoch")
+    if body.instance != instance or envelope.instance != instance:
+        raise SealBroken("a question for another instance")
+    return Question(body, request_digest(envelope.sealed))
+
+
+def check_height(readable: Readable, question: Question) -> None:
+    """Check step 4.
+
+    Raises:
+        StaleAnswer: the state is proven at a lower height than asked for.
+    """
+    if state_height(readable) < question.body.min_height:
+        raise StaleAnswer(f"state after block {state_height(readable)}, asked for {question.body.min_height}")
+
+
+def state_height(readable: Readable) -> int:
+    """Return the height of the block after which the state stood."""
+    return max(1, readable.proven.height - 1)
+
+
+def built_in(readable: Readable, question: Question) -> Reply | None:
+    """Return the reply to a view that every contract has; None for the contract's own."""
+    if question.body.method != EVENT_KEY:
+        return None
+    key = readable.keys.event_key(PublicKey(question.body.reader))
+    return Reply("ok", f'"{key.reveal().hex()}"'.encode())
+
+
+def request_of(readable: Readable, question: Question) -> QueryRequest:
+    """Return what the sandbox is asked.
+
+    Raises:
+        EncodingError: the arguments are no text.
+    """
+    try:
+        arguments = question.body.arguments.decode()
+    except UnicodeDecodeError as error:
+        raise EncodingError("arguments that are no text") from error
+    return QueryRequest(
+        method=question.body.method,
+        args_json=arguments,
+        reader=account_text(question.body.reader),
+        contract=readable.code.contract_text,
+        height=state_height(readable),
+        time_ns=readable.proven.time_ns,
+    )
+
+
+def reply_to(readable: Readable, outcome: Outcome) -> Reply:
+    """Return what the reader is told."""
+    too_large = len(outcome.value_json) > MAX_RECEIPT
+    return reply_of(_FAILED if too_large else outcome, readable.code)
+
+
+def seal(readable: Readable, question: Question, reply: Reply) -> AnswerEnvelope:
+    """Return the sealed answer, bound to the question and to the state it was read from."""
+    answer = Answer(
+        request=question.request,
+        version=readable.proven.record.version,
+        height=state_height(readable),
+        header_hash=readable.proven.header_hash,
+        epoch=readable.keys.epoch,
+        reply=reply,
+    )
+    key = SecretBytes(question.body.answer_key)
+    return AnswerEnvelope(seal_answer(key, readable.keys, answer, readable.code.buckets))
