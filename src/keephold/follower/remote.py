@@ -18,7 +18,6 @@ import httpx2
 from keephold.base.errors import (
     DeadlineExceeded,
     EncodingError,
-    InputError,
     KeepholdError,
     LedgerRefused,
     NodeUnreachable,
@@ -250,7 +249,8 @@ class HttpRemote:
                     raise refusal(await _bounded(response), response.status_code)
                 async with aclosing(split(response.aiter_bytes())) as chunks:
                     async for raw in chunks:
-                        yield _decoded(raw, kind)
+                        if raw:  # an empty record only says that the node is alive
+                            yield _decoded(raw, kind)
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             raise _unreachable(self.base_url, error) from error
         raise NodeUnreachable(f"{self.base_url}: the stream ended")
@@ -287,8 +287,6 @@ def refusal(body: bytes, status: int) -> KeepholdError:
     match fault.code:
         case LedgerRefused.code:
             return LedgerRefused(fault.reason, fault.detail)
-        case EncodingError.code | InputError.code:
-            return InputError(fault.detail)
         case NoLiveWorker.code:
             return NoLiveWorker(fault.detail)
         case DeadlineExceeded.code:

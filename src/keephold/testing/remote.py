@@ -1,0 +1,160 @@
+"""A node in the same process: the same bytes, records and processors, without a network between.
+
+`LocalRemote` implements `Remote` over a node's `MachineApi`. What a hostile node could do to answers is done to their
+*bytes*, by `tamper`: a reader under test sees what the production encoder made, altered, and nothing that a mock made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Final, TypeVar, final
+
+from keephold.api.machine import MachineApi
+from keephold.base.clock import Clock, SystemClock
+from keephold.base.errors import EncodingError, KeepholdError, NodeUnreachable
+from keephold.chain.chain_id import chain_id
+from keephold.crypto.ed25519 import ValidatorKey
+from keephold.ledger.application import LedgerApplication
+from keephold.ledger.engines.embedded import EmbeddedEngine
+from keephold.ledger.reader import LedgerReader
+from keephold.protocol.codec import Record, decode, encode
+from keephold.protocol.genesis import Genesis
+from keephold.protocol.wire import (
+    BlocksRequest,
+    FoundTransaction,
+    FoundTransactions,
+    Frame,
+    GovernanceHistory,
+    InboxPage,
+    InboxRequest,
+    LightBlock,
+    LightBlocks,
+    ProveAnswer,
+    ProveRequest,
+    SlotsPage,
+    SlotsRequest,
+    StreamRequest,
+    Submission,
+    TransactionsRequest,
+    Verdict,
+    Verdicts,
+)
+
+T = TypeVar("T", bound=Record)
+
+Tamper = Callable[[str, bytes], bytes]
+"""Takes the endpoint's name and an answer's bytes; returns what the reader gets."""
+
+
+def _honest(_: str, answer: bytes) -> bytes:
+    return answer
+
+
+@final
+class LocalNode:
+    """A whole node: ledger, embedded engine, machine endpoints. `start` it, or drive its engine by `engine.step`."""
+
+    def __init__(
+        self, genesis: Genesis, key: ValidatorKey, home: Path, clock: Clock | None = None, heartbeat: float = 0.2
+    ) -> None:
+        """Open the ledger in `home`, whatever stands there already."""
+        home.mkdir(parents=True, exist_ok=True)
+        self.application: Final = LedgerApplication(genesis, home)
+        self.engine: Final = EmbeddedEngine(
+            self.application,
+            home,
+            key,
+            chain_id=chain_id(self.application.network),
+            genesis_ns=genesis.time_ns,
+            validators=self.application.validators(),
+            clock=clock or SystemClock(),
+            heartbeat=heartbeat,
+        )
+        self.reader: Final = LedgerReader(self.application, self.engine)
+        self.api: Final = MachineApi(self.reader, self.engine)
+
+    def start(self) -> None:
+        """Make blocks."""
+        self.engine.start()
+
+    def stop(self) -> None:
+        """End as a node does that is asked to."""
+        self.engine.stop()
+        self.application.close()
+
+
+@final
+class LocalRemote:
+    """`Remote` over an object. `node` may be replaced, or be None for a node that is down."""
+
+    def __init__(self, node: LocalNode | None, tamper: Tamper = _honest) -> None:
+        self.node = node
+        self.tamper = tamper
+
+    async def genesis(self) -> Genesis:
+        """See `Remote`."""
+        return await self._ask("genesis", b"", Genesis)
+
+    async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
+        """See `Remote`."""
+        return (await self._ask("submit", encode(Submission(tuple(transactions))), Verdicts)).verdicts
+
+    async def prove(self, height: int, paths: Sequence[bytes]) -> ProveAnswer:
+        """See `Remote`."""
+        return await self._ask("prove", encode(ProveRequest(height, tuple(paths))), ProveAnswer)
+
+    async def blocks(self, heights: Sequence[int]) -> tuple[LightBlock, ...]:
+        """See `Remote`."""
+        return (await self._ask("blocks", encode(BlocksRequest(tuple(heights))), LightBlocks)).blocks
+
+    async def transactions(self, ids: Sequence[bytes]) -> tuple[FoundTransaction, ...]:
+        """See `Remote`."""
+        return (await self._ask("transactions", encode(TransactionsRequest(tuple(ids))), FoundTransactions)).found
+
+    async def inbox(self, contract: bytes, first: int) -> InboxPage:
+        """See `Remote`."""
+        return await self._ask("inbox", encode(InboxRequest(contract, first)), InboxPage)
+
+    async def slots(self, contract: bytes, root: bytes, after: bytes) -> SlotsPage:
+        """See `Remote`."""
+        return await self._ask("slots", encode(SlotsRequest(contract, root, after)), SlotsPage)
+
+    async def governance(self) -> GovernanceHistory:
+        """See `Remote`."""
+        return await self._ask("governance", b"", GovernanceHistory)
+
+    async def stream(self, request: StreamRequest) -> AsyncGenerator[Frame, None]:
+        """See `Remote`."""
+        node = self._up()
+        async with aclosing(node.api.streams["stream"](encode(request))) as records:
+            async for raw in records:
+                if self.node is not node:
+                    raise NodeUnreachable("the node is down")
+                if raw:
+                    yield _decoded(self.tamper("stream", raw), Frame)
+
+    async def aclose(self) -> None:
+        """Nothing to release."""
+
+    async def _ask(self, name: str, body: bytes, kind: type[T]) -> T:
+        try:
+            answer = await self._up().api.endpoints[name](body)
+        except NodeUnreachable:
+            raise
+        except KeepholdError as error:
+            raise NodeUnreachable(f"{error.code}: {error}") from error
+        return _decoded(self.tamper(name, answer), kind)
+
+    def _up(self) -> LocalNode:
+        if self.node is None:
+            raise NodeUnreachable("the node is down")
+        return self.node
+
+
+def _decoded(raw: bytes, kind: type[T]) -> T:
+    try:
+        return decode(raw, kind)
+    except EncodingError as error:
+        raise NodeUnreachable(f"not an answer: {error}") from error
