@@ -1,0 +1,109 @@
+"""`keephold devnet`: a network of simulated enclaves in the foreground, until it is interrupted."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from keephold.cli.output import emit
+from keephold.cli.place import SHARED, Shared
+from keephold.testing.ceremony import Shape
+from keephold.testing.devnet import Devnet
+from keephold.testing.supervisor import Died, Event
+
+DEFAULT_PORT: Final = 7707
+
+_RED: Final = "\x1b[1;31m"
+_PLAIN: Final = "\x1b[0m"
+
+
+def devnet(
+    *,
+    state: Annotated[Path | None, Parameter(help="Directory to keep everything in (default: nothing is kept).")] = None,
+    port: Annotated[int, Parameter(help="Port of the node; 0 takes any free one.")] = DEFAULT_PORT,
+    gatekeepers: Annotated[int, Parameter(help="How many gatekeepers share the MasterKey.")] = 3,
+    threshold: Annotated[int, Parameter(help="How many of them make a contract's key.")] = 2,
+    workers: Annotated[int, Parameter(help="How many workers run contracts.")] = 1,
+    shared: Shared = SHARED,
+) -> None:
+    """Start a network of simulated enclaves on this machine; end it with Ctrl-C."""
+    shape = Shape(gatekeepers, threshold, workers)
+    with ending_on_terminate():
+        try:
+            with Devnet.start(state=state, port=port, shape=shape, report=report, progress=tell) as net:
+                net.link()
+                emit(_facts(net, shape), banner(net, shape), as_json=shared.json)
+                signal.pause()
+        except KeyboardInterrupt:
+            print("ended", file=sys.stderr)
+
+
+@contextmanager
+def ending_on_terminate() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: in order, leaving nothing behind."""
+
+    def interrupt(_: int, __: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def report(event: Event) -> None:
+    """Tell that a program died and what becomes of it."""
+    if isinstance(event, Died):
+        how = f"signal {-event.status}" if event.status < 0 else f"status {event.status}"
+        print(f"  {event.name} ended ({how}); started again in {event.pause:.1f} s", file=sys.stderr, flush=True)
+
+
+def tell(line: str) -> None:
+    """Tell about something that takes seconds."""
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def banner(net: Devnet, shape: Shape) -> str:
+    """Return what a person wants to know about a devnet."""
+    where = "memory, lost on exit (--state DIR keeps it)" if net.is_ephemeral else str(net.home)
+    accounts = list(net.accounts.values())
+    red, plain = (_RED, _PLAIN) if sys.stdout.isatty() else ("", "")
+    shown = "   ".join(f"{account.name} {account.address.text[:10]}…" for account in accounts[:4])
+    return "\n".join(
+        (
+            f"keephold devnet   network {net.pinned.id.hex()[:8]}   blocks on demand   state: {where}",
+            f"{red}TEE: SIMULATED{plain} — not confidential from the owner of this machine",
+            f"accounts      {shown}   … {accounts[-1].name}",
+            (
+                f"gatekeepers   {_named('g', shape.gatekeepers)} ({shape.threshold} of {shape.gatekeepers})"
+                f"    workers {_named('w', shape.workers)}"
+            ),
+            f"API           {net.url}/v1      logs {net.home / 'logs'}",
+        )
+    )
+
+
+def _named(letter: str, count: int) -> str:
+    return " ".join(f"{letter}{number}" for number in range(count)) or "none"
+
+
+def _facts(net: Devnet, shape: Shape) -> dict[str, object]:
+    return {
+        "network": net.pinned.id,
+        "url": net.url,
+        "directory": str(net.home),
+        "ephemeral": net.is_ephemeral,
+        "simulated": True,
+        "gatekeepers": shape.gatekeepers,
+        "threshold": shape.threshold,
+        "workers": shape.workers,
+        "accounts": {name: account.address for name, account in net.accounts.items()},
+        "pids": dict(net.pids),
+    }

@@ -1,0 +1,170 @@
+"""`keephold show` and `verify`: what an outsider sees, and why he sees no more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from keephold.base.errors import InputError
+from keephold.base.ids import ContractId, PublicKey
+from keephold.cli.output import emit
+from keephold.cli.place import ON_NETWORK, OnNetwork, contract_address, names
+from keephold.client.network import Network
+from keephold.client.outside import OutsideContract, OutsideNetwork, outside_account, outside_contract, outside_network
+from keephold.contract.address import Address
+
+SIMULATED: Final = (
+    "TEE: SIMULATED. The evidence rests on a development vendor: it shows how the proof works, and protects nothing "
+    "from the owner of the machine."
+)
+_SHOWN: Final = 16
+
+
+def show(
+    thing: Annotated[str, Parameter(help="A contract or account, by name or address (default: the network).")] = "",
+    *,
+    options: OnNetwork = ON_NETWORK,
+) -> None:
+    """Show everything the ledger shows of a network, contract or account to somebody without keys."""
+    pinned = options.pinned()
+    address = _address(thing, dict(names(pinned, None))) if thing else None
+    with Network.connect(pinned.url, pinned.genesis) as network:
+        if address is None:
+            _show_network(network.run(lambda n: outside_network(n.connection)), network, as_json=options.json)
+        elif address.kind == "contract":
+            contract = ContractId(address.value)
+            _show_contract(
+                address, network.run(lambda n: outside_contract(n.connection, contract)), as_json=options.json
+            )
+        else:
+            account = PublicKey(address.value)
+            record = network.run(lambda n: outside_account(n.connection, account))
+            body = {"account": address, "nonce": record.nonce, "permit_generation": record.generation}
+            text = f"account {address}\n  transactions {record.nonce}   permit generation {record.generation}"
+            emit(body, text, as_json=options.json)
+
+
+def verify(
+    contract: Annotated[str, Parameter(help="Name or address of a contract.")], *, options: OnNetwork = ON_NETWORK
+) -> None:
+    """Say who can read a contract, one sentence for each step from the pinned genesis to the hardware vendor."""
+    pinned = options.pinned()
+    address = contract_address(pinned, contract)
+    with Network.connect(pinned.url, pinned.genesis) as network:
+        verified = network.contract(address).verified()
+    sentences = verified.argument.sentences
+    workers = len(verified.vouchers)
+    who = (
+        f"Its {workers} verified worker enclave{'s' if workers > 1 else ''} and each call's own sender can read "
+        f"{verified.code.name}; nobody else can, unless {pinned.genesis.law.committee.threshold} gatekeeper enclaves "
+        f"of {pinned.genesis.law.committee.seats} break together, or one of its workers does."
+    )
+    lines = [who, "", *(f"{number}. {sentence}" for number, sentence in enumerate(sentences, 1))]
+    if verified.is_simulated:
+        lines += ["", SIMULATED]
+    body = {
+        "contract": address,
+        "epoch": verified.epoch,
+        "height": verified.height,
+        "who": who,
+        "argument": list(sentences),
+        "simulated": verified.is_simulated,
+        "workers": [
+            {
+                "identity": voucher.registration.identity,
+                "level": voucher.registration.level,
+                "measurement": voucher.registration.proof.measurement,
+                "vendor": voucher.registration.proof.vendor.name,
+                "same_instance": voucher.is_same_instance,
+            }
+            for voucher in verified.vouchers
+        ],
+    }
+    emit(body, "\n".join(lines), as_json=options.json)
+
+
+def _address(thing: str, known: dict[str, Address]) -> Address:
+    if thing in known:
+        return known[thing]
+    try:
+        return Address.parse(thing)
+    except ValueError as error:
+        raise InputError(
+            f"{thing!r} is no name known here ({', '.join(known) or 'none'}); as an address: {error}"
+        ) from None
+
+
+def _show_network(seen: OutsideNetwork, network: Network, *, as_json: bool) -> None:
+    when = datetime.fromtimestamp(seen.time_ns / 1e9, UTC)
+    lines = [
+        f"network {network.id.hex()}",
+        f"  height {seen.height}   time {when:%Y-%m-%d %H:%M:%S} UTC",
+        f"  gatekeepers {len(seen.committee.members)} seated, {seen.committee.phase}",
+    ]
+    enclaves = [("worker", item) for item in seen.workers] + [("gatekeeper", item) for item in seen.gatekeepers]
+    lines += [
+        f"  {role:<10} {item.identity.hex()[:16]}  {item.status}  level {item.level}  "
+        f"measurement {item.measurement.hex()[:16]}  vendor {item.vendor}"
+        for role, item in enclaves
+    ]
+    if network.is_simulated:
+        lines.append(f"  {SIMULATED}")
+    body = {
+        "network": network.id,
+        "height": seen.height,
+        "time_ns": seen.time_ns,
+        "simulated": network.is_simulated,
+        "committee": {"phase": seen.committee.phase, "members": list(seen.committee.members)},
+        "enclaves": [
+            {
+                "role": role,
+                "identity": item.identity,
+                "status": item.status,
+                "level": item.level,
+                "measurement": item.measurement,
+                "vendor": item.vendor,
+                "lease_ns": item.lease_ns,
+            }
+            for role, item in enclaves
+        ],
+    }
+    emit(body, "\n".join(lines), as_json=as_json)
+
+
+def _show_contract(address: Address, seen: OutsideContract, *, as_json: bool) -> None:
+    record, code = seen.deployment.record, seen.deployment.code
+    facts = {
+        "class": code.name,
+        "creator": Address.account(record.creator),
+        "code": record.code,
+        "phase": record.phase,
+        "epoch": record.epoch,
+        "policy": {
+            "level": record.policy.level,
+            "workers": record.policy.workers,
+            "quorum": record.policy.quorum,
+        },
+        "workers": list(record.workers),
+        "calls": record.inbox_count,
+        "consumed": record.done,
+        "state_version": record.version,
+        "state_root": record.state_root,
+    }
+    lines = [f"contract {address}"]
+    lines += [f"  {name:<14} {value.hex() if isinstance(value, bytes) else value}" for name, value in facts.items()
+              if name not in ("workers", "policy")]  # fmt: skip
+    lines += [f"  worker         {worker.hex()}" for worker in record.workers]
+    lines.append(f"  slots          {len(seen.slots)}: tag, size, sealed value")
+    lines += [
+        f"    {slot.tag.hex()[:24]}…  {len(slot.value):>6} B  {slot.value.hex()[:48]}…" for slot in seen.slots[:_SHOWN]
+    ]
+    if len(seen.slots) > _SHOWN:
+        lines.append(f"    … and {len(seen.slots) - _SHOWN} more (--json lists all)")
+    body = {
+        "contract": address,
+        **facts,
+        "slots": [{"tag": slot.tag, "sealed": slot.value} for slot in seen.slots],
+    }
+    emit(body, "\n".join(lines), as_json=as_json)

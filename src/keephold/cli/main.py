@@ -1,0 +1,101 @@
+"""`keephold`: the commands, and the one boundary that turns errors into a line and an exit status.
+
+Nothing heavy is imported here: commands are named by import path and loaded when they run (`tests/cli` lists what help
+may load).
+
+Exit status, one for each class of error (`base/errors.py`):
+
+     0  done                          6  chain_refused: the node's chain or proofs do not hold
+     1  unexpected                    7  ledger_refused
+     2  usage, input, configuration   8  contract: rejected or failed
+     3  keystore                      9  sandbox: the contract's source does not load
+     4  crypto                       10  unavailable: retrying may help
+     5  attestation_refused          11  enclave          130  interrupted
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+from cyclopts import App, CycloptsError
+
+from keephold.base.errors import InputError, KeepholdError
+from keephold.cli.output import report_error
+from keephold.version import __version__
+
+INTERRUPTED: Final = 130
+USAGE: Final = 2
+UNEXPECTED: Final = 1
+
+app = App(
+    name="keephold",
+    help="Confidential contracts in Python: state and traffic only the contract itself can read.",
+    help_format="plaintext",
+    version=__version__,
+)
+account = App(
+    name="account", help="Make, list, import and export accounts of the encrypted keystore.", help_format="plaintext"
+)
+
+_COMMANDS: Final = (
+    ("devnet", "keephold.cli.devnet.command:devnet", "Start a network of simulated enclaves on this machine."),
+    (
+        "demo",
+        "keephold.cli.devnet.demo:demo",
+        "Watch a confidential token on a devnet: what outsiders see, what owners see.",
+    ),
+    ("deploy", "keephold.cli.contracts:deploy", "Put a contract on the ledger and set it up."),
+    ("call", "keephold.cli.contracts:call", "Call a contract: sealed, ordered, executed, proven."),
+    ("view", "keephold.cli.contracts:view", "Ask a contract a question that only it and you can read."),
+    ("show", "keephold.cli.inspect:show", "Show what an outsider sees of a network, contract or account."),
+    ("verify", "keephold.cli.inspect:verify", "Say who can read a contract, and prove it from the genesis up."),
+    ("doctor", "keephold.cli.doctor:doctor", "Print what a bug report needs."),
+)
+_ACCOUNT_COMMANDS: Final = (
+    ("new", "keephold.cli.accounts:new", "Make an account with a fresh key."),
+    ("list", "keephold.cli.accounts:list_", "List accounts; the password is not needed."),
+    ("show", "keephold.cli.accounts:show", "Show an account's address."),
+    ("import", "keephold.cli.accounts:import_", "Add an account from its seed."),
+    ("export", "keephold.cli.accounts:export", "Print an account's seed: whoever reads it is the account."),
+)
+for _name, _path, _help in _COMMANDS:
+    app.command(_path, name=_name, help=_help)
+for _name, _path, _help in _ACCOUNT_COMMANDS:
+    account.command(_path, name=_name, help=_help)
+app.command(account)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit status; errors are printed, as JSON where `--json` asks for it."""
+    as_json = "--json" in arguments
+    try:
+        app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    except KeepholdError as error:
+        report_error(error.code, str(error), error.exit_status, as_json=as_json)
+        return error.exit_status
+    except CycloptsError as error:
+        report_error(InputError.code, str(error), USAGE, as_json=as_json)
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone: say nothing more, at interpreter exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNEXPECTED
+    except Exception as error:
+        if os.environ.get("KEEPHOLD_DEBUG"):
+            raise
+        text = (
+            f"{type(error).__name__}: {error} (KEEPHOLD_DEBUG=1 shows where; please report it with `keephold doctor`)"
+        )
+        report_error(KeepholdError.code, text, UNEXPECTED, as_json=as_json)
+        return UNEXPECTED
+    return 0
+
+
+def main() -> NoReturn:
+    """The program."""
+    sys.exit(run(sys.argv[1:]))

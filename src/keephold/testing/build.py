@@ -1,0 +1,36 @@
+"""What a devnet's enclaves measure as: a hash of this package's sources and of the guest.
+
+Real measurements cover the whole image. This one moves when the code moves, which is what development needs of it: a
+changed keephold is another build, refused by a genesis that names the old one, unable to open what the old one sealed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from keephold.protocol.evidence import Role
+from keephold.testing.vendor import SgxBuild
+
+_PACKAGE: Final = Path(__file__).parent.parent
+_UNMEASURED: Final = ("cli", "client", "testing")
+"""Packages that no enclave runs."""
+
+
+def source_hash() -> bytes:
+    """Return the 32-byte hash of the sources that enclaves run."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        name = path.relative_to(_PACKAGE)
+        if name.parts[0] in _UNMEASURED:
+            continue
+        content = path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.digest()
+
+
+def build_of(role: Role, guest: bytes) -> SgxBuild:
+    """Return the build of a role: sources, and for workers the guest they run."""
+    part = guest if role == "worker" else b""
+    return SgxBuild(hashlib.sha256(b"simulated/1\0" + role.encode() + b"\0" + source_hash() + part).digest())

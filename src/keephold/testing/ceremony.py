@@ -1,0 +1,118 @@
+"""How a devnet's genesis comes to be: fresh keys for validator, governance, operators and accounts, in files.
+
+Every seed lies in the devnet's directory in the clear. That is a property of a devnet, not of its programs: each is
+handed its own key as an operator would hand it, and reads no other's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from keephold.base.errors import ConfigurationError
+from keephold.client.keystore import replace_file
+from keephold.client.pinned import GENESIS, PinnedNetwork, write_devnet_accounts
+from keephold.crypto.ed25519 import ValidatorKey
+from keephold.crypto.secret import SecretBytes
+from keephold.crypto.signing import SigningKey
+from keephold.protocol.codec import decode
+from keephold.protocol.genesis import Genesis
+from keephold.protocol.governance import (
+    CommitteeRules,
+    Constitution,
+    GovernanceRules,
+    Timing,
+    ValidatorEntry,
+)
+from keephold.testing.build import build_of
+from keephold.testing.vendor import DevelopmentVendor, measurement_of
+
+ACCOUNTS: Final = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
+
+VALIDATOR_SEED: Final = "validator.seed"
+_SEED_SIZE: Final = 32
+_GOVERNORS: Final = 3
+_SECOND: Final = 10**9
+_DAY: Final = 86_400 * _SECOND
+_POWER: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How large a devnet is."""
+
+    gatekeepers: int = 3
+    threshold: int = 2
+    workers: int = 1
+
+    def check(self) -> None:
+        """Refuse a shape that cannot run.
+
+        Raises:
+            ConfigurationError
+        """
+        if not 1 <= self.threshold <= self.gatekeepers <= 2 * self.threshold - 1:
+            raise ConfigurationError(
+                f"--threshold {self.threshold} of --gatekeepers {self.gatekeepers}: a threshold is more than half, "
+                "so that no two groups can act apart"
+            )
+        if not 0 <= self.workers <= 64:
+            raise ConfigurationError(f"--workers {self.workers} is not in 0..64")
+
+
+def found(
+    directory: Path, url: str, vendor: DevelopmentVendor, guest: bytes, shape: Shape, now_ns: int
+) -> PinnedNetwork:
+    """Return the devnet of a directory: as it was left there, or founded now.
+
+    Raises:
+        ConfigurationError: what is there was founded by other code, or for another shape.
+    """
+    if (directory / GENESIS).exists():
+        return _refound(directory, url, vendor, guest, shape)
+    shape.check()
+    validator = new_seed(directory / VALIDATOR_SEED)
+    governors = [new_seed(directory / f"governor-{number}.seed") for number in range(_GOVERNORS)]
+    seeds = {name: SecretBytes.random(_SEED_SIZE) for name in ACCOUNTS}
+    write_devnet_accounts(directory, seeds)
+    law = Constitution(
+        governance=GovernanceRules(
+            keys=tuple(sorted(SigningKey(seed).public for seed in governors)),
+            threshold=_GOVERNORS // 2 + 1,
+            delay_ns=0,
+        ),
+        attestation=vendor.policy((build_of("worker", guest), "worker"), (build_of("gatekeeper", guest), "gatekeeper")),
+        committee=CommitteeRules(seats=shape.gatekeepers, threshold=shape.threshold, phase_ns=10 * _SECOND),
+        timing=Timing(lease_ns=3600 * _SECOND, freshness_ns=10 * _SECOND, trusting_period_ns=14 * _DAY),
+        validators=(ValidatorEntry(ValidatorKey(validator).public, _POWER),),
+    )
+    pinned = PinnedNetwork(directory, url, Genesis("devnet", now_ns, guest, law, simulated=True))
+    pinned.write()
+    return pinned
+
+
+def _refound(directory: Path, url: str, vendor: DevelopmentVendor, guest: bytes, shape: Shape) -> PinnedNetwork:
+    genesis = decode((directory / GENESIS).read_bytes(), Genesis)
+    law = genesis.law
+    allowed = {item.measurement for item in law.attestation.measurements}
+    present = {measurement_of(build_of("worker", guest)), measurement_of(build_of("gatekeeper", guest))}
+    if genesis.guest != guest or not present <= allowed or vendor.entry not in law.attestation.vendors:
+        raise ConfigurationError(
+            f"{directory} was made by another build of keephold, or on another machine: what its enclaves sealed does "
+            "not open here. Run that build, or choose another --state"
+        )
+    if (law.committee.seats, law.committee.threshold) != (shape.gatekeepers, shape.threshold):
+        raise ConfigurationError(
+            f"{directory} has {law.committee.seats} gatekeepers, threshold {law.committee.threshold}: ask for the same"
+        )
+    pinned = PinnedNetwork(directory, url, genesis)
+    pinned.write()
+    return pinned
+
+
+def new_seed(path: Path) -> SecretBytes:
+    """Return the 32-byte seed in a file, drawn and written at first."""
+    if not path.exists():
+        replace_file(path, SecretBytes.random(_SEED_SIZE).reveal())
+    return SecretBytes(path.read_bytes())

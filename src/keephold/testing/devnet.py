@@ -1,0 +1,196 @@
+"""A devnet: a node, gatekeepers and workers as separate programs on this machine, under one supervisor.
+
+    with Devnet.start() as net:
+        with Network.connect(net.url, net.genesis) as network:
+            …
+
+Everything is the production code but the hardware: enclaves attest with quotes of a development vendor. Nothing on a
+devnet is confidential from the owner of the machine.
+
+It leaves nothing behind: children die with the supervisor however it ends (`tether`), an ephemeral directory that a
+killed supervisor left is swept at the next start (`directory`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, Self, final
+
+from keephold.base.errors import PortTaken
+from keephold.client.account import Account
+from keephold.client.pinned import PinnedNetwork, devnet_link, home
+from keephold.protocol.genesis import Genesis
+from keephold.runtime.artefact import guest_artefact
+from keephold.testing import programs
+from keephold.testing.caretaker import Caretaker
+from keephold.testing.ceremony import Shape, found
+from keephold.testing.directory import OwnedDirectory
+from keephold.testing.supervisor import Event, Supervisor
+from keephold.testing.vendor import DevelopmentVendor
+
+START_SECONDS: Final = 60.0
+"""How long a node may take to answer; a laptop takes one."""
+
+HOST: Final = "127.0.0.1"
+_VENDOR: Final = "development"
+
+
+@final
+class Devnet:
+    """A running devnet; end it with `stop`, or use it as a context."""
+
+    def __init__(
+        self, directory: OwnedDirectory, pinned: PinnedNetwork, supervisor: Supervisor, caretaker: Caretaker
+    ) -> None:
+        """For `start`."""
+        self._directory: Final = directory
+        self._supervisor: Final = supervisor
+        self._caretaker: Final = caretaker
+        self._is_linked = False
+        self.pinned: Final = pinned
+        self.accounts: Final[Mapping[str, Account]] = {
+            name: Account(key, name) for name, key in pinned.devnet_keys().items()
+        }
+        """alice to judy."""
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        state: Path | None = None,
+        port: int = 0,
+        shape: Shape | None = None,
+        report: Callable[[Event], None] | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> Self:
+        """Start a devnet and return once its node answers and admits enclaves; those come up meanwhile.
+
+        Args:
+            state: directory that is kept; an ephemeral one by default.
+            port: of the node; 0 for any free one.
+            shape: how many gatekeepers and workers.
+            report: called for each program that starts or dies, on another thread.
+            progress: called with a line for what takes seconds: the very first start builds the guest.
+
+        Raises:
+            PortTaken: another program listens there.
+            ConfigurationError: the shape cannot run, or the state is another build's or in use.
+            DeadlineExceeded: the node does not come up.
+        """
+        shape = shape or Shape()
+        shape.check()
+        tell = progress or (lambda _: None)
+        port = free_port(port)
+        guest = guest_artefact(tell)
+        machines = home() / _VENDOR
+        vendor = DevelopmentVendor.create_or_load(machines)
+        with contextlib.ExitStack() as undo:
+            directory = OwnedDirectory.lasting(state) if state else OwnedDirectory.ephemeral()
+            undo.callback(directory.release)
+            pinned = found(directory.path, f"http://{HOST}:{port}", vendor, guest.sha256, shape, time.time_ns())
+            logs = directory.path / "logs"
+            logs.mkdir(exist_ok=True)
+            supervisor = Supervisor(logs, report)
+            undo.callback(supervisor.stop)
+            for program in programs.of_devnet(directory.path, machines, HOST, port, shape, guest.sha256):
+                supervisor.start(program)
+            caretaker = Caretaker(pinned, vendor)
+            undo.callback(caretaker.stop)
+            caretaker.wait_node(START_SECONDS)
+            undo.pop_all()
+        return cls(directory, pinned, supervisor, caretaker)
+
+    @property
+    def url(self) -> str:
+        """The node's base URL."""
+        return self.pinned.url
+
+    @property
+    def genesis(self) -> Genesis:
+        """What clients pin."""
+        return self.pinned.genesis
+
+    @property
+    def home(self) -> Path:
+        """The directory with everything: genesis, keys, logs, the programs' own homes."""
+        return self.pinned.directory
+
+    @property
+    def is_ephemeral(self) -> bool:
+        """Whether the directory goes with the devnet."""
+        return self._directory.is_ephemeral
+
+    @property
+    def pids(self) -> Mapping[str, int]:
+        """Name to process id of the programs that run now: `node`, `g0`…, `w0`…."""
+        return self._supervisor.pids
+
+    def log(self, name: str) -> Path:
+        """Return the file with a program's output."""
+        return self._supervisor.log(name)
+
+    def kill(self, name: str, *, hold: bool = False) -> None:
+        """`kill -9` a program; it is started again unless held.
+
+        Raises:
+            KeyError: no program of that name.
+        """
+        self._supervisor.kill(name, hold=hold)
+
+    def resume(self, name: str) -> None:
+        """Start a held program again.
+
+        Raises:
+            KeyError: no program of that name.
+        """
+        self._supervisor.resume(name)
+
+    def link(self) -> None:
+        """Make this devnet the network that commands of this user mean when they name none."""
+        link = devnet_link()
+        link.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = link.with_name(f".devnet-{os.getpid()}")
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+        draft.symlink_to(self.home.resolve())
+        draft.replace(link)
+        self._is_linked = True
+
+    def stop(self) -> None:
+        """End every program; an ephemeral directory is removed. May be called twice."""
+        self._caretaker.stop()
+        self._supervisor.stop()
+        if self._is_linked:
+            link = devnet_link()
+            with contextlib.suppress(OSError):
+                if link.readlink() == self.home.resolve():
+                    link.unlink()
+            self._is_linked = False
+        self._directory.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def free_port(asked: int) -> int:
+    """Return the port asked for, or for 0 a free one.
+
+    Raises:
+        PortTaken: another program listens there, or may not be listened on.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, asked))
+            probe.listen(1)
+        except (OSError, OverflowError) as error:
+            raise PortTaken(f"{HOST}:{asked}: {error}") from error
+        return int(probe.getsockname()[1])

@@ -1,0 +1,66 @@
+"""The programs of a devnet and their configuration files, as an operator would write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from keephold.client.pinned import GENESIS
+from keephold.runtime.artefact import cache_directory
+from keephold.testing.build import build_of
+from keephold.testing.ceremony import VALIDATOR_SEED, Shape, new_seed
+from keephold.testing.supervisor import Program
+
+_NODE: Final = "keephold.programs.node"
+_ENCLAVE: Final = "keephold.testing.enclave"
+
+
+def of_devnet(directory: Path, vendor: Path, host: str, port: int, shape: Shape, guest: bytes) -> Iterator[Program]:
+    """Yield the programs in the order in which they start; their configuration files are written.
+
+    Args:
+        directory: of the devnet.
+        vendor: directory of the development vendor.
+        host: where the node listens.
+        port: where the node listens.
+        shape: how many enclaves.
+        guest: SHA-256 of the guest artefact.
+    """
+    node = {
+        "genesis": directory / GENESIS,
+        "home": directory / "node",
+        "validator_key": directory / VALIDATOR_SEED,
+        "host": host,
+        "port": port,
+    }
+    yield Program("node", _NODE, ("--config", _written(directory / "node.toml", node)))
+    nodes = [f"http://{host}:{port}"]
+    for name in (f"g{number}" for number in range(shape.gatekeepers)):
+        config = _enclave(directory, name, nodes)
+        yield _simulated(directory, vendor, name, "gatekeeper", config, build_of("gatekeeper", guest).mr_enclave)
+    for name in (f"w{number}" for number in range(shape.workers)):
+        config = {**_enclave(directory, name, nodes), "cache": cache_directory() / "compiled" / name}
+        yield _simulated(directory, vendor, name, "worker", config, build_of("worker", guest).mr_enclave)
+
+
+def _enclave(directory: Path, name: str, nodes: list[str]) -> dict[str, object]:
+    seed = directory / f"operator-{name}.seed"
+    new_seed(seed)
+    return {"nodes": nodes, "genesis": directory / GENESIS, "home": directory / name, "operator_seed": seed}
+
+
+def _simulated(
+    directory: Path, vendor: Path, name: str, role: str, config: Mapping[str, object], enclave: bytes
+) -> Program:
+    path = _written(directory / f"{name}.toml", config)
+    arguments = ("--config", path, "--vendor", str(vendor), "--machine", name, "--enclave", enclave.hex())
+    return Program(name, _ENCLAVE, (role, *arguments))
+
+
+def _written(path: Path, values: Mapping[str, object]) -> str:
+    """Write flat TOML; a JSON string, number or list of strings is spelled alike in TOML."""
+    lines = [f"{key} = {json.dumps(value, default=str)}\n" for key, value in values.items()]
+    path.write_text("".join(lines))
+    return str(path)
