@@ -52,8 +52,8 @@ MAX_AHEAD: Final = 512
 _MAX_HOLD: Final = 8
 """Blocks to wait after repeated refusals."""
 _MAX_REASON: Final = 256
-_MAX_SEEN: Final = 64
-"""Results of others kept in case they are accepted."""
+_MAX_SEEN: Final = 32
+"""Results seen on the ledger, kept in case one that we did not compute is accepted."""
 
 
 class Proven(NamedTuple):
@@ -84,7 +84,7 @@ class ContractCore:
         self.lost_track = 0
         """How often the ledger proved a state that nothing seen leads to."""
         self._identity: Final = identity
-        self._instance: Final = instance
+        self._instance = instance
         self._proven: Proven | None = None
         self._height = 0
         self._code: ContractCode | None = None
@@ -126,6 +126,12 @@ class ContractCore:
         return Readable(proven, base.state, keys, code)
 
     # --- what comes in ---
+
+    def renew(self, instance: InstanceId) -> None:
+        """Vote as another instance from now on; what is not confirmed is submitted again, in its name."""
+        self._instance = instance
+        if self._base is not None:
+            self._submitted = self._base.version - 1
 
     def record(self, proven: Proven) -> None:
         """Take a proven record; one that is not newer than what is known changes nothing.

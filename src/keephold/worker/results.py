@@ -212,8 +212,14 @@ class _Cost(NamedTuple):
     def __add__(self, other: object) -> _Cost:
         if not isinstance(other, _Cost):
             return NotImplemented
-        *sums, _ = (ours + theirs for ours, theirs in zip(self, other, strict=True))
-        return _Cost(*sums, widest=max(self.widest, other.widest))
+        return _Cost(
+            self.receipt + other.receipt,
+            self.writes + other.writes,
+            self.events + other.events,
+            self.count_writes + other.count_writes,
+            self.count_events + other.count_events,
+            max(self.widest, other.widest),
+        )
 
     def is_within(self, budget: int, receipt: int = RESULT_BUDGET) -> bool:
         total = self.receipt + self.writes + self.events

@@ -1,0 +1,119 @@
+"""The worker program: `python -m keephold.programs.worker --config worker.toml`.
+
+It dials out to nodes and gateways and listens on nothing. Its execution processes inherit one end of a socket pair and
+the compiled guest. The log line that others wait for: `ready` (registered; with its identity and instance).
+
+It ends with the status of its error: 11 when a newer instance of its identity is registered or its disk was rolled
+back, 7 when its lease ran out or its registration is refused for good. In every case its keys end with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from keephold.attestation.platforms.base import Platform, SealingPlatform
+from keephold.base.errors import ConfigurationError
+from keephold.crypto.hashing import framed
+from keephold.crypto.labels import KEY_CACHE
+from keephold.crypto.secret import SecretBytes
+from keephold.enclave.session import Session
+from keephold.follower.remote import Gateway, HttpRemote
+from keephold.programs.config import event, load
+from keephold.programs.enclaves import (
+    EnclaveConfig,
+    PlatformConfig,
+    choose_platform,
+    open_session,
+    options,
+    run_program,
+    until_signal,
+)
+from keephold.runtime.artefact import guest_artefact
+from keephold.runtime.cache import CompiledCache, CompiledGuest
+from keephold.worker.service import Worker
+
+_LOG: Final = logging.getLogger("keephold.worker")
+
+
+class WorkerConfig(EnclaveConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a worker is told beside that."""
+
+    cache: str
+    """Directory of compiled guests; entries are authenticated under a key of the platform."""
+    gateways: list[str] = []  # noqa: RUF012 - msgspec copies an empty default for each instance
+    """Base URLs of gateways to hold lines to; the nodes, when empty."""
+
+
+class WorkerFile(WorkerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The production program's file: the same, and the hardware."""
+
+    platform: PlatformConfig
+
+
+def open_guest(session: Session, platform: Platform, cache: Path) -> CompiledGuest:
+    """Return the network's guest, compiled for this machine: from the cache, or now (seconds).
+
+    Raises:
+        ConfigurationError: the guest at hand is not the one that genesis names.
+    """
+    artefact = guest_artefact(_LOG.info)
+    expected = session.view.genesis.guest
+    if artefact.sha256 != expected:
+        raise ConfigurationError(f"the guest here is {artefact.sha256.hex()}, the network's is {expected.hex()}")
+    # A platform that cannot seal compiles at each boot: nothing on its disk is worth believing.
+    key = platform.sealing_key(framed(KEY_CACHE)) if isinstance(platform, SealingPlatform) else SecretBytes.random()
+    return CompiledCache(cache, key).guest(artefact, _LOG.info)
+
+
+async def run(config: WorkerConfig, platform: Platform) -> None:
+    """Run until SIGTERM, or until this worker must not go on.
+
+    Raises:
+        Superseded: a newer instance of this identity is registered.
+        RollbackDetected: disk or ledger are older than what was seen.
+        ChainRefused, LedgerRefused, ConfigurationError
+    """
+    session = open_session(config, platform, "worker")
+    event(
+        _LOG, "starting", identity=session.identity, network=session.network, platform=platform.name, nodes=config.nodes
+    )
+    gateways = [HttpRemote(url) for url in config.gateways or config.nodes]
+    try:
+        with await asyncio.to_thread(open_guest, session, platform, Path(config.cache)) as guest:
+            await _work(session, gateways, guest)
+    finally:
+        for gateway in gateways:
+            await gateway.aclose()
+
+
+async def _work(session: Session, gateways: Sequence[Gateway], guest: CompiledGuest) -> None:
+    announcement = asyncio.ensure_future(_announce(session))
+    try:
+        await until_signal(Worker(session, gateways, guest).run())
+    finally:
+        announcement.cancel()
+
+
+async def _announce(session: Session) -> None:
+    await session.registrar.wait_registered()
+    event(_LOG, "ready", identity=session.identity, instance=session.instance.id)
+
+
+def main() -> int:
+    """Run as configured."""
+    given = options(__doc__ or "")
+    return run_program(lambda: _from_file(given.config), bound=given.die_with_parent)
+
+
+async def _from_file(path: Path) -> None:
+    config = load(path, WorkerFile)
+    await run(config, choose_platform(config.platform))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""One hosted contract: carries out its core's orders, answers questions. I/O and timing; decisions are the core's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Final, final
+
+from keephold.base.errors import (
+    ExecutionCrashed,
+    KeepholdError,
+    NoLiveWorker,
+    ProofInvalid,
+    SandboxError,
+    StaleAnswer,
+)
+from keephold.base.ids import ContractId, Height, InstanceId, PublicKey
+from keephold.crypto.secret import SecretBytes
+from keephold.enclave.outbox import Outcome
+from keephold.enclave.session import Session
+from keephold.follower.contracts import verify_deployment
+from keephold.protocol.codec import decode
+from keephold.protocol.state import Batch, ContractRecord, batch_path, contract_path
+from keephold.protocol.transactions import KeyItem
+from keephold.protocol.wire import AnswerEnvelope, QueryEnvelope
+from keephold.runtime.cache import CompiledGuest
+from keephold.sealing.contract_keys import ContractKeys
+from keephold.worker import queries
+from keephold.worker.code import contract_code
+from keephold.worker.contract import ContractCore, Proven, Readable
+from keephold.worker.execution import CRASHED
+from keephold.worker.inbox import Ordering, ProvenBatch
+from keephold.worker.keys import KeyDesk
+from keephold.worker.lane import Lane
+from keephold.worker.orders import Execute, FetchBatch, FetchCode, FetchKey, FetchSlots, LoadCode, Order, Submit
+
+_LOG: Final = logging.getLogger("keephold.worker")
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+_TRANSACTIONS: Final = 16
+"""Transactions asked for at once: the largest calls still fit an answer."""
+_STEP_SECONDS: Final = 5.0
+"""How long a question waits for the state it asks for."""
+
+Spawn = Callable[[Coroutine[object, object, None]], object]
+"""Starts a task that the service owns."""
+
+
+@final
+class Hosted:
+    """A contract assigned to this worker, with its processes. `close` ends it and drops its keys."""
+
+    def __init__(
+        self, contract: ContractId, session: Session, guest: CompiledGuest, desk: KeyDesk, spawn: Spawn
+    ) -> None:
+        self.contract: Final = contract
+        self.path: Final = contract_path(contract)
+        self._session: Final = session
+        self._guest: Final = guest
+        self._desk: Final = desk
+        self._spawn: Final = spawn
+        self._name: Final = contract.hex()[:16]
+        self.core = ContractCore(contract, session.identity, session.instance.id)
+        self._calls: Lane | None = None
+        self._questions: Lane | None = None
+        self._failures = 0
+        self._changed = asyncio.Event()
+        self._is_closed = False
+
+    # --- verified blocks ---
+
+    def proven(self, raw: bytes | None, ordering: Ordering) -> None:
+        """Take the record that a verified header proves.
+
+        Raises:
+            ProofInvalid: the ledger contradicts what it proved before.
+        """
+        if raw is not None:
+            self.core.record(Proven(decode(raw, ContractRecord), *ordering))
+
+    def go_on(self) -> None:
+        """Carry out whatever the core orders now."""
+        if self._is_closed:
+            return
+        for order in self.core.orders():
+            if isinstance(order, Submit):
+                # In order: results build on each other.
+                sent = self._session.sender.submit_nowait(order.body)
+                sent.add_done_callback(partial(self._sent, order))
+            elif isinstance(order, FetchKey):
+                self._desk.want(KeyItem(self.contract, order.epoch))
+            else:
+                self._spawn(self._carry_out(order))
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def keyed(self, epoch: int, seed: SecretBytes) -> None:
+        """Take a combined key."""
+        self.core.keyed(ContractKeys(seed, self._session.network, self.contract, epoch))
+        seed.wipe()
+        _LOG.info("contract %s: key of epoch %d", self._name, epoch)
+
+    def _sent(self, order: Submit, sent: asyncio.Future[Outcome]) -> None:
+        if sent.cancelled() or self._is_closed:
+            return
+        error = sent.exception()
+        if error is not None:
+            _LOG.warning("contract %s: %s refused: %s", self._name, type(order.body).__name__, error)
+            self.core.failed(order)
+            self.go_on()
+
+    # --- orders ---
+
+    async def _carry_out(self, order: Order) -> None:
+        try:
+            await self._do(order)
+        except SandboxError as error:
+            _LOG.warning("contract %s: code refused: %s", self._name, error)
+            self.core.refused_code(error)
+        except (KeepholdError, OSError) as error:
+            if self._is_closed:
+                return
+            _LOG.warning("contract %s: %s: %s: %s", self._name, type(order).__name__, type(error).__name__, error)
+            await asyncio.sleep(min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE))
+            self._failures = min(self._failures + 1, 10)
+            self.core.failed(order)
+        else:
+            self._failures = 0
+        self.go_on()
+
+    async def _do(self, order: Order) -> None:
+        match order:
+            case FetchCode():
+                await self._fetch_code()
+            case LoadCode(code):
+                if self._calls is None:
+                    self._calls = Lane(self._guest, code.source, f"calls-{self._name}")
+                self.core.loaded(await self._calls.run(self._calls.start))
+            case FetchSlots():
+                await self._fetch_slots(order)
+            case FetchBatch(index):
+                await self._fetch_batch(index)
+            case Execute(job) if self._calls is not None:
+                self.core.executed(job, await self._calls.run(job.run, self._calls))
+            case _:
+                raise ExecutionCrashed("no process")
+
+    async def _fetch_code(self) -> None:
+        deployed = await verify_deployment(self._session.follower, self.contract)
+        record = deployed.record
+        genesis = self._session.view.genesis
+        self.core.coded(
+            contract_code(
+                self.contract, PublicKey(record.creator), deployed.code, record.policy, tells_failures=genesis.simulated
+            )
+        )
+
+    async def _fetch_slots(self, order: FetchSlots) -> None:
+        slots: list[tuple[bytes, bytes]] = []
+        after = bytes(32)
+        while True:
+            page = await self._session.follower.remote.slots(self.contract, order.root, after)
+            slots += ((slot.tag, slot.value) for slot in page.slots)
+            if page.last:
+                break
+            if not page.slots or page.slots[-1].tag <= after:
+                raise ProofInvalid("slots that do not go on")
+            after = page.slots[-1].tag
+        self.core.slots(order.root, slots)
+
+    async def _fetch_batch(self, index: int) -> None:
+        follower = self._session.follower
+        path = batch_path(self.contract, index)
+        raw = (await follower.prove([path]))[path]
+        if raw is None:
+            raise ProofInvalid("no batch begins there now")
+        batch = decode(raw, Batch)
+        header = await follower.header(batch.height)
+        raws: dict[bytes, bytes] = {}
+        for at in range(0, len(batch.entries), _TRANSACTIONS):
+            raws |= await follower.transactions(batch.entries[at : at + _TRANSACTIONS])
+        ordering = Ordering(Height(batch.height), header.hash(), header.time_ns)
+        self.core.batch(ProvenBatch(index, batch, ordering, raws))
+
+    # --- questions ---
+
+    async def answer(self, envelope: QueryEnvelope, instance: InstanceId) -> AnswerEnvelope:
+        """Return the sealed answer; see `queries`. The caller has checked that this enclave is fresh.
+
+        Raises:
+            CryptoError, EncodingError: not a question to us.
+            NoLiveWorker, UnavailableError: not ready, or not in time.
+        """
+        readable = self.core.readable()
+        if readable is None:
+            raise NoLiveWorker("the contract is not ready here")
+        question = queries.open_question(readable, instance, envelope)
+        readable = await self._recent(question)
+        reply = queries.built_in(readable, question)
+        if reply is None:
+            if self._questions is None:
+                self._questions = Lane(self._guest, readable.code.source, f"questions-{self._name}")
+            lane, request = self._questions, queries.request_of(readable, question)
+            try:
+                outcome = await lane.run(lane.query, request, readable.state)
+            except ExecutionCrashed:
+                outcome = CRASHED
+            reply = queries.reply_to(readable, outcome)
+        return queries.seal(readable, question, reply)
+
+    async def _recent(self, question: queries.Question) -> Readable:
+        """Return state at the height asked for: what is proven already, or proven for this question.
+
+        Raises:
+            StaleAnswer: it does not come in time.
+        """
+        is_asked = False
+        try:
+            async with asyncio.timeout(_STEP_SECONDS):
+                while True:
+                    readable = self.core.readable()
+                    if readable is not None and queries.state_height(readable) >= question.body.min_height:
+                        return readable
+                    changed = self._changed
+                    if is_asked:
+                        await changed.wait()
+                    else:
+                        is_asked = True
+                        found = await self._session.follower.prove([self.path], question.body.min_height + 1)
+                        self.proven(found[self.path], Ordering(found.height, found.header_hash, found.time_ns))
+                        self.go_on()
+        except TimeoutError:
+            raise StaleAnswer(f"no state proven at height {question.body.min_height}") from None
+
+    # --- end ---
+
+    def close(self) -> list[Lane]:
+        """Kill the processes and drop the keys; return the lanes, whose threads end in a moment."""
+        self._is_closed = True
+        self._desk.forget(self.contract)
+        self.core = ContractCore(self.contract, self._session.identity, InstanceId(bytes(32)))
+        lanes = [lane for lane in (self._calls, self._questions) if lane is not None]
+        for lane in lanes:
+            lane.kill()
+        self._calls = self._questions = None
+        return lanes

@@ -1,0 +1,314 @@
+"""The worker's shell: follows its roster, hosts the contracts on it, fetches their keys, answers questions.
+
+It opens no listening socket of any family. It ends, and its keys with its memory, when another instance of its identity
+is registered (`Superseded`), or when its lease lapsed: whoever starts it again starts with nothing but its identity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, final
+
+from keephold.base.errors import (
+    AttestationRefused,
+    ChainRefused,
+    CryptoError,
+    EncodingError,
+    LedgerRefused,
+    NoLiveWorker,
+    ProofInvalid,
+    UnavailableError,
+)
+from keephold.base.ids import ContractId, Height, InstanceId, PublicKey, TransactionId
+from keephold.base.limits import MAX_TRANSACTION
+from keephold.enclave.outbox import Outcome
+from keephold.enclave.session import Session
+from keephold.enclave.tasks import run_together
+from keephold.follower.remote import Gateway
+from keephold.follower.trust import VerifiedRegistration
+from keephold.follower.view import OrderedTransaction, VerifiedBlock
+from keephold.protocol.codec import decode
+from keephold.protocol.refusals import Refusal
+from keephold.protocol.state import CommitteeRecord, Roster, committee_path, roster_path
+from keephold.protocol.transactions import (
+    Call,
+    KeyRelease,
+    KeyRequest,
+    Result,
+    SignedTransaction,
+    SubmitResult,
+)
+from keephold.protocol.wire import AnswerEnvelope, Interest, QueryEnvelope
+from keephold.runtime.cache import CompiledGuest
+from keephold.worker.attach import Line
+from keephold.worker.committee import VerifiedCommittee, pin, verify_committee
+from keephold.worker.hosted import Hosted
+from keephold.worker.inbox import Ordering
+from keephold.worker.keys import KeyDesk
+from keephold.worker.lane import Lane
+
+_LOG: Final = logging.getLogger("keephold.worker")
+_TICK_SECONDS: Final = 0.5
+_REFUSED: Final = (AttestationRefused, LedgerRefused, CryptoError, EncodingError, ChainRefused, UnavailableError)
+
+Calls = dict[ContractId, list[tuple[TransactionId, bytes]]]
+Results = dict[ContractId, list[Result]]
+
+
+@final
+class Worker:
+    """One worker on one session. `run` never returns; it raises what `Session.run` raises."""
+
+    def __init__(self, session: Session, gateways: Sequence[Gateway], guest: CompiledGuest) -> None:
+        """Prepare; the guest's hash was compared with the genesis'."""
+        self._session: Final = session
+        self._gateways: Final = tuple(gateways)
+        self._guest: Final = guest
+        self._desk: Final = KeyDesk(session.network, session.identity)
+        self._hosted: Final[dict[ContractId, Hosted]] = {}
+        self._instance: InstanceId | None = None
+        self._committee = CommitteeRecord()
+        self._assigned: frozenset[ContractId] = frozenset()
+        self._halted: Final[dict[ContractId, str]] = {}
+        self._roster: Final = roster_path(session.identity)
+        self._tasks: Final[set[asyncio.Task[None]]] = set()
+        self._broken: Final[list[asyncio.Task[None]]] = []
+        self._break: Final = asyncio.Event()
+        self._ending: list[Lane] = []
+        self._keys_due: Final = asyncio.Event()
+
+    @property
+    def contracts(self) -> tuple[ContractId, ...]:
+        """Contracts hosted now."""
+        return tuple(self._hosted)
+
+    async def run(self) -> None:
+        """Follow, host, answer: for ever.
+
+        Raises:
+            EnclaveError, LedgerRefused, ChainRefused: this process must end.
+        """
+        self._watch()
+        lines = [Line(self._session, gateway, self.answer).run() for gateway in self._gateways]
+        try:
+            await run_together(
+                self._session.run(self._on_block, self._paths, self._on_fresh),
+                self._fetch_keys(),
+                self._end_with_tasks(),
+                *lines,
+            )
+        finally:
+            await self._wipe()
+
+    async def answer(self, envelope: QueryEnvelope, instance: InstanceId) -> AnswerEnvelope:
+        """Answer one sealed question, while this enclave is fresh.
+
+        Raises:
+            NotFresh: mute.
+            KeepholdError: see `Hosted.answer`.
+        """
+        session = self._session
+        session.freshness.require(session.clock.monotonic())
+        hosted = self._hosted.get(ContractId(envelope.contract))
+        if hosted is None or not session.registrar.is_live:
+            raise NoLiveWorker("not assigned here")
+        answer = await hosted.answer(envelope, instance)
+        # Looked at again after every wait: the window may have closed meanwhile.
+        session.freshness.require(session.clock.monotonic())
+        return answer
+
+    # --- verified blocks ---
+
+    def _paths(self) -> tuple[bytes, ...]:
+        return (self._roster, committee_path(), *(hosted.path for hosted in self._hosted.values()))
+
+    def _watch(self) -> None:
+        contracts = tuple(sorted(self._hosted))
+        self._session.watch(Interest(paths=self._paths(), contracts=contracts, identities=(self._session.identity,)))
+
+    def _on_fresh(self, values: dict[bytes, bytes | None], height: int) -> None:
+        header = self._session.view.header(height)
+        if header is not None:
+            self._learn(values, Ordering(Height(height), header.hash(), header.time_ns))
+            self._go_on()
+
+    async def _on_block(self, block: VerifiedBlock) -> None:
+        session = self._session
+        if session.registrar.record is not None and not session.registrar.is_live:
+            raise LedgerRefused(Refusal.LEASE_LAPSED.word, "the lease ran out: this process holds keys no more")
+        ordering = Ordering(block.height, block.header_hash, block.time_ns)
+        # What the header proves is the state before the block's own transactions.
+        self._learn(block.values, ordering)
+        calls, results = self._sort(block.transactions)
+        for contract, hosted in list(self._hosted.items()):
+            try:
+                hosted.core.block(ordering, calls[contract], results[contract])
+            except ProofInvalid as error:
+                self._halt(contract, error)
+        self._go_on()
+
+    def _learn(self, values: Mapping[bytes, bytes | None], ordering: Ordering) -> None:
+        if committee_path() in values:
+            raw = values[committee_path()]
+            self._committee = CommitteeRecord() if raw is None else decode(raw, CommitteeRecord)
+            self._keys_due.set()
+        if self._roster in values:
+            raw = values[self._roster]
+            self._assigned = frozenset() if raw is None else frozenset(map(ContractId, decode(raw, Roster).contracts))
+        self._host()
+        for contract, hosted in list(self._hosted.items()):
+            if hosted.path in values:
+                try:
+                    hosted.proven(values[hosted.path], ordering)
+                except ProofInvalid as error:
+                    self._halt(contract, error)
+
+    def _sort(self, transactions: Sequence[OrderedTransaction]) -> tuple[Calls, Results]:
+        """Tell apart what a block orders; whether it is signed is judged where it is used."""
+        calls: Calls = defaultdict(list)
+        results: Results = defaultdict(list)
+        for ordered in transactions:
+            try:
+                transaction = decode(ordered.raw, SignedTransaction, limit=MAX_TRANSACTION).transaction
+            except EncodingError:
+                continue
+            match transaction.body:
+                case Call(contract):
+                    calls[ContractId(contract)].append((ordered.id, ordered.raw))
+                case SubmitResult(_, result):
+                    results[ContractId(result.contract)].append(result)
+                case KeyRequest() | KeyRelease() if self._session.registrar.record is not None:
+                    if self._desk.observe(ordered.id, ordered.raw, self._session.instance):
+                        self._keys_due.set()
+                case _:
+                    pass
+        return calls, results
+
+    def _host(self) -> None:
+        """Bring what is hosted in step with the roster; nothing before this process is registered."""
+        if self._session.registrar.record is None:
+            return
+        wanted = self._assigned - self._halted.keys()
+        for contract in self._hosted.keys() - wanted:
+            _LOG.info("contract %s: not assigned any more", contract.hex()[:16])
+            self._end(contract)
+        for contract in wanted - self._hosted.keys():
+            _LOG.info("contract %s: assigned", contract.hex()[:16])
+            self._hosted[contract] = Hosted(contract, self._session, self._guest, self._desk, self._spawn)
+        for contract in self._halted.keys() - self._assigned:
+            del self._halted[contract]
+        self._watch()
+        instance = self._session.instance.id
+        if instance != self._instance:
+            self._instance = instance
+            for hosted in self._hosted.values():
+                hosted.core.renew(instance)
+
+    def _halt(self, contract: ContractId, error: ProofInvalid) -> None:
+        """Stop hosting a contract about which the ledger contradicts itself, until it is assigned anew."""
+        _LOG.error("contract %s: halted: %s", contract.hex()[:16], error)
+        self._halted[contract] = str(error)
+        self._end(contract)
+
+    def _end(self, contract: ContractId) -> None:
+        hosted = self._hosted.pop(contract, None)
+        if hosted is not None:
+            self._ending += hosted.close()
+
+    def _go_on(self) -> None:
+        for hosted in self._hosted.values():
+            hosted.go_on()
+        self._keys_due.set()
+
+    # --- keys ---
+
+    async def _fetch_keys(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_SECONDS):
+                    await self._keys_due.wait()
+            self._keys_due.clear()
+            if self._session.registrar.record is None or not self._committee.keys:
+                continue
+            request = self._desk.due(self._session.instance, self._session.clock.monotonic())
+            if request is not None:
+                _LOG.info("asking for %d keys", len(request.items))
+                self._session.sender.submit_nowait(request).add_done_callback(partial(self._requested, request))
+            try:
+                await self._combine()
+            except _REFUSED as error:
+                _LOG.warning("keys: %s: %s", type(error).__name__, error)
+                await asyncio.sleep(_TICK_SECONDS)
+
+    def _requested(self, request: KeyRequest, sent: asyncio.Future[Outcome]) -> None:
+        if not sent.cancelled() and sent.exception() is not None:
+            _LOG.warning("key request refused: %s", sent.exception())
+            self._desk.refused(request)
+
+    async def _combine(self) -> None:
+        heights = self._desk.heights()
+        if not heights:
+            return
+        follower = self._session.follower
+        committee = await self._verified_committee()
+        known = {at: await follower.header_hash(at) for at in heights if at <= follower.view.height}
+        seeds = self._desk.combine(committee, known.get)
+        if self._desk.lying:
+            _LOG.error("partials that do not hold, of seats %s", sorted(self._desk.lying))
+        if seeds:
+            pin(self._session.vault, committee.keys)
+        for item, seed in seeds.items():
+            hosted = self._hosted.get(ContractId(item.contract))
+            if hosted is not None:
+                hosted.keyed(item.epoch, seed)
+                hosted.go_on()
+
+    async def _verified_committee(self) -> VerifiedCommittee:
+        """Return the committee in office with those members whose registration verifies now.
+
+        Raises:
+            BadShare: too few do, or the record contradicts the law.
+        """
+        keys = self._committee.keys[0]
+        members: list[VerifiedRegistration] = []
+        for seat in keys.seats:
+            try:
+                members.append(await self._session.registrations.verify(PublicKey(seat.member)))
+            except _REFUSED as error:
+                _LOG.warning("gatekeeper %s does not count: %s", seat.member.hex()[:16], error)
+        return verify_committee(keys, await self._session.follower.law(), members)
+
+    # --- tasks ---
+
+    def _spawn(self, errand: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(errand)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._broken.append(task)
+            self._break.set()
+
+    async def _end_with_tasks(self) -> None:
+        """An errand that fails in a way nobody foresaw ends the process, as any other bug does."""
+        await self._break.wait()
+        await self._broken[0]
+
+    async def _wipe(self) -> None:
+        """Kill every process, drop every key, and see the threads end."""
+        for contract in tuple(self._hosted):
+            self._end(contract)
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        lanes, self._ending = self._ending, []
+        for lane in lanes:
+            await asyncio.to_thread(lane.wait_ended)
+        _LOG.info("keys wiped")
