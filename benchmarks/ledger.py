@@ -1,6 +1,6 @@
 """What the ledger costs: blocks of calls, blocks of results, and how much of each is the disk.
 
-    python benchmarks/ledger.py [calls] [block size]
+python benchmarks/ledger.py [calls] [block size]
 """
 
 from __future__ import annotations
@@ -194,7 +194,8 @@ def main(calls: int, size: int) -> None:
         print(f"{done} calls in batches of {size}, {blocks} blocks, {len(tags)} slots a result")
         print(f"admission             {admit / (done + results) * 1e6:8.0f} us/transaction")
         print(f"block of calls        {apply_calls / done * 1e6:8.0f} us/call")
-        print(f"block with a result   {apply_results / results * 1e6:8.0f} us/result, {apply_results / done * 1e6:.0f} us/call")
+        per_call = apply_results / done * 1e6
+        print(f"block with a result   {apply_results / results * 1e6:8.0f} us/result, {per_call:.0f} us/call")
         print(f"proof block           {proofs / results / 2 * 1e6:8.0f} us/block")
         for label, meter in meters.items():
             print(f"  {label:20}{meter.total / blocks * 1e6:8.0f} us/block, {meter.total / spent:4.0%}")

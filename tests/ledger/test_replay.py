@@ -16,7 +16,7 @@ from keephold.protocol.transactions import Echo, SlotWrite
 @pytest.fixture
 def story(make_desk, new_key):
     """A life in blocks: registrations, key generation, calls, results, refusals, governance, lapses."""
-    desk = make_desk(seats=2, threshold=2, delay_ns=5 * 10**9)
+    desk = make_desk(seats=2, threshold=1, delay_ns=5 * 10**9)
     desk.committee("g1", "g2")
     workers = desk.enrol("w1", "w2")
     alice = new_key("alice")

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 import apsw
 
 from keephold.ledger.engines.base import TransactionOutcome
+from keephold.ledger.sqlite import insert
 from keephold.protocol.codec import Record, decode, encode
 from keephold.protocol.wire import TransactionResult
 
@@ -124,25 +125,29 @@ def write(connection: apsw.Connection, rows: BlockRows) -> None:
         ),
     )
     # The same bytes may be ordered again after a refusal; what was applied once is never overwritten.
-    connection.executemany(
-        "INSERT INTO tx VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET height = excluded.height, "
-        "position = excluded.position, code = excluded.code, detail = excluded.detail, contract = excluded.contract, "
-        "entry = excluded.entry WHERE tx.code <> 0",
+    insert(
+        connection,
+        "INSERT INTO tx",
         [
             (row.id, row.height, row.position, row.code, row.detail, row.kind, row.sender, row.contract, row.entry)
             for row in rows.transactions
         ],
+        "ON CONFLICT (id) DO UPDATE SET height = excluded.height, position = excluded.position, code = excluded.code, "
+        "detail = excluded.detail, contract = excluded.contract, entry = excluded.entry WHERE tx.code <> 0",
     )
-    connection.executemany(
-        "INSERT INTO inbox VALUES (?, ?, ?, ?, ?, ?)",
+    insert(
+        connection,
+        "INSERT INTO inbox",
         [(row.contract, row.entry, row.id, row.sender, row.height, row.position) for row in rows.inbox],
     )
-    connection.executemany(
-        "INSERT INTO result VALUES (?, ?, ?, ?, ?)",
+    insert(
+        connection,
+        "INSERT INTO result",
         [(row.contract, row.first, row.count, row.height, row.position) for row in rows.results],
     )
-    connection.executemany(
-        "INSERT INTO contract VALUES (?, ?, ?)",
+    insert(
+        connection,
+        "INSERT INTO contract",
         [(contract, block.height, position) for contract, position in rows.contracts],
     )
 

@@ -24,6 +24,7 @@ from keephold.chain.sparse import EMPTY_ROOT, SparseMap
 from keephold.ledger import index
 from keephold.ledger.overlay import Anchor, Changes, State
 from keephold.ledger.rules.governance import replay
+from keephold.ledger.sqlite import connect, delete, insert
 from keephold.protocol.codec import Record, decode, encode
 from keephold.protocol.evidence import Collateral
 from keephold.protocol.genesis import Genesis
@@ -44,15 +45,6 @@ CREATE TABLE IF NOT EXISTS attachment (path BLOB PRIMARY KEY, record BLOB NOT NU
 CREATE TABLE IF NOT EXISTS governance (sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
 """
-
-
-def connect(path: Path) -> apsw.Connection:
-    """Return a connection whose commits are on the disk when they return."""
-    connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(10_000)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
 
 
 @final
@@ -115,18 +107,15 @@ class StateMap:
     def commit(self, state: State, changes: Changes, rows: index.BlockRows) -> None:
         """Write a block's changes and index rows in one transaction; then make the state the newest."""
         with self._writer:
-            leaves = [(path, value) for path, value in changes.values.items() if value is not None]
-            gone = [(path,) for path, value in changes.values.items() if value is None]
-            self._writer.executemany("INSERT OR REPLACE INTO leaf VALUES (?, ?)", leaves)
-            self._writer.executemany("DELETE FROM leaf WHERE path = ?", gone)
-            slots = [(*key, value) for key, value in changes.slots.items() if value is not None]
-            cleared = [key for key, value in changes.slots.items() if value is None]
-            self._writer.executemany("INSERT OR REPLACE INTO slot VALUES (?, ?, ?)", slots)
-            self._writer.executemany("DELETE FROM slot WHERE contract = ? AND tag = ?", cleared)
+            values, slots = changes.values.items(), changes.slots.items()
+            insert(self._writer, "INSERT OR REPLACE INTO leaf", [(path, value) for path, value in values if value])
+            delete(self._writer, "leaf", ("path",), [(path,) for path, value in values if not value])
+            insert(self._writer, "INSERT OR REPLACE INTO slot", [(*key, value) for key, value in slots if value])
+            delete(self._writer, "slot", ("contract", "tag"), [key for key, value in slots if not value])
             attached = [(path, encode(record)) for path, record in changes.attachments.items()]
-            self._writer.executemany("INSERT OR REPLACE INTO attachment VALUES (?, ?)", attached)
+            insert(self._writer, "INSERT OR REPLACE INTO attachment", attached)
             enacted = [(entry.signed.proposal.sequence, encode(entry)) for entry in changes.enacted]
-            self._writer.executemany("INSERT INTO governance VALUES (?, ?)", enacted)
+            insert(self._writer, "INSERT INTO governance", enacted)
             index.write(self._writer, rows)
         self._versions[state.height] = state
         self._newest = state

@@ -218,14 +218,14 @@ def test_a_seat_takes_no_other_role(desk, enclave):
 
 @pytest.mark.parametrize("shared", ["operator", "machine"])
 def test_seats_stay_independent(make_desk, enclave, shared):
-    desk = make_desk(seats=2, threshold=2)
+    desk = make_desk(seats=2, threshold=1)
     desk.committee("one", "two")
     moved = enclave("two", "gatekeeper", boot=1, **{shared: getattr(enclave("one"), shared)})
     assert desk.refused(moved, desk.registration(moved)) is Refusal.SEATED
 
 
 def test_a_worker_becomes_a_gatekeeper_and_loses_its_contracts(make_desk, new_key, enclave):
-    desk = make_desk(seats=2, threshold=2)
+    desk = make_desk(seats=2, threshold=1)
     (worker,) = desk.enrol("w")
     contract = desk.deploy(new_key("alice"))
     changed = enclave("w", "gatekeeper", boot=1)

@@ -15,6 +15,7 @@ import apsw
 from keephold.chain.validators import ValidatorSet, decode_validator_set, encode_validator_set
 from keephold.chain.wire import decode_signed_header, encode_signed_header
 from keephold.ledger.engines.base import StoredBlock
+from keephold.ledger.sqlite import connect, insert
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS header (height INTEGER PRIMARY KEY, signed BLOB NOT NULL) STRICT;
@@ -29,10 +30,10 @@ class BlockStore:
     """Blocks of one chain in one file. One thread appends; any thread reads."""
 
     def __init__(self, path: Path) -> None:
-        self._writer: Final = _connect(path)
+        self._writer: Final = connect(path)
         self._writer.execute(_SCHEMA)
         # A connection of their own: readers do not wait while a block is forced to the disk.
-        self._reader: Final = _connect(path)
+        self._reader: Final = connect(path)
         self._reading: Final = threading.Lock()
         self._newest_validators: dict[int, ValidatorSet] = {}
 
@@ -42,10 +43,8 @@ class BlockStore:
         sets = {height: stored.validators, height + 1: stored.next_validators}
         with self._writer:
             self._writer.execute("INSERT INTO header VALUES (?, ?)", (height, encode_signed_header(stored.signed)))
-            self._writer.executemany(
-                "INSERT INTO body VALUES (?, ?, ?)",
-                [(height, position, raw) for position, raw in enumerate(transactions)],
-            )
+            body = [(height, position, raw) for position, raw in enumerate(transactions)]
+            insert(self._writer, "INSERT INTO body", body)
             for at, validators in sets.items():
                 known = self._newest_validators.get(at) or self._newest_validators.get(at - 1)
                 if (known or _validators(self._writer, at)) != validators:
@@ -89,14 +88,6 @@ class BlockStore:
         with self._reading:
             self._reader.close()
         self._writer.close()
-
-
-def _connect(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(10_000)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
 
 
 def _validators(connection: apsw.Connection, height: int) -> ValidatorSet | None:
