@@ -20,7 +20,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnknownCommandError
 
 from keephold.base.errors import InputError, KeepholdError
 from keephold.cli.output import report_error
@@ -76,6 +76,11 @@ def run(arguments: Sequence[str]) -> int:
     except KeepholdError as error:
         report_error(error.code, str(error), error.exit_status, as_json=as_json)
         return error.exit_status
+    except UnknownCommandError as error:
+        # Its own text would import every command, to say which one was meant.
+        what = " ".join(error.unused_tokens or ())
+        report_error(InputError.code, f"no command {what!r}; `keephold --help` lists them", USAGE, as_json=as_json)
+        return USAGE
     except CycloptsError as error:
         report_error(InputError.code, str(error), USAGE, as_json=as_json)
         return USAGE

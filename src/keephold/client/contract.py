@@ -60,7 +60,13 @@ class PendingCall:
     """A call on its way. It is executed whether or not anybody waits for it."""
 
     def __init__(
-        self, connection: Connection, verified: VerifiedContract, method: Method, flight: Flight, reply_key: SecretBytes
+        self,
+        connection: Connection,
+        verified: VerifiedContract,
+        method: Method,
+        flight: Flight,
+        reply_key: SecretBytes,
+        sealed: bytes,
     ) -> None:
         """For `AsyncContract.submit`."""
         self._connection: Final = connection
@@ -69,6 +75,10 @@ class PendingCall:
         self._flight: Final = flight
         self._reply_key: Final = reply_key
         self._reply: Reply | None = None
+        self.sealed: Final = sealed
+        """The call as everybody sees it, sealed to the contract."""
+        self.receipt = b""
+        """The proven receipt as everybody sees it; empty until it came."""
 
     @property
     def id(self) -> bytes:
@@ -100,6 +110,7 @@ class PendingCall:
             ) from None
         if receipt is None:
             raise CallUnreadable("settled without a receipt")
+        self.receipt = receipt.receipt
         verified = self._verified
         try:
             return open_receipt(
@@ -181,12 +192,16 @@ class AsyncContract:
         reply_key = SecretBytes.random(_KEY_SIZE)
         plain = CallPlain(method, encoded, reply_key.reveal())
 
+        sealed = b""
+
         def build(nonce: int) -> Call:
+            nonlocal sealed
             context = CallContext(connection.network, self.id, verified.epoch, account.key.public, nonce)
-            return Call(self.id, verified.epoch, seal_call(verified.encryption_key, context, plain, abi.pad))
+            sealed = seal_call(verified.encryption_key, context, plain, abi.pad)
+            return Call(self.id, verified.epoch, sealed)
 
         flight = connection.send(account.key, build)
-        pending = PendingCall(connection, verified, described, flight, reply_key)
+        pending = PendingCall(connection, verified, described, flight, reply_key, sealed)
         connection.when_refused(flight, self._renew)
         return pending
 

@@ -72,6 +72,16 @@ class PendingCall:
         """The call's transaction id, 32 bytes."""
         return self._pending.id
 
+    @property
+    def sealed(self) -> bytes:
+        """The call as everybody sees it, sealed to the contract."""
+        return self._pending.sealed
+
+    @property
+    def receipt(self) -> bytes:
+        """The proven receipt as everybody sees it; empty until it came."""
+        return self._pending.receipt
+
     def wait(self, deadline: float = calls.DEADLINE_SECONDS) -> Any:
         """Return what the call returned; see `contract.PendingCall.wait`."""
         return self._loop.run(self._pending.wait(deadline))
