@@ -128,13 +128,12 @@ def _sockets(pid: int) -> Iterator[tuple[int, str]]:
     """Yield inode and protocol of each open socket."""
     descriptors = _PROC / str(pid) / "fd"
     try:
-        names = os.listdir(descriptors)
+        paths = list(descriptors.iterdir())
     except (FileNotFoundError, ProcessLookupError):
         return
-    for name in names:
-        path = descriptors / name
+    for path in paths:
         with suppress(FileNotFoundError, ProcessLookupError):  # closed meanwhile
-            link = os.readlink(path)
+            link = str(path.readlink())
             if link.startswith("socket:["):
                 protocol = os.getxattr(path, "system.sockprotoname").rstrip(b"\0").decode()
                 yield int(link[len("socket:[") : -1]), protocol
