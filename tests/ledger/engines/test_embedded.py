@@ -49,6 +49,9 @@ class Register:
     def info(self) -> ApplicationInfo:
         return self.durable[-1][0] if self.durable else ApplicationInfo(0, merkle.EMPTY, (), ((KEY.public, 10),))
 
+    def inspect(self, raw: bytes) -> None:
+        assert isinstance(raw, bytes)
+
     def check(self, raw: bytes) -> Admission:
         return Admission(1, "bad") if raw.startswith(b"bad") else Admission()
 

@@ -231,3 +231,13 @@ def test_collateral_of_nobody_and_of_another_time(desk, new_key):
     assert desk.refused(new_key("anyone"), body) is Refusal.COLLATERAL
     future = UpdateCollateral(desk.vendor.collateral(now_ns=desk.time_ns + 10**12))
     assert desk.refused(new_key("anyone"), future) is Refusal.COLLATERAL
+
+
+def test_collateral_is_kept_under_what_it_was_verified_to_be(desk, new_key, monkeypatch):
+    from keephold.ledger.rules import collateral
+    from keephold.protocol.evidence import CollateralSubject
+
+    desk.block()
+    lie = CollateralSubject(desk.vendor.name, "tdx", "platform", b"fmspc!")
+    monkeypatch.setattr(collateral, "unverified_subject", lambda *_: lie)
+    assert desk.refused(new_key("anyone"), desk.collateral()) is Refusal.COLLATERAL

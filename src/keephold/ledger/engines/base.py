@@ -6,7 +6,8 @@ The engine knows bytes, heights and hashes; the application knows what they mean
 * `finalize` computes and remembers, `commit` makes durable. An application that was killed anywhere is at the height of
   its last commit, and the engine plays the missing blocks to it again.
 * The application is never ahead of the engine's block store: the engine stores a block before it is finalized.
-* `check` may run at any time between commits, from any thread that holds the engine's pool lock.
+* `check` and `recheck` may run at any time, `finalize` and `commit` included, from any thread that holds the engine's
+  pool lock.
 """
 
 from __future__ import annotations
@@ -92,6 +93,10 @@ class Application(Protocol):
 
     def info(self) -> ApplicationInfo:
         """Return the last committed height and app hash."""
+        ...
+
+    def inspect(self, raw: bytes) -> None:
+        """Do ahead of `check` what needs no state, such as signatures. Never raises; any thread, without a lock."""
         ...
 
     def check(self, raw: bytes) -> Admission:

@@ -38,6 +38,10 @@ class Mempool:
 
     def offer(self, raws: Sequence[bytes]) -> tuple[Admission, ...]:
         """Admit what the application admits; what waits already is admitted again, and waits once."""
+        for raw in raws:
+            if raw not in self._waiting:
+                self._application.inspect(raw)
+        # Check and admission are one step: a sender's nonces wait in the order in which they were checked.
         with self._lock:
             return tuple(self._offer(raw) for raw in raws)
 

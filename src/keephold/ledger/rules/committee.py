@@ -41,11 +41,9 @@ def message(state: Overlay, block: BlockContext, transaction: Transaction, _: by
     ceremony = state.find(round_path(committee.round), RoundState)
     if committee.phase != "generating" or ceremony is None:
         raise refused(Refusal.WRONG_PHASE, "no key generation under way")
-    # (2) The sender takes part in it, with a live lease.
-    if transaction.sender not in committee.members:
-        raise refused(Refusal.NOT_SEATED, "no part in this key generation")
+    # (2) The sender is a gatekeeper with a live lease.
     live_registration(state, block, transaction.sender, "gatekeeper")
-    # (3) The ceremony accepts it.
+    # (3) The ceremony accepts it, from one who takes part in this phase.
     after = transcript.apply(ceremony, PublicKey(transaction.sender), body, time_ns=block.time_ns)
     _store(state, committee, after)
     return NOTHING
