@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final, TypeVar, final
 
 from keephold.base.errors import (
@@ -155,9 +155,9 @@ class Follower:
                     except StopAsyncIteration:
                         raise NodeUnreachable("the stream ended") from None
                     finally:
-                        await _cancelled(following)
+                        await ended(following)
         finally:
-            await _cancelled(changed)
+            await ended(changed)
 
     async def _accepted(self, frame: Frame) -> VerifiedBlock:
         if not self._interest.sparse and frame.height != self.view.height + 1:
@@ -397,7 +397,9 @@ class _Refusals:
         return self.pause()
 
 
-async def _cancelled(task: asyncio.Future[T]) -> None:
-    if not task.done():
+async def ended(task: asyncio.Future[T]) -> None:
+    """Cancel a task and wait until it ended, even if we are cancelled meanwhile: what it runs must not outlive us."""
+    while not task.done():
         task.cancel()
-        await asyncio.wait({task})
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({task})

@@ -18,6 +18,7 @@ import httpx2
 from keephold.base.errors import (
     DeadlineExceeded,
     EncodingError,
+    InputError,
     KeepholdError,
     LedgerRefused,
     NodeUnreachable,
@@ -75,7 +76,11 @@ class Remote(Protocol):
         ...
 
     async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
-        """Offer signed transactions, in order; return one verdict for each."""
+        """Offer signed transactions, in order; return one verdict for each.
+
+        Raises:
+            InputError: the node refuses the submission as such: too many, too large.
+        """
         ...
 
     def stream(self, request: StreamRequest) -> AsyncGenerator[Frame, None]:
@@ -171,7 +176,7 @@ class HttpRemote:
 
     async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
         """See `Remote`."""
-        answer = await self._ask("submit", encode(Submission(tuple(transactions))), Verdicts)
+        answer = _decoded(await self._post("submit", encode(Submission(tuple(transactions)))), Verdicts)
         if len(answer.verdicts) != len(transactions):
             raise NodeUnreachable("not one verdict for each transaction")
         return answer.verdicts
@@ -229,7 +234,11 @@ class HttpRemote:
         await self._post("answers", encode(batch))
 
     async def _ask(self, name: str, body: bytes, kind: type[T]) -> T:
-        return _decoded(await self._post(name, body), kind)
+        try:
+            return _decoded(await self._post(name, body), kind)
+        except InputError as error:
+            # Our questions are well-formed: what this node does not have yet, or no more, is a reason to ask another.
+            raise NodeUnreachable(f"{self.base_url}: {error}") from error
 
     async def _post(self, name: str, body: bytes) -> bytes:
         try:
@@ -287,6 +296,8 @@ def refusal(body: bytes, status: int) -> KeepholdError:
     match fault.code:
         case LedgerRefused.code:
             return LedgerRefused(fault.reason, fault.detail)
+        case EncodingError.code | InputError.code:
+            return InputError(fault.detail)
         case NoLiveWorker.code:
             return NoLiveWorker(fault.detail)
         case DeadlineExceeded.code:

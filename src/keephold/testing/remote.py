@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Final, TypeVar, final
 
 from keephold.api.machine import MachineApi
 from keephold.base.clock import Clock, SystemClock
-from keephold.base.errors import EncodingError, KeepholdError, NodeUnreachable
+from keephold.base.errors import EncodingError, InputError, KeepholdError, NodeUnreachable
 from keephold.chain.chain_id import chain_id
 from keephold.crypto.ed25519 import ValidatorKey
+from keephold.follower.follow import ended
 from keephold.ledger.application import LedgerApplication
 from keephold.ledger.engines.embedded import EmbeddedEngine
 from keephold.ledger.reader import LedgerReader
@@ -46,6 +48,10 @@ T = TypeVar("T", bound=Record)
 
 Tamper = Callable[[str, bytes], bytes]
 """Takes the endpoint's name and an answer's bytes; returns what the reader gets."""
+
+
+_POLL_SECONDS: Final = 0.05
+"""How soon a reader notices that its node is down: there is no connection that could break."""
 
 
 def _honest(_: str, answer: bytes) -> bytes:
@@ -129,11 +135,17 @@ class LocalRemote:
         """See `Remote`."""
         node = self._up()
         async with aclosing(node.api.streams["stream"](encode(request))) as records:
-            async for raw in records:
-                if self.node is not node:
-                    raise NodeUnreachable("the node is down")
-                if raw:
-                    yield _decoded(self.tamper("stream", raw), Frame)
+            while True:
+                record = asyncio.ensure_future(anext(records))
+                try:
+                    while not record.done():
+                        await asyncio.wait({record}, timeout=_POLL_SECONDS)
+                        if self.node is not node:
+                            raise NodeUnreachable("the node is down")
+                finally:
+                    await ended(record)
+                if record.result():
+                    yield _decoded(self.tamper("stream", record.result()), Frame)
 
     async def aclose(self) -> None:
         """Nothing to release."""
@@ -144,6 +156,8 @@ class LocalRemote:
         except NodeUnreachable:
             raise
         except KeepholdError as error:
+            if isinstance(error, InputError) and name == "submit":
+                raise
             raise NodeUnreachable(f"{error.code}: {error}") from error
         return _decoded(self.tamper(name, answer), kind)
 
