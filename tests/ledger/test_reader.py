@@ -219,3 +219,66 @@ def test_people_see_listings(busy, new_key):
     assert [(item.kind, item.sender) for item in summary.transactions] == [("deploy", new_key("alice").public)]
     assert people.transaction(summary.transactions[0].id).code == 0
     assert people.account(new_key("nobody").public).nonce == 0
+
+
+def test_one_frame_by_itself(busy, new_key):
+    node, _, contract = busy
+    frame = node.reader.frame(node.reader.latest(), Interest(paths=(contract_path(contract),)))
+    view = VerifiedView(node.genesis)
+    for before in frames(node, Interest())[:-1]:
+        view.accept(before)
+    assert decode(view.accept(frame).values[contract_path(contract)], ContractRecord).version == 1
+    with pytest.raises(InputError):
+        node.reader.frame(node.reader.latest() + 1, Interest())
+    assert node.reader.receipt(transaction_id(node.signed(new_key("alice"), Echo(bytes(32)))[0])) is None
+
+
+def test_a_call_without_a_result_has_no_receipt_yet(busy, new_key):
+    node, _, contract = busy
+    assert node.reader.receipt(node.send(new_key("alice"), node.call(contract))) is None
+
+
+def test_answers_are_bounded_in_bytes(busy, monkeypatch):
+    node, _, contract = busy
+    monkeypatch.setattr("keephold.ledger.reader.PAGE_BYTES", 1)
+    assert len(node.reader.inbox(InboxRequest(contract, 1)).entries) == 1
+    page = node.reader.slots(SlotsRequest(contract, node.contract(contract).state_root, bytes(32)))
+    assert (len(page.slots), page.last) == (1, False)
+    ids = tuple(transaction_id(raw) for raw in node.engine.transactions(node.reader.latest() - 2))
+    assert len(node.reader.transactions(TransactionsRequest(ids)).found) == 1
+
+
+def test_too_much_at_once_is_refused(node, monkeypatch):
+    node.block()
+    monkeypatch.setattr("keephold.ledger.reader.PAGE_ITEMS", 1)
+    monkeypatch.setattr("keephold.ledger.reader.MAX_INTEREST", 1)
+    with pytest.raises(InputError):
+        node.reader.blocks(BlocksRequest((1, 1)))
+    with pytest.raises(InputError):
+        node.reader.prove(ProveRequest(0, (bytes(32), bytes(32))))
+
+
+def test_listings_of_slots_are_kept_for_a_while(busy, monkeypatch):
+    node, worker, contract = busy
+    monkeypatch.setattr("keephold.ledger.reader._LISTINGS", 1)
+    old = node.contract(contract).state_root
+    assert len(node.reader.slots(SlotsRequest(contract, old, bytes(32))).slots) == 2
+    node.block(*node.signed(worker.keys.signing, Echo(bytes(32))))
+    for _ in range(KEPT_VERSIONS + 1):
+        node.block(after_s=0.001)
+    assert len(node.reader.slots(SlotsRequest(contract, old, b"a" * 32)).slots) == 1
+
+
+def test_bytes_that_spell_nothing_are_served_as_they_are(node):
+    """A block may hold junk that a proposer let in; streams go on."""
+    raws = (b"junk",)
+    node.engine._make(raws)
+    node.block()
+    hot = frames(node, Interest(custody=True))
+    node.reopen()
+    assert frames(node, Interest(custody=True)) == hot
+    summary = node.reader.people.block(1)
+    assert [(item.kind, item.sender) for item in summary.transactions] == [("", b"")]
+    assert node.reader.people.block(99) is None
+    assert node.reader.governance().entries == ()
+    assert node.reader.people.law() == node.genesis.law

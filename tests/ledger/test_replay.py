@@ -92,6 +92,7 @@ def test_finalize_without_commit_leaves_no_trace(story):
         ("DELETE FROM slot WHERE tag = (SELECT tag FROM slot LIMIT 1)", "state root"),
         ("UPDATE slot SET contract = zeroblob(32)", "state root"),
         ("DELETE FROM slot", "state root"),
+        ("DELETE FROM governance WHERE sequence = 2", "governance"),
     ],
 )
 def test_a_damaged_file_is_noticed(story, damage, message):

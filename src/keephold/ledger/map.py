@@ -28,8 +28,8 @@ from keephold.ledger.sqlite import connect, delete, insert
 from keephold.protocol.codec import Record, decode, encode
 from keephold.protocol.evidence import Collateral
 from keephold.protocol.genesis import Genesis
-from keephold.protocol.governance import Enacted
-from keephold.protocol.state import ContractRecord, contract_path
+from keephold.protocol.governance import Enacted, GovernanceRecord, chain_head
+from keephold.protocol.state import ContractRecord, contract_path, governance_path
 
 KEPT_VERSIONS: Final = 256
 """Versions in memory; older ones have no proofs any more."""
@@ -158,10 +158,15 @@ class StateMap:
 
 
 def _check_roots(state: State, app_hash: bytes, contracts: Iterable[bytes]) -> None:
-    """Refuse leaves or slots that are not those that the chain committed to."""
+    """Refuse leaves, slots or governance actions that are not those that the chain committed to."""
     if state.values.root != app_hash:
         raise ProofInvalid(f"the map does not hash to the app hash of block {state.height}")
     for contract in contracts:
         record = state.record(contract_path(ContractId(contract)), ContractRecord)
         if record is None or record.state_root != state.slots.get(contract, SparseMap.empty()).root:
             raise ProofInvalid(f"the slots of contract {contract.hex()} do not hash to its state root")
+    head = GovernanceRecord().head
+    for entry in state.enacted:
+        head = chain_head(head, entry)
+    if head != (state.record(governance_path(), GovernanceRecord) or GovernanceRecord()).head:
+        raise ProofInvalid("the governance actions do not hash to the head of their chain")

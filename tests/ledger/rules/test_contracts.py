@@ -6,7 +6,7 @@ import pytest
 
 from keephold.base.limits import MAX_CODE
 from keephold.chain.sparse import EMPTY_ROOT
-from keephold.ledger.rules import calls, quotas
+from keephold.ledger.rules import assignments, calls, quotas
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Batch, Roster, Waiting, batch_path, inbox_head, roster_path, waiting_path
@@ -80,6 +80,16 @@ def test_a_worker_that_moves_next_to_another_leaves_the_quorum(desk, new_key, en
     moved = enclave("two", boot=1, **{shared: getattr(one, shared)})
     desk.send(moved, desk.registration(moved))
     assert desk.contract(contract).workers == (one.identity,)
+
+
+def test_one_registration_takes_a_bounded_number_of_waiting_contracts(desk, new_key, monkeypatch):
+    monkeypatch.setattr(assignments, "MAX_OFFERS", 2)
+    contracts = [desk.deploy(new_key("alice"), source=str(n)) for n in range(3)]
+    (worker,) = desk.enrol("w")
+    assert waiting(desk) == (contracts[2],)
+    worker.boot = 1
+    desk.send(worker, desk.registration(worker))
+    assert waiting(desk) == ()
 
 
 def test_a_gatekeeper_runs_no_contract(desk, new_key, enclave):
@@ -185,6 +195,30 @@ def test_a_late_dissenter_cannot_strand_a_state(token, new_key):
     assert (after.phase, after.epoch, after.encryption_key) == ("active", 1, before.encryption_key)
     assert after.suspended == (late.identity,)
     assert after.workers == ()
+
+
+def test_a_dispute_names_those_who_left_only_while_their_word_counts(keying):
+    """The publication of a worker whose lease ended is gone before the other one publishes: no dispute."""
+    desk, _, (one, two), contract = keying
+    desk.send(one, desk.publication(one, contract, "mallory"))
+    desk.block(after_s=1800)
+    two.boot = 1
+    desk.send(two, desk.registration(two))
+    desk.block(after_s=1801)
+    assert desk.contract(contract).workers == (two.identity,)
+    desk.activate(contract, two)
+    assert desk.contract(contract).suspended == ()
+
+
+def test_who_disagrees_with_one_who_left_opens_a_new_epoch(token):
+    """The contract was active by one worker's word, which nobody has used yet: the newcomer's word weighs as much."""
+    desk, worker, contract = token
+    desk.block(after_s=3600)
+    (late,) = desk.enrol("late")
+    desk.send(late, desk.publication(late, contract, "other"))
+    record = desk.contract(contract)
+    assert (record.phase, record.epoch, record.workers) == ("waiting", 2, ())
+    assert set(record.suspended) == {worker.identity, late.identity}
 
 
 def test_publications_follow_the_assignment(token):

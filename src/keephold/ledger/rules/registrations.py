@@ -152,17 +152,20 @@ def _revise(state: Overlay, block: BlockContext, worker: Registration) -> None:
     lost = []
     for contract in roster(state, worker.identity):
         record = state.find(contract_path(ContractId(contract)), ContractRecord)
-        if record is None:
-            continue
-        if worker.level > record.policy.level or (record.policy.quorum > 1 and _collides(state, worker, record)):
+        if record is not None and not _may_keep(state, worker, record):
             lost.append(contract)
     if lost:
         unassign(state, block, worker.identity, only=tuple(lost))
 
 
-def _collides(state: Overlay, worker: Registration, record: ContractRecord) -> bool:
+def _may_keep(state: Overlay, worker: Registration, record: ContractRecord) -> bool:
+    """Say whether a contract still accepts one of its workers, by level and, under a quorum, by independence."""
+    if worker.level > record.policy.level:
+        return False
+    if record.policy.quorum == 1:
+        return True
     others = (state.find(registration_path(PublicKey(other)), Registration) for other in record.workers)
-    return any(
+    return not any(
         other is not None
         and other.identity != worker.identity
         and (other.operator == worker.operator or other.platform == worker.platform)
