@@ -123,9 +123,9 @@ class ContractRecord(Record):
     """Workers that published differing keys; never assigned to this contract again."""
     publications: tuple[Publication, ...] = ()
     signing_key: bytes = b""
-    """32 bytes once active."""
+    """32 bytes once a worker published; agreed upon only once `phase` is active."""
     encryption_key: bytes = b""
-    """1216 bytes once active."""
+    """1216 bytes, likewise."""
     refusal: str = ""
     """Why the sandbox refused the code."""
     inbox_count: Uint63 = 0
@@ -203,7 +203,11 @@ def contract_path(contract: ContractId) -> bytes:
 
 
 def batch_path(contract: ContractId, first: int) -> bytes:
-    """Path of the `Batch` whose first entry has index `first`; present while entries of it are not consumed."""
+    """Path of the `Batch` whose first entry has index `first`; present while entries of it are not consumed.
+
+    A result may consume a part of it; what remains is then found under its own first entry. So what is executed next
+    always lies at `done + 1`.
+    """
     return _path("batch", contract, number(first))
 
 
