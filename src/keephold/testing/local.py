@@ -124,9 +124,7 @@ class LocalNetwork:
 
     # --- enclaves ---
 
-    def session(
-        self, name: str, role: Role, *, machine: str = "", home: str = "", build: SgxBuild | None = None
-    ) -> Session:
+    def session(self, name: str, role: Role, *, machine: str = "") -> Session:
         """Return the session of an enclave; the same name finds its sealed disk and identity again."""
         build = WORKER if role == "worker" else GATEKEEPER
         return Session(
