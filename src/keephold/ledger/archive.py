@@ -28,8 +28,8 @@ from keephold.protocol.wire import ProvenReceipt, ProvenValue
 V = TypeVar("V")
 
 _HEADERS: Final = 1024
-_VIEWS: Final = 256
-_RECEIPTS: Final = 256
+_VIEWS: Final = 64
+_RECEIPTS: Final = 64
 _VALUES: Final = 8192
 
 

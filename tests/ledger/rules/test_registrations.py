@@ -174,6 +174,7 @@ def test_a_worker_of_lower_level_loses_what_it_may_not_run(desk, new_key, enclav
     desk.send(demoted, desk.registration(demoted))
     assert desk.contract(strict).workers == ()
     assert desk.contract(loose).workers == (worker.identity,)
+    assert desk.record(roster_path(worker.identity), Roster).contracts == (loose,)
 
 
 def test_a_revoked_worker_is_out_at_once(token, new_key):

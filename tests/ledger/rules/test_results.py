@@ -186,6 +186,19 @@ def test_the_vote_of_who_left_does_not_count(quorum, new_key):
     assert desk.contract(contract).done == 1
 
 
+def test_a_new_epoch_forgets_the_votes_of_the_old_one(desk, new_key):
+    one, two = desk.enrol("one", "two")
+    contract = desk.deploy(new_key("alice"), ContractPolicy(workers=4, quorum=3))
+    desk.activate(contract, one, two)
+    desk.send(new_key("alice"), desk.call(contract))
+    three, four = desk.enrol("three", "four")
+    desk.send(four, desk.result(four, contract))
+    assert len(desk.contract(contract).votes) == 1
+    desk.send(three, desk.publication(three, contract, "mallory"))
+    record = desk.contract(contract)
+    assert (record.epoch, record.votes, record.workers) == (2, (), (four.identity,))
+
+
 def test_no_result_before_the_keys(desk, new_key):
     (worker,) = desk.enrol("w")
     contract = desk.deploy(new_key("alice"))

@@ -141,13 +141,14 @@ def _dispute(state: Overlay, block: BlockContext, contract: ContractId, record: 
     """Suspend the disputants.
 
     Without accepted results the keys themselves are in doubt: all who published are suspended and a new epoch opens.
-    With results the state is sealed under this epoch, which lives on: only the newcomer who disagrees is suspended.
+    With results the state is sealed under this epoch, which lives on: only the newcomer who disagrees is suspended
+    (docs/adr/0005).
     """
     if record.version:
         disputants: tuple[bytes, ...] = (sender,)
     else:
         disputants = (*(item.worker for item in record.publications), sender)
-        record = replace(record, epoch=record.epoch + 1, publications=(), phase="waiting")
+        record = replace(record, epoch=record.epoch + 1, publications=(), votes=(), phase="waiting")
     record = replace(record, suspended=(*record.suspended, *disputants))
     for worker in disputants:
         if worker in record.workers:
