@@ -99,3 +99,21 @@ RESULT_BUDGET: Final = 640 << 10
 
 MAX_INBOX_BACKLOG: Final = 10_000
 """Entries not yet consumed in one inbox; above, calls are refused until results catch up."""
+
+MAX_SEALED_CALL: Final = 2 * MAX_CALL_PLAINTEXT
+"""Sealed call: the largest plaintext, padded, with its envelope."""
+
+MAX_SEALED_RECEIPT: Final = 2 * MAX_RECEIPT
+"""Receipt as a result carries it, sealed and padded."""
+
+MAX_SEALED_VALUE: Final = 2 * MAX_SLOT_VALUE
+"""Slot value as a result carries it, sealed and padded."""
+
+MAX_KEY_ITEMS: Final = 64
+"""Contract keys asked for in one request."""
+
+MAX_SEALED_PARTIALS: Final = 64 << 10
+"""One gatekeeper's sealed answer to one request."""
+
+MAX_WAITING_CONTRACTS: Final = 4096
+"""Contracts that wait for workers; above, only contracts are deployed whose workers are there."""

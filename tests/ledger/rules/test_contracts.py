@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from keephold.base.limits import MAX_CODE
+from keephold.base.limits import MAX_CODE, MAX_SEALED_CALL
 from keephold.chain.sparse import EMPTY_ROOT
-from keephold.ledger.rules import assignments, calls, quotas
+from keephold.ledger.rules import assignments, calls, contracts, quotas, roll
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Batch, Roster, Waiting, batch_path, inbox_head, roster_path, waiting_path
@@ -90,6 +90,24 @@ def test_one_registration_takes_a_bounded_number_of_waiting_contracts(desk, new_
     worker.boot = 1
     desk.send(worker, desk.registration(worker))
     assert waiting(desk) == ()
+
+
+def test_the_list_of_the_waiting_is_bounded(desk, new_key, monkeypatch):
+    monkeypatch.setattr(contracts, "MAX_WAITING_CONTRACTS", 1)
+    code = Code("python", b"", "C", b"")
+    waits = desk.deploy(new_key("alice"), ContractPolicy(workers=2))
+    assert desk.refused(new_key("alice"), Deploy(code, ContractPolicy())) is Refusal.QUOTA
+    desk.enrol("w")
+    assert waiting(desk) == (waits,)
+    assert desk.contract(desk.deploy(new_key("alice"))).workers
+    assert desk.refused(new_key("alice"), Deploy(code, ContractPolicy(workers=3))) is Refusal.QUOTA
+
+
+def test_a_lease_that_ran_out_unnoted_is_assigned_nothing(desk, new_key, monkeypatch):
+    desk.enrol("w")
+    monkeypatch.setattr(roll, "MAX_LAPSES", 0)
+    desk.block(after_s=3600)
+    assert desk.contract(desk.deploy(new_key("alice"))).workers == ()
 
 
 def test_a_gatekeeper_runs_no_contract(desk, new_key, enclave):
@@ -307,7 +325,7 @@ def test_calls_that_do_not_fit(token, new_key, monkeypatch):
     alice = new_key("alice")
     assert desk.refused(alice, Call(b"u" * 32, 1, b"")) is Refusal.UNKNOWN_CONTRACT
     assert desk.refused(alice, Call(contract, 2, b"")) is Refusal.WRONG_EPOCH
-    assert desk.refused(alice, Call(contract, 1, bytes(calls.MAX_SEALED_CALL + 1))) is Refusal.TOO_LARGE
+    assert desk.refused(alice, Call(contract, 1, bytes(MAX_SEALED_CALL + 1))) is Refusal.TOO_LARGE
     monkeypatch.setattr(calls, "MAX_INBOX_BACKLOG", 2)
     desk.send(alice, desk.call(contract), desk.call(contract))
     assert desk.refused(alice, desk.call(contract)) is Refusal.INBOX_FULL

@@ -167,13 +167,15 @@ def test_a_lease_that_waits_to_be_noted_counts_as_lapsed(desk, monkeypatch):
 
 
 def test_a_worker_of_lower_level_loses_what_it_may_not_run(desk, new_key, enclave):
-    (worker,) = desk.enrol("w")
+    worker, _ = desk.enrol("w", enclave("other", status="OutOfDate"))
     strict = desk.deploy(new_key("alice"), ContractPolicy(level=1))
-    loose = desk.deploy(new_key("alice"), ContractPolicy(level=5))
+    loose = desk.deploy(new_key("alice"), ContractPolicy(level=5, workers=2))
+    desk.send(worker, desk.publication(worker, loose))
     demoted = enclave("w", status="OutOfDate", boot=1)
     desk.send(demoted, desk.registration(demoted))
     assert desk.contract(strict).workers == ()
-    assert desk.contract(loose).workers == (worker.identity,)
+    assert worker.identity in desk.contract(loose).workers
+    assert [item.worker for item in desk.contract(loose).publications] == [worker.identity]
     assert desk.record(roster_path(worker.identity), Roster).contracts == (loose,)
 
 

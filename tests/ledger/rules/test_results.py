@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from keephold.base.limits import MAX_BATCH, MAX_EVENTS, MAX_WRITES
+from keephold.base.limits import MAX_BATCH, MAX_EVENTS, MAX_SEALED_RECEIPT, MAX_SEALED_VALUE, MAX_WRITES
 from keephold.chain.sparse import EMPTY_ROOT, SparseMap
-from keephold.ledger.rules import results
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Batch, batch_path
@@ -61,11 +60,11 @@ def test_only_assigned_workers(called, new_key):
     [
         ({"epoch": 2}, Refusal.WRONG_EPOCH),
         ({"receipts": ()}, Refusal.RESULT_MALFORMED),
-        ({"receipts": (bytes(results.MAX_SEALED_RECEIPT + 1),)}, Refusal.RESULT_MALFORMED),
+        ({"receipts": (bytes(MAX_SEALED_RECEIPT + 1),)}, Refusal.RESULT_MALFORMED),
         ({"count": MAX_BATCH + 1, "receipts": (b"",) * (MAX_BATCH + 1)}, Refusal.RESULT_MALFORMED),
         ({"writes": (SlotWrite(b"b" * 32, b""), SlotWrite(b"a" * 32, b""))}, Refusal.RESULT_MALFORMED),
         ({"writes": (SlotWrite(b"a" * 32, b""), SlotWrite(b"a" * 32, b""))}, Refusal.RESULT_MALFORMED),
-        ({"writes": (SlotWrite(b"a" * 32, bytes(results.MAX_SEALED_VALUE + 1)),)}, Refusal.RESULT_MALFORMED),
+        ({"writes": (SlotWrite(b"a" * 32, bytes(MAX_SEALED_VALUE + 1)),)}, Refusal.RESULT_MALFORMED),
         (
             {"writes": tuple(SlotWrite(n.to_bytes(32, "big"), b"") for n in range(MAX_WRITES + 1))},
             Refusal.RESULT_MALFORMED,

@@ -37,7 +37,7 @@ _ENDED: Final = ("refused", "suspended")
 def accepts(state: Overlay, block: BlockContext, record: ContractRecord, worker: Registration) -> bool:
     """Say whether the contract's policy lets this worker run it, beside those that run it already."""
     # (1) Live, good enough, and not one whose derivation is disputed.
-    if not is_live(worker, block) or worker.role != "worker" or worker.level > record.policy.level:
+    if not is_live(worker, block) or worker.level > record.policy.level:
         return False
     if worker.identity in record.suspended or worker.identity in record.workers:
         return False
@@ -52,7 +52,7 @@ def accepts(state: Overlay, block: BlockContext, record: ContractRecord, worker:
 
 def assign(state: Overlay, block: BlockContext, contract: ContractId, record: ContractRecord) -> ContractRecord:
     """Fill the contract's seats from live workers, those with the fewest contracts first; return its new record."""
-    while len(record.workers) < record.policy.workers and record.phase not in _ENDED:
+    while len(record.workers) < record.policy.workers:
         roll = state.get(roll_path("worker"), Roll())
         candidates = [
             (len(_roster(state, worker.identity)), worker.identity)

@@ -5,20 +5,15 @@ The rules cannot tell a good ciphertext from noise, and need not: an entry that 
 
 from __future__ import annotations
 
-from typing import Final
-
 from msgspec.structs import replace
 
 from keephold.base.ids import ContractId, Height
-from keephold.base.limits import MAX_CALL_PLAINTEXT, MAX_INBOX_BACKLOG
+from keephold.base.limits import MAX_INBOX_BACKLOG, MAX_SEALED_CALL
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.context import Appended, Applied, BlockContext, refused
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Batch, ContractRecord, batch_path, contract_path, inbox_head
 from keephold.protocol.transactions import Call, Transaction
-
-MAX_SEALED_CALL: Final = 2 * MAX_CALL_PLAINTEXT
-"""Bytes: the largest plaintext, padded, with its envelope."""
 
 
 def call(state: Overlay, block: BlockContext, _: Transaction, identity: bytes, body: Call) -> Applied:

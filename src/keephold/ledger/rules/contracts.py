@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from keephold.base.ids import PublicKey
+from keephold.base.limits import MAX_WAITING_CONTRACTS
 from keephold.chain.sparse import EMPTY_ROOT
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.assignments import assign
-from keephold.ledger.rules.context import Applied, BlockContext, Deployed
+from keephold.ledger.rules.context import Applied, BlockContext, Deployed, refused
 from keephold.protocol.contracts import check_deployable, code_hash, contract_id
-from keephold.protocol.state import ContractRecord
+from keephold.protocol.refusals import Refusal
+from keephold.protocol.state import ContractRecord, Waiting, waiting_path
 from keephold.protocol.transactions import Deploy, Transaction
 
 
@@ -18,7 +20,7 @@ def deploy(state: Overlay, block: BlockContext, transaction: Transaction, identi
     Its id cannot be taken: sender and nonce are inside, and a nonce counts once.
 
     Raises:
-        LedgerRefused: `too_large` or `policy_invalid`.
+        LedgerRefused: `too_large`, `policy_invalid` or `quota`.
     """
     check_deployable(body.code, body.policy)
     code = code_hash(body.code)
@@ -32,5 +34,9 @@ def deploy(state: Overlay, block: BlockContext, transaction: Transaction, identi
         phase="waiting",
         state_root=EMPTY_ROOT,
     )
-    assign(state, block, contract, record)
+    assigned = assign(state, block, contract, record)
+    # Whoever asks for more workers than there are must not make the list of the waiting endless.
+    waiting = state.get(waiting_path(), Waiting()).contracts
+    if len(assigned.workers) < body.policy.workers and len(waiting) > MAX_WAITING_CONTRACTS:
+        raise refused(Refusal.QUOTA, f"{MAX_WAITING_CONTRACTS} contracts wait for workers")
     return Applied((Deployed(contract),))

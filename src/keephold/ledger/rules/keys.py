@@ -6,12 +6,11 @@ themselves. What the rules add is order: one epoch at a time, and a dispute ends
 
 from __future__ import annotations
 
-from typing import Final
-
 from msgspec.structs import replace
 
 from keephold.base.errors import BadKey
 from keephold.base.ids import ContractId
+from keephold.base.limits import MAX_KEY_ITEMS, MAX_SEALED_PARTIALS
 from keephold.crypto import hpke, signing
 from keephold.crypto.hashing import number, tagged_hash
 from keephold.crypto.labels import PUBLICATION
@@ -21,12 +20,6 @@ from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, check_
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import CommitteeRecord, ContractRecord, Publication, committee_path, contract_path
 from keephold.protocol.transactions import KeyRelease, KeyRequest, PublishKey, RefuseCode, Transaction
-
-MAX_KEY_ITEMS: Final = 64
-"""Keys asked for in one request."""
-
-MAX_SEALED_PARTIALS: Final = 64 << 10
-"""Bytes of one release."""
 
 
 def request(state: Overlay, block: BlockContext, transaction: Transaction, _: bytes, body: KeyRequest) -> Applied:

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from keephold.base.ids import ContractId, Height
-from keephold.base.limits import MAX_BATCH, MAX_EVENTS, MAX_RECEIPT, MAX_SLOT_VALUE, MAX_WRITES
+from keephold.base.limits import MAX_BATCH, MAX_EVENTS, MAX_SEALED_RECEIPT, MAX_SEALED_VALUE, MAX_WRITES
 from keephold.chain import merkle
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.context import (
@@ -36,12 +36,6 @@ from keephold.protocol.state import (
     result_digest,
 )
 from keephold.protocol.transactions import Result, SubmitResult, Transaction
-
-MAX_SEALED_VALUE: Final = 2 * MAX_SLOT_VALUE
-"""Bytes of one slot, sealed and padded."""
-
-MAX_SEALED_RECEIPT: Final = 2 * MAX_RECEIPT
-"""Bytes of one receipt, sealed and padded."""
 
 _NO_BATCH: Final = Batch(height=(1 << 63) - 1, before=bytes(32), entries=())
 
