@@ -2,8 +2,9 @@
 
 `python -m keephold.programs.node --config node.toml`
 
-One process: block production in a thread of its own, everything else on one event loop. When the engine fails, the
-node ends with a reason instead of serving a ledger that has stopped.
+One process: block production in a thread of its own, everything else on one event loop; with the engine `cometbft` a
+CometBFT process beside it (`programs.cometbft`). When the engine fails, the node ends with a reason instead of serving
+a ledger that has stopped.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, Protocol
 
 import msgspec
 import uvicorn
@@ -35,9 +36,11 @@ from keephold.crypto.secret import SecretBytes
 from keephold.gateway.hub import Hub
 from keephold.gateway.service import GatewayService
 from keephold.ledger.application import LedgerApplication
+from keephold.ledger.engines.base import Engine
 from keephold.ledger.engines.embedded import DEFAULT_HEARTBEAT, EmbeddedEngine
 from keephold.ledger.reader import LedgerReader
 from keephold.programs import web
+from keephold.programs.cometbft import CometConfig, open_comet_engine
 from keephold.programs.config import load, log_to_stderr
 from keephold.protocol.codec import decode
 from keephold.protocol.genesis import Genesis
@@ -60,6 +63,27 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 7707
     """0 takes any free port; the readiness line names it."""
     heartbeat: float = DEFAULT_HEARTBEAT
+    engine: Literal["embedded", "cometbft"] = "embedded"
+    """What orders transactions: this process alone, or CometBFT with other nodes."""
+    cometbft: CometConfig = CometConfig()
+    """Of the engine `cometbft`."""
+
+
+class RunningEngine(Engine, Protocol):
+    """An engine with its life."""
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What stopped the engine, if something did."""
+        ...
+
+    def start(self) -> None:
+        """Begin to order transactions."""
+        ...
+
+    def stop(self) -> None:
+        """End."""
+        ...
 
 
 def open_port(host: str, port: int) -> socket.socket:
@@ -82,7 +106,7 @@ def open_port(host: str, port: int) -> socket.socket:
     return listener
 
 
-def open_ledger(config: NodeConfig) -> tuple[LedgerApplication, EmbeddedEngine]:
+def open_ledger(config: NodeConfig) -> tuple[LedgerApplication, RunningEngine]:
     """Return the ledger and its engine, brought up to what is stored.
 
     Raises:
@@ -91,11 +115,14 @@ def open_ledger(config: NodeConfig) -> tuple[LedgerApplication, EmbeddedEngine]:
     genesis = read_genesis(Path(config.genesis))
     home = Path(config.home)
     home.mkdir(parents=True, exist_ok=True)
+    seed = read_validator_seed(Path(config.validator_key))
     ledger = LedgerApplication(genesis, home)
+    if config.engine == "cometbft":
+        return ledger, open_comet_engine(ledger, home, seed, config.cometbft, config.heartbeat)
     engine = EmbeddedEngine(
         ledger,
         home,
-        read_validator_key(Path(config.validator_key)),
+        ValidatorKey.from_seed(seed),
         chain_id=chain_id(ledger.network),
         genesis_ns=genesis.time_ns,
         validators=ledger.validators(),
@@ -161,7 +188,7 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def _watched(engine: EmbeddedEngine, server: uvicorn.Server) -> AsyncGenerator[None, None]:
+async def _watched(engine: RunningEngine, server: uvicorn.Server) -> AsyncGenerator[None, None]:
     """End the server when the engine fails."""
 
     async def watch() -> None:
@@ -190,8 +217,8 @@ def read_genesis(path: Path) -> Genesis:
         raise ConfigurationError(f"genesis: {path}: {error}") from error
 
 
-def read_validator_key(path: Path) -> ValidatorKey:
-    """Return the validator's key.
+def read_validator_seed(path: Path) -> SecretBytes:
+    """Return the seed of the validator's key.
 
     Raises:
         ConfigurationError: no such file, or not 32 bytes.
@@ -202,7 +229,7 @@ def read_validator_key(path: Path) -> ValidatorKey:
         raise ConfigurationError(f"validator_key: cannot read {path}: {error.strerror}") from error
     if len(seed) != 32:
         raise ConfigurationError(f"validator_key: {path} holds {len(seed)} bytes, not a 32-byte seed")
-    return ValidatorKey.from_seed(SecretBytes(seed))
+    return SecretBytes(seed)
 
 
 def main() -> None:

@@ -106,6 +106,11 @@ class Adapter:
         kind = request.WhichOneof("value")
         return self._handlers[kind](getattr(request, kind))
 
+    def check(self, raw: bytes) -> Admission:
+        """Return the application's word on a transaction, before any block."""
+        with self._pool:
+            return self._application.check(raw)
+
     # --- any connection ---
 
     def _info(self, request: Message) -> Message:
@@ -114,8 +119,6 @@ class Adapter:
                 f"cometbft: ABCI {request.abci_version or 'unnamed'} is not {ABCI_VERSION}; install a v0.38 or v0.39"
             )
         info = self._application.info()
-        if not info.height:
-            return answer("info", data="keephold")  # an app hash without a block would be compared with none
         return answer("info", data="keephold", last_block_height=info.height, last_block_app_hash=info.app_hash)
 
     def _query(self, request: Message) -> Message:
@@ -126,8 +129,7 @@ class Adapter:
 
     def _check_tx(self, request: Message) -> Message:
         raw = bytes(request.tx)
-        with self._pool:
-            admission = self._application.check(raw)
+        admission = self.check(raw)
         self._observer.checked(raw, admission)
         code = admission.code
         if admission.height:
@@ -154,7 +156,9 @@ class Adapter:
         raws = tuple(map(bytes, request.txs))
         with self._consensus, self._pool:
             chosen = self._application.prepare(raws, request.max_tx_bytes - _PREFIX * len(raws))
-        return answer_with(answer("prepare_proposal"), chosen)
+        response = answer("prepare_proposal")
+        response.prepare_proposal.txs.extend(chosen)
+        return response
 
     def _process_proposal(self, request: Message) -> Message:
         with self._consensus:
@@ -188,12 +192,6 @@ class Adapter:
             self._application.recheck(())
         self._observer.committed(block.height)
         return answer("commit")
-
-
-def answer_with(response: Message, transactions: tuple[bytes, ...]) -> Message:
-    """Return the response to a proposal with these transactions."""
-    response.prepare_proposal.txs.extend(transactions)
-    return response
 
 
 def _add_update(updates: Message, public_key: bytes, power: int) -> None:

@@ -41,7 +41,7 @@ def _pool() -> descriptor_pool.DescriptorPool:
     packed = resources.files(__package__).joinpath("abci.binpb").read_bytes()
     pool = descriptor_pool.DescriptorPool()
     for file in FileDescriptorSet.FromString(packed).file:
-        pool.AddSerializedFile(file.SerializeToString())  # type: ignore[no-untyped-call] # upb has no annotations
+        pool.AddSerializedFile(file.SerializeToString())
     return pool
 
 

@@ -1,0 +1,193 @@
+"""A node that runs CometBFT: its configuration, its assembly, and the founding of a network of several.
+
+The node starts CometBFT, and both live and end together: when one dies the node ends with the reason, and whoever
+supervises it starts both again. CometBFT's own directory is `HOME/cometbft`, written by the node at each start.
+
+Founding a network of N validators takes two steps, because its genesis names them: `draw` makes the keys of each, and
+`found` writes genesis and configuration to each one's directory.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+
+from keephold.base.errors import ConfigurationError
+from keephold.chain.chain_id import chain_id
+from keephold.crypto.ed25519 import ValidatorKey
+from keephold.crypto.secret import SecretBytes
+from keephold.ledger.application import LedgerApplication
+from keephold.protocol.codec import encode
+from keephold.protocol.genesis import Genesis
+
+if TYPE_CHECKING:
+    from keephold.ledger.engines.cometbft.adapter import Founding
+    from keephold.ledger.engines.cometbft.engine import CometEngine
+
+_DIRECTORY: Final = "cometbft"
+_SEED: Final = "validator.seed"
+_GENESIS: Final = "genesis.bin"
+_CONFIG: Final = "node.toml"
+
+
+class CometConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[cometbft]` in `node.toml`."""
+
+    binary: str = "cometbft"
+    """Path or name of the CometBFT binary, v0.38."""
+    host: str = "127.0.0.1"
+    """Address to listen on for other nodes."""
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 26656
+    peers: tuple[str, ...] = ()
+    """`ID@HOST:PORT` of other nodes."""
+    commit: Annotated[float, msgspec.Meta(ge=0)] = 0.3
+    """Seconds to wait for late votes before the next block begins."""
+    log: str = "error"
+    """CometBFT's log level."""
+
+
+def open_comet_engine(
+    ledger: LedgerApplication, home: Path, seed: SecretBytes, config: CometConfig, heartbeat: float
+) -> CometEngine:
+    """Return the engine of a ledger, with a CometBFT process that starts with it.
+
+    Args:
+        ledger: The application.
+        home: The node's.
+        seed: Of the validator's key; a key that is none of the validators' makes a node that only follows.
+        config: `[cometbft]`.
+        heartbeat: Seconds between blocks without transactions.
+
+    Raises:
+        ConfigurationError: no such binary, the extra `cluster` is not installed, or the directory is damaged.
+    """
+    try:
+        from keephold.ledger.engines.cometbft.engine import CometEngine
+        from keephold.ledger.engines.cometbft.home import CometHome, Settings
+        from keephold.ledger.engines.cometbft.process import CometProcess
+    except ImportError as error:
+        raise ConfigurationError("engine: cometbft needs protobuf: install keephold[cluster]") from error
+    binary = shutil.which(config.binary)
+    if binary is None:
+        raise ConfigurationError(f"cometbft.binary: there is no program {config.binary!r}")
+    founding = founding_of(ledger)
+    comet = CometHome(home / _DIRECTORY)
+    comet.write(
+        founding,
+        Settings(config.host, config.port, config.peers, config.commit, heartbeat, config.log),
+        seed,
+    )
+    return CometEngine(
+        ledger,
+        home,
+        founding,
+        CometProcess(Path(binary), comet.directory),
+        abci_socket=comet.abci_socket,
+        rpc_socket=comet.rpc_socket,
+    )
+
+
+def founding_of(ledger: LedgerApplication) -> Founding:
+    """Return what CometBFT's genesis states of a network.
+
+    CometBFT gives block 1 the time of its genesis, and our rules want time to rise above the network's: one nanosecond.
+    """
+    from keephold.ledger.engines.cometbft.adapter import Founding
+
+    return Founding(chain_id(ledger.network), ledger.genesis.time_ns + 1, ledger.validators())
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One validator's directory, with its keys drawn."""
+
+    directory: Path
+    public_key: bytes
+    """Of the validator: for the genesis."""
+    node_id: str
+    """Its name among its peers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where one member's node listens."""
+
+    api_port: int
+    p2p_port: int
+    host: str = "127.0.0.1"
+
+
+def draw(directory: Path) -> Member:
+    """Make a validator's directory and draw its keys; one that exists keeps them."""
+    from keephold.ledger.engines.cometbft.home import CometHome
+
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    seed = directory / _SEED
+    if not seed.exists():
+        seed.touch(mode=0o600)
+        seed.write_bytes(SecretBytes.random().reveal())
+    public = ValidatorKey.from_seed(SecretBytes(seed.read_bytes())).public
+    return Member(directory, public, CometHome(directory / "home" / _DIRECTORY).node_id())
+
+
+def found(
+    members: Sequence[Member], addresses: Sequence[Address], genesis: Genesis, options: CometConfig, heartbeat: float
+) -> list[Path]:
+    """Write genesis and configuration to each member's directory; return the configurations.
+
+    Args:
+        members: All of them.
+        addresses: One for each; on one host no port twice.
+        genesis: Whose law names the members as validators.
+        options: What all share; host, port and peers are each member's own.
+        heartbeat: Seconds between blocks without transactions.
+
+    Raises:
+        ConfigurationError: the genesis names other validators, or two nodes want one port.
+    """
+    if {entry.public_key for entry in genesis.law.validators} != {member.public_key for member in members}:
+        raise ConfigurationError("genesis: its validators are not these members")
+    ports = [(at.host, port) for at in addresses for port in (at.api_port, at.p2p_port)]
+    if len(set(ports)) != len(ports):
+        raise ConfigurationError("two nodes of one host want the same port")
+    written = []
+    for member, at in zip(members, addresses, strict=True):
+        peers = [
+            f"{other.node_id}@{there.host}:{there.p2p_port}"
+            for other, there in zip(members, addresses, strict=True)
+            if other is not member
+        ]
+        (member.directory / _GENESIS).write_bytes(encode(genesis))
+        path = member.directory / _CONFIG
+        path.write_text(_node_toml(member, at, peers, options, heartbeat), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def _node_toml(member: Member, at: Address, peers: list[str], options: CometConfig, heartbeat: float) -> str:
+    node: dict[str, object] = {
+        "genesis": str(member.directory / _GENESIS),
+        "home": str(member.directory / "home"),
+        "validator_key": str(member.directory / _SEED),
+        "host": at.host,
+        "port": at.api_port,
+        "heartbeat": heartbeat,
+        "engine": "cometbft",
+    }
+    comet: dict[str, object] = {
+        "binary": options.binary,
+        "host": at.host,
+        "port": at.p2p_port,
+        "peers": peers,
+        "commit": options.commit,
+        "log": options.log,
+    }
+    lines = [f"{key} = {json.dumps(value)}" for key, value in node.items()]
+    lines += ["", "[cometbft]", *(f"{key} = {json.dumps(value)}" for key, value in comet.items())]
+    return "\n".join(lines) + "\n"
