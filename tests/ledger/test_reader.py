@@ -6,10 +6,14 @@ import pytest
 
 from keephold.base.errors import InputError
 from keephold.chain.sparse import SparseMap
+from keephold.chain.validators import decode_validator_set
+from keephold.crypto.ed25519 import ValidatorKey
+from keephold.crypto.secret import SecretBytes
 from keephold.follower.view import VerifiedView
 from keephold.ledger.map import KEPT_VERSIONS
 from keephold.protocol.codec import decode
 from keephold.protocol.contracts import ContractPolicy
+from keephold.protocol.governance import SetValidators, ValidatorEntry
 from keephold.protocol.state import AccountRecord, ContractRecord, account_path, contract_path
 from keephold.protocol.transactions import Echo, SlotWrite, transaction_id
 from keephold.protocol.wire import (
@@ -53,6 +57,19 @@ def test_a_stream_of_heads_is_a_light_clients(busy):
     blocks = verified(node, Interest())
     assert [block.height for block in blocks] == list(range(1, node.reader.latest() + 1))
     assert all(not block.transactions and not block.values for block in blocks)
+
+
+def test_validators_are_sent_once_and_when_they_change(node, new_key):
+    node.block()
+    entries = (*node.genesis.law.validators, ValidatorEntry(ValidatorKey(SecretBytes(b"o" * 32)).public, 1))
+    node.send(new_key("anyone"), node.govern(SetValidators(entries)))
+    for _ in range(3):
+        node.block()
+    watched = frames(node, Interest())
+    shown = [(bool(frame.validators), bool(frame.next_validators)) for frame in watched]
+    assert shown == [(True, True), (False, False), (True, True), (True, True), (False, False)]
+    sizes = [len(decode_validator_set(frame.validators).validators) for frame in watched if frame.validators]
+    assert sizes == [1, 1, 2]
 
 
 def test_values_come_at_the_start_and_whenever_they_change(busy, new_key):

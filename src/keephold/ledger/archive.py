@@ -18,6 +18,7 @@ from keephold.chain.wire import encode_signed_header
 from keephold.ledger import index
 from keephold.ledger.application import LedgerApplication
 from keephold.ledger.engines.base import Engine
+from keephold.ledger.overlay import State
 from keephold.ledger.rules.context import Consumed
 from keephold.ledger.views import AcceptedResult, BlockView, tree_proofs, view
 from keephold.protocol.codec import decode
@@ -168,19 +169,16 @@ class Archive:
 
     # --- values ---
 
-    def has_version(self, height: int) -> bool:
-        """Say whether the state after a block can still be proven."""
-        return self.application.map.version(height) is not None
+    def version(self, height: int) -> State | None:
+        """Return the state after a block, while it can still be proven."""
+        return self.application.map.version(height)
 
-    def proven(self, height: int, path: bytes) -> ProvenValue:
-        """Return the value at a path after block `height`, with its proof; raises InputError without that version."""
-        return self._values.get((height, path), lambda: self._proven(height, path))
-
-    def _proven(self, height: int, path: bytes) -> ProvenValue:
-        version = self.application.map.version(height)
-        if version is None:
-            raise InputError(f"the state after block {height} cannot be proven any more")
-        return ProvenValue(path, version.values.prove(path).encode(), version.values.get(path) or b"")
+    def proven(self, state: State, path: bytes) -> ProvenValue:
+        """Return the value at a path in a state, with its proof."""
+        return self._values.get(
+            (state.height, path),
+            lambda: ProvenValue(path, state.values.prove(path).encode(), state.values.get(path) or b""),
+        )
 
 
 def opened(raw: bytes) -> Transaction | None:

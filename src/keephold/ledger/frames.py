@@ -35,10 +35,11 @@ class Watch:
         self._interest: Final = interest
         self._paths: Final = frozenset(interest.paths)
         self._receipts: Final = frozenset(interest.receipts)
+        self._selects: Final = bool(interest.contracts or interest.identities or interest.custody)
         self._unserved = self._paths
         """Paths whose value at the start is still owed."""
         self._previous = 0
-        self._validators = b""
+        self._sets = (b"", b"")
         self._last_ns = 0
 
     def frame(self, height: int) -> Frame | None:
@@ -50,7 +51,9 @@ class Watch:
             InputError: there is no such block (yet).
         """
         light = self._archive.light(height)
-        view, before = self._archive.view(height), self._archive.view(height - 1)
+        # Old blocks are decoded for their view: only for a reader who asks for what is in them.
+        view = self._archive.view(height) if self._selects else None
+        before = self._archive.view(height - 1) if self._receipts else None
         transactions = self._transactions(view)
         receipts = self._archive.receipts(before, self._receipts) if before is not None else ()
         values = self._values(height)
@@ -58,13 +61,13 @@ class Watch:
         if self._interest.sparse and not (transactions or receipts or values or due):
             self._previous = height
             return None
-        validators = light.validators if light.validators != self._validators else b""
-        self._previous, self._validators, self._last_ns = height, light.validators, light.time_ns
+        sets = (light.validators, light.next_validators)
+        shown = sets if sets != self._sets else (b"", b"")
+        self._previous, self._sets, self._last_ns = height, sets, light.time_ns
         return Frame(
             height,
             light.signed_header,
-            validators,
-            light.next_validators if validators else b"",
+            *shown,
             view.ids if transactions and view is not None else (),
             transactions,
             before.results if receipts and before is not None else (),
@@ -83,7 +86,9 @@ class Watch:
         return tuple(LocatedTransaction(position, view.raws[position]) for position in sorted(positions))
 
     def _values(self, height: int) -> tuple[ProvenValue, ...]:
-        if not self._paths or not self._archive.has_version(height - 1):
+        # The version is held from here on: it may leave the kept ones at any moment.
+        state = self._archive.version(height - 1) if self._paths else None
+        if state is None:
             self._unserved = self._paths
             return ()
         wanted = set(self._unserved)
@@ -94,4 +99,4 @@ class Watch:
                 break
             wanted |= self._paths & changed
         self._unserved = frozenset()
-        return tuple(self._archive.proven(height - 1, path) for path in sorted(wanted))
+        return tuple(self._archive.proven(state, path) for path in sorted(wanted))

@@ -119,7 +119,10 @@ class LedgerReader:
         height = request.height or self._engine.latest()
         if height > self._engine.latest():
             raise InputError(f"no block {height} yet")
-        return ProveAnswer(height, tuple(self._archive.proven(height - 1, path) for path in request.paths))
+        state = self._archive.version(height - 1)
+        if state is None:
+            raise InputError(f"the state under block {height} is not kept any more")
+        return ProveAnswer(height, tuple(self._archive.proven(state, path) for path in request.paths))
 
     def blocks(self, request: BlocksRequest) -> LightBlocks:
         """Return signed headers with their validators; height 0 means the newest.

@@ -121,7 +121,7 @@ def settle(state: Overlay, contract: ContractId, record: ContractRecord) -> Cont
             record = replace(record, phase="active")
         else:
             record = replace(record, phase="keying" if record.workers else "waiting")
-    if not record.publications and record.phase != "active" and record.encryption_key:
+    if not record.publications:
         record = replace(record, signing_key=b"", encryption_key=b"")
     state.put(contract_path(contract), record)
     waiting = state.get(waiting_path(), Waiting()).contracts
