@@ -1,0 +1,157 @@
+"""Sessions on a real node in one process: superseded, rolled back, forked away, attested anew."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from keephold.base.errors import ChainRefused, LedgerRefused, RollbackDetected, Superseded
+from keephold.follower.follow import Follower
+from keephold.follower.view import VerifiedView
+from keephold.protocol.governance import Proposal, RevokeIdentity, SignedProposal, sign_proposal
+from keephold.protocol.transactions import Echo, Govern
+from keephold.testing.local import LocalNetwork, named_key
+from keephold.testing.remote import LocalRemote
+
+
+async def nothing(_) -> None:
+    return
+
+
+async def registered(net, session) -> asyncio.Task:
+    task = net.run(session.run(nothing))
+    await net.until(lambda: session.view.height > 0)
+    if not net.node.application.map.newest.attachments:
+        net.bring_collateral()
+    await session.registrar.wait_registered()
+    return task
+
+
+def in_network(scenario, tmp_path, **options) -> None:
+    async def run() -> None:
+        net = LocalNetwork(tmp_path, **options)
+        net.start()
+        try:
+            await scenario(net)
+        finally:
+            await net.close()
+
+    asyncio.run(run())
+
+
+def test_a_clone_ends_the_older_instance(tmp_path) -> None:
+    async def scenario(net) -> None:
+        first = net.session("wes", "worker")
+        task = await registered(net, first)
+        clone = net.session("wes", "worker")
+        assert clone.identity == first.identity
+        net._tasks.remove(task)
+        await registered(net, clone)
+        with pytest.raises(Superseded):
+            await task
+        assert clone.instance.id == clone.registrar.record.instance
+
+    in_network(scenario, tmp_path)
+
+
+def test_fresh_only_after_an_echo_and_attested_anew_with_another_instance(tmp_path) -> None:
+    async def scenario(net) -> None:
+        session = net.session("wes", "worker")
+        assert not session.freshness.is_fresh(session.clock.monotonic())
+        await registered(net, session)
+        await net.until(lambda: session.freshness.is_fresh(session.clock.monotonic()))
+        first = session.instance
+        await session.registrar.attest()
+        assert session.instance.id != first.id
+        assert session.instance.encryption.public != first.encryption.public
+        assert session.registrar.is_live
+
+    in_network(scenario, tmp_path)
+
+
+def test_a_lease_is_renewed_before_half_of_it_is_gone(tmp_path) -> None:
+    async def scenario(net) -> None:
+        session = net.session("wes", "worker")
+        await registered(net, session)
+        first = session.instance.id
+        await net.until(lambda: session.instance.id != first)
+        assert session.registrar.is_live
+
+    in_network(scenario, tmp_path, lease_s=2)
+
+
+def test_a_revoked_identity_gives_up(tmp_path) -> None:
+    async def scenario(net) -> None:
+        session = net.session("wes", "worker")
+        proposal = Proposal(net.network, 1, RevokeIdentity(session.identity))
+        await net.until(lambda: net.node.engine.latest() > 0)
+        net.send(named_key("anyone else"), Govern(SignedProposal(proposal, (sign_proposal(proposal, net.governor),))))
+        task = net.run(session.run(nothing))
+        net._tasks.remove(task)
+        await net.until(lambda: session.view.height > 0)
+        net.bring_collateral()
+        with pytest.raises(LedgerRefused, match="revoked"):
+            await task
+
+    in_network(scenario, tmp_path)
+
+
+def test_many_bodies_are_all_accepted_through_a_restart_of_the_node(tmp_path) -> None:
+    async def scenario(net) -> None:
+        session = net.session("wes", "worker")
+        await registered(net, session)
+        sent = [session.sender.submit_nowait(Echo(number.to_bytes(32, "big"))) for number in range(150)]
+        await asyncio.sleep(0.03)
+        net.kill_node()
+        net.start()
+        await asyncio.wait_for(asyncio.gather(*sent), 20)
+
+    in_network(scenario, tmp_path)
+
+
+def test_a_rolled_back_ledger_is_noticed_after_a_restart_of_both(tmp_path) -> None:
+    async def scenario(net) -> None:
+        session = net.session("wes", "worker")
+        task = await registered(net, session)
+        await net.until(lambda: session.view.height > 5)
+        session.seal_head()
+        await net.cancel(task)
+        net.kill_node()
+        old = net.open_node("restored from an old backup")  # never started: two blocks and no more
+        old.engine.step()
+        old.engine.step()
+        again = net.session("wes", "worker")
+        assert again.view.height > 2
+        with pytest.raises((RollbackDetected, ChainRefused)):
+            await again.run(nothing)
+
+    in_network(scenario, tmp_path)
+
+
+def test_a_node_of_another_history_is_left_for_an_honest_one(tmp_path) -> None:
+    async def scenario(net) -> None:
+        honest = net.remote()
+        await net.until(lambda: net.node.engine.latest() > 2)
+        other = LocalNetwork(tmp_path / "other", seats=3, threshold=2)
+        other.start()
+        await other.until(lambda: other.node.engine.latest() > 0)
+        follower = Follower([LocalRemote(other.node), honest], VerifiedView(net.genesis))
+        async for block in follower.blocks():
+            assert block.height > 0
+            break
+        assert follower.remote is honest
+        await other.close()
+
+    in_network(scenario, tmp_path)
+
+
+def test_with_only_another_chain_to_ask_it_ends(tmp_path) -> None:
+    async def scenario(net) -> None:
+        other = LocalNetwork(tmp_path / "other", seats=3, threshold=2)
+        await net.until(lambda: net.node.engine.latest() > 0)
+        follower = Follower([net.remote()], VerifiedView(other.genesis), pause=lambda _: asyncio.sleep(0))
+        with pytest.raises(ChainRefused):
+            await anext(follower.blocks())
+
+    in_network(scenario, tmp_path)

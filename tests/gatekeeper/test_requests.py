@@ -1,0 +1,201 @@
+"""Who gets keys: one refusal for each step of the argument, and the answer that only the asking instance opens."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from msgspec.structs import replace
+
+from keephold.attestation.verify import VerifiedIdentity
+from keephold.base.errors import AttestationRefused, EncodingError, LedgerRefused, ProofInvalid, SealBroken
+from keephold.base.ids import ContractId, InstanceId, NetworkId, PublicKey, TransactionId
+from keephold.crypto.entity import EntityKeys
+from keephold.crypto.hpke import EncryptionKey
+from keephold.crypto.signing import SigningKey
+from keephold.follower.trust import VerifiedRegistration
+from keephold.follower.view import OrderedTransaction, ProvenValues
+from keephold.gatekeeper.requests import MAX_ITEMS, MAX_PENDING, Queue, Request, answer, justify, open_request
+from keephold.protocol.codec import encode
+from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contract_id
+from keephold.protocol.evidence import Claim
+from keephold.protocol.state import ContractRecord, Registration, contract_path
+from keephold.protocol.transactions import Echo, KeyItem, KeyRequest, sign, transaction_id
+from keephold.sealing.release import ReleaseContext, open_partials
+
+NETWORK = NetworkId(hashlib.sha256(b"network").digest())
+WORKER, GATEKEEPER, CREATOR = SigningKey.generate(), SigningKey.generate(), SigningKey.generate()
+INSTANCE, ENCRYPTION = InstanceId(bytes(31) + b"\x07"), EncryptionKey.generate()
+CODE = code_hash(Code("python", b"class Token: ...", "Token", b"{}"))
+POLICY = ContractPolicy(level=2)
+CONTRACT = contract_id(NETWORK, CREATOR.public, 3, CODE, POLICY)
+RECORD = ContractRecord(CREATOR.public, 3, CODE, bytes(32), POLICY, "keying", 1, (WORKER.public,))
+REQUEST = Request(
+    TransactionId(bytes(31) + b"\x01"), PublicKey(WORKER.public), INSTANCE, (KeyItem(CONTRACT, 1),), height=10
+)
+
+
+def proven(record: ContractRecord | None = RECORD, height: int = 11, contract: ContractId = CONTRACT) -> ProvenValues:
+    values = {contract_path(contract): None if record is None else encode(record)}
+    return ProvenValues._mint(height=height, header_hash=bytes(31) + b"\x02", time_ns=1, values=values)
+
+
+def registered(*, level: int = 2, role: str = "worker", instance: bytes = INSTANCE, height: int = 11, key=WORKER):
+    claim = Claim(NETWORK, role, key.public, ENCRYPTION.public, bytes(32), instance, 1, bytes(32))
+    identity = VerifiedIdentity._mint(
+        claim=claim,
+        level=level,
+        measurement=bytes(32),
+        platform=bytes(32),
+        vendor=None,
+        subject=None,
+        floor=None,
+        quote_id=bytes(32),
+    )
+    record = Registration(
+        identity=key.public,
+        role=role,
+        operator=bytes(32),
+        instance=instance,
+        encryption_key=ENCRYPTION.public,
+        transaction=bytes(32),
+        level=1,
+        measurement=bytes(32),
+        platform=bytes(32),
+        vendor="v",
+        collateral=bytes(32),
+        height=1,
+        lease_ns=9,
+    )
+    return VerifiedRegistration._mint(record=record, proof=identity, height=height, time_ns=1)
+
+
+def test_an_assigned_live_worker_is_justified() -> None:
+    justified = justify(REQUEST, proven(), registered(), NETWORK)
+    assert (justified.request, justified.height) == (REQUEST, 11)
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (None, "unknown_contract"),
+        (replace(RECORD, workers=()), "not_assigned"),
+        (replace(RECORD, workers=(GATEKEEPER.public,)), "not_assigned"),
+        (replace(RECORD, suspended=(WORKER.public,)), "not_assigned"),
+        (replace(RECORD, epoch=2), "wrong_epoch"),
+        (replace(RECORD, phase="waiting"), "contract_not_active"),
+        (replace(RECORD, phase="refused"), "contract_not_active"),
+        (replace(RECORD, phase="suspended"), "contract_not_active"),
+    ],
+)
+def test_a_contract_that_is_not_the_workers(record, reason: str) -> None:
+    with pytest.raises(LedgerRefused) as refused:
+        justify(REQUEST, proven(record), registered(), NETWORK)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        replace(RECORD, code=hashlib.sha256(b"other code").digest()),
+        replace(RECORD, policy=ContractPolicy(level=5)),
+        replace(RECORD, creator=WORKER.public),
+        replace(RECORD, nonce=4),
+    ],
+)
+def test_code_or_policy_behind_the_id_cannot_be_changed(record) -> None:
+    with pytest.raises(ProofInvalid):
+        justify(REQUEST, proven(record), registered(), NETWORK)
+
+
+@pytest.mark.parametrize(
+    ("registration", "reason"),
+    [
+        (registered(role="gatekeeper"), "wrong_role"),
+        (registered(instance=bytes(32)), "superseded"),
+        (registered(key=CREATOR), "not_registered"),
+        (registered(height=10), "wrong_phase"),
+    ],
+)
+def test_a_registration_that_is_not_the_askers(registration, reason: str) -> None:
+    with pytest.raises(LedgerRefused) as refused:
+        justify(REQUEST, proven(), registration, NETWORK)
+    assert refused.value.reason == reason
+
+
+def test_the_level_judged_here_counts_not_the_records() -> None:
+    assert registered(level=3).record.level == 1
+    with pytest.raises(AttestationRefused) as refused:
+        justify(REQUEST, proven(), registered(level=3), NETWORK)
+    assert refused.value.reason == "level"
+
+
+def test_a_state_from_before_the_request_proves_nothing() -> None:
+    with pytest.raises(LedgerRefused):
+        justify(REQUEST, proven(height=10), registered(), NETWORK)
+
+
+def test_one_bad_item_refuses_the_whole_request() -> None:
+    request = Request(REQUEST.id, REQUEST.worker, INSTANCE, (*REQUEST.items, KeyItem(bytes(32), 1)), 10)
+    with pytest.raises(LedgerRefused) as refused:
+        justify(request, proven(), registered(), NETWORK)
+    assert refused.value.reason == "unknown_contract"
+
+
+def test_nobody_makes_a_justified_request_but_justify() -> None:
+    with pytest.raises(TypeError):
+        type(justify(REQUEST, proven(), registered(), NETWORK))(REQUEST, registered(), 1, b"")
+
+
+def ordered(body, key=WORKER) -> OrderedTransaction:
+    raw = sign(NETWORK, key, 0, body)
+    return OrderedTransaction(transaction_id(raw), 0, raw)
+
+
+def test_a_request_is_opened_with_its_signature() -> None:
+    item = ordered(KeyRequest(INSTANCE, REQUEST.items))
+    assert open_request(item, 10, NETWORK).worker == WORKER.public
+    broken = item._replace(raw=item.raw[:-1] + bytes([item.raw[-1] ^ 1]))
+    with pytest.raises(Exception, match=r"sign|canonical"):
+        open_request(broken, 10, NETWORK)
+    with pytest.raises(EncodingError):
+        open_request(ordered(Echo(bytes(32))), 10, NETWORK)
+
+
+@pytest.mark.parametrize(
+    "items", [(), (KeyItem(CONTRACT, 1),) * 2, tuple(KeyItem(CONTRACT, n + 1) for n in range(MAX_ITEMS + 1))]
+)
+def test_requests_are_bounded_and_distinct(items) -> None:
+    with pytest.raises(LedgerRefused):
+        open_request(ordered(KeyRequest(INSTANCE, items)), 10, NETWORK)
+
+
+def test_the_queue_keeps_each_request_once_and_not_too_many() -> None:
+    queue = Queue()
+    first = ordered(KeyRequest(INSTANCE, REQUEST.items))
+    queue.offer(first, 10, NETWORK)
+    queue.offer(first, 10, NETWORK)
+    queue.offer(ordered(Echo(bytes(32))), 10, NETWORK)
+    (request,) = queue.take()
+    queue.offer(first, 10, NETWORK)
+    assert len(queue) == 0
+    queue.put_back(request)
+    for epoch in range(MAX_PENDING + 5):
+        queue.offer(ordered(KeyRequest(INSTANCE, (KeyItem(CONTRACT, epoch + 1),))), 10, NETWORK)
+    assert len(queue) == MAX_PENDING
+
+
+def test_the_answer_opens_for_the_asking_instance_only(lone_share) -> None:
+    justified = justify(REQUEST, proven(), registered(), NETWORK)
+    release = answer(justified, lone_share, GATEKEEPER.public, NETWORK, lambda size: bytes(range(size)))
+    context = ReleaseContext(NETWORK, GATEKEEPER.public, REQUEST.worker, INSTANCE, REQUEST.id)
+    plain = open_partials(ENCRYPTION, context, release.sealed)
+    assert (plain.height, plain.header_hash, plain.batch.seat) == (11, bytes(31) + b"\x02", 1)
+    for other in (
+        context._replace(instance=InstanceId(bytes(32))),
+        context._replace(request=TransactionId(bytes(32))),
+        context._replace(gatekeeper=EntityKeys.generate().signing.public),
+        context._replace(network=NetworkId(bytes(32))),
+    ):
+        with pytest.raises(SealBroken):
+            open_partials(ENCRYPTION, other, release.sealed)
