@@ -1,4 +1,4 @@
-"""What the worker's tests share: see `scene`."""
+"""What the worker's tests share: see `scene` and `committee_scene`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import importlib.util
 import sys
 from pathlib import Path
 
-# importmode=importlib keeps test modules apart, so that the shared scene needs a name of its own.
-_SPEC = importlib.util.spec_from_file_location("worker_scene", Path(__file__).with_name("scene.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-_MODULE = importlib.util.module_from_spec(_SPEC)
-sys.modules["worker_scene"] = _MODULE
-_SPEC.loader.exec_module(_MODULE)
+
+def _load(name: str, file: str) -> None:
+    # importmode=importlib keeps test modules apart, so that a shared scene needs a name of its own.
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(file))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+
+
+_load("worker_scene", "scene.py")
+_load("worker_committee", "committee_scene.py")

@@ -46,7 +46,9 @@ KEYS = keys()
 
 
 def code(policy: ContractPolicy = ContractPolicy(), *, tells: bool = False) -> ContractCode:  # noqa: B008 - frozen
-    return contract_code(CONTRACT, PublicKey(b"o" * 32), Code("python", b"", "Token", ABI), policy, tells_failures=tells)
+    return contract_code(
+        CONTRACT, PublicKey(b"o" * 32), Code("python", b"", "Token", ABI), policy, tells_failures=tells
+    )
 
 
 CODE = code()

@@ -98,7 +98,9 @@ def test_a_call_the_rules_refused_leaves_no_trace(worker, alice):
 def test_a_wrong_head_is_found_out_and_the_batch_fetched(worker, alice):
     real, invented = alice.call("inc"), Caller(b"e").call("inc")
     calls = worker.ledger.order(real)
-    worker.core.block(worker.ledger.ordering(worker.ledger.height - 1), [(transaction_id(invented), invented), *calls], ())
+    worker.core.block(
+        worker.ledger.ordering(worker.ledger.height - 1), [(transaction_id(invented), invented), *calls], ()
+    )
     worker.work()
     worker.prove()
     assert [type(order) for order in worker.given].count(FetchBatch) == 1

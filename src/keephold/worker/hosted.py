@@ -32,7 +32,6 @@ from keephold.worker.code import contract_code
 from keephold.worker.contract import ContractCore, Proven, Readable
 from keephold.worker.execution import CRASHED
 from keephold.worker.inbox import Ordering, ProvenBatch
-from keephold.worker.keys import KeyDesk
 from keephold.worker.lane import Lane
 from keephold.worker.orders import Execute, FetchBatch, FetchCode, FetchKey, FetchSlots, LoadCode, Order, Submit
 
@@ -44,6 +43,9 @@ _TRANSACTIONS: Final = 16
 _STEP_SECONDS: Final = 5.0
 """How long a question waits for the state it asks for."""
 
+Want = Callable[[KeyItem], None]
+"""Has a key asked for."""
+
 Spawn = Callable[[Coroutine[object, object, None]], object]
 """Starts a task that the service owns."""
 
@@ -52,14 +54,12 @@ Spawn = Callable[[Coroutine[object, object, None]], object]
 class Hosted:
     """A contract assigned to this worker, with its processes. `close` ends it and drops its keys."""
 
-    def __init__(
-        self, contract: ContractId, session: Session, guest: CompiledGuest, desk: KeyDesk, spawn: Spawn
-    ) -> None:
+    def __init__(self, contract: ContractId, session: Session, guest: CompiledGuest, want: Want, spawn: Spawn) -> None:
         self.contract: Final = contract
         self.path: Final = contract_path(contract)
         self._session: Final = session
         self._guest: Final = guest
-        self._desk: Final = desk
+        self._want: Final = want
         self._spawn: Final = spawn
         self._name: Final = contract.hex()[:16]
         self.core = ContractCore(contract, session.identity, session.instance.id)
@@ -90,7 +90,7 @@ class Hosted:
                 sent = self._session.sender.submit_nowait(order.body)
                 sent.add_done_callback(partial(self._sent, order))
             elif isinstance(order, FetchKey):
-                self._desk.want(KeyItem(self.contract, order.epoch))
+                self._want(KeyItem(self.contract, order.epoch))
             else:
                 self._spawn(self._carry_out(order))
         changed, self._changed = self._changed, asyncio.Event()
@@ -193,10 +193,7 @@ class Hosted:
             CryptoError, EncodingError: not a question to us.
             NoLiveWorker, UnavailableError: not ready, or not in time.
         """
-        readable = self.core.readable()
-        if readable is None:
-            raise NoLiveWorker("the contract is not ready here")
-        question = queries.open_question(readable, instance, envelope)
+        question = queries.open_question(await self._ready(), instance, envelope)
         readable = await self._recent(question)
         reply = queries.built_in(readable, question)
         if reply is None:
@@ -209,6 +206,20 @@ class Hosted:
                 outcome = CRASHED
             reply = queries.reply_to(readable, outcome)
         return queries.seal(readable, question, reply)
+
+    async def _ready(self) -> Readable:
+        """Return what questions are answered from: after a start or a result of another worker, in a moment.
+
+        Raises:
+            NoLiveWorker: it takes longer.
+        """
+        try:
+            async with asyncio.timeout(_STEP_SECONDS):
+                while (readable := self.core.readable()) is None:
+                    await self._changed.wait()
+        except TimeoutError:
+            raise NoLiveWorker("the contract is not ready here") from None
+        return readable
 
     async def _recent(self, question: queries.Question) -> Readable:
         """Return state at the height asked for: what is proven already, or proven for this question.
@@ -239,7 +250,6 @@ class Hosted:
     def close(self) -> list[Lane]:
         """Kill the processes and drop the keys; return the lanes, whose threads end in a moment."""
         self._is_closed = True
-        self._desk.forget(self.contract)
         self.core = ContractCore(self.contract, self._session.identity, InstanceId(bytes(32)))
         lanes = [lane for lane in (self._calls, self._questions) if lane is not None]
         for lane in lanes:

@@ -37,6 +37,7 @@ from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import CommitteeRecord, Roster, committee_path, roster_path
 from keephold.protocol.transactions import (
     Call,
+    KeyItem,
     KeyRelease,
     KeyRequest,
     Result,
@@ -77,6 +78,7 @@ class Worker:
         self._halted: Final[dict[ContractId, str]] = {}
         self._roster: Final = roster_path(session.identity)
         self._tasks: Final[set[asyncio.Task[None]]] = set()
+        self._refused: LedgerRefused | None = None
         self._broken: Final[list[asyncio.Task[None]]] = []
         self._break: Final = asyncio.Event()
         self._ending: list[Lane] = []
@@ -141,6 +143,9 @@ class Worker:
         session = self._session
         if session.registrar.record is not None and not session.registrar.is_live:
             raise LedgerRefused(Refusal.LEASE_LAPSED.word, "the lease ran out: this process holds keys no more")
+        if session.registrar.refused is not self._refused:
+            self._refused = session.registrar.refused
+            _LOG.warning("registration refused: %s", self._refused)
         ordering = Ordering(block.height, block.header_hash, block.time_ns)
         # What the header proves is the state before the block's own transactions.
         self._learn(block.values, ordering)
@@ -199,7 +204,7 @@ class Worker:
             self._end(contract)
         for contract in wanted - self._hosted.keys():
             _LOG.info("contract %s: assigned", contract.hex()[:16])
-            self._hosted[contract] = Hosted(contract, self._session, self._guest, self._desk, self._spawn)
+            self._hosted[contract] = Hosted(contract, self._session, self._guest, self._want, self._spawn)
         for contract in self._halted.keys() - self._assigned:
             del self._halted[contract]
         self._watch()
@@ -218,6 +223,7 @@ class Worker:
     def _end(self, contract: ContractId) -> None:
         hosted = self._hosted.pop(contract, None)
         if hosted is not None:
+            self._desk.forget(contract)
             self._ending += hosted.close()
 
     def _go_on(self) -> None:
@@ -226,6 +232,10 @@ class Worker:
         self._keys_due.set()
 
     # --- keys ---
+
+    def _want(self, item: KeyItem) -> None:
+        self._desk.want(item)
+        self._keys_due.set()
 
     async def _fetch_keys(self) -> None:
         while True:

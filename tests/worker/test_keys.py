@@ -1,0 +1,196 @@
+"""Keys come from t honest answers of verified gatekeepers on our chain, and from nothing else."""
+
+from __future__ import annotations
+
+import pytest
+import worker_scene
+from msgspec.structs import replace
+from worker_committee import HEADER, HEIGHT, ITEM, Committee, Desk, entropy, inputs, law, registered
+
+from keephold.base.errors import BadShare, RollbackDetected
+from keephold.base.ids import InstanceId
+from keephold.crypto.hpke import EncryptionKey
+from keephold.crypto.secret import SecretBytes
+from keephold.crypto.signing import SigningKey
+from keephold.custody.secret.release import combine, partial
+from keephold.enclave.identity import Instance
+from keephold.enclave.vault import ForgetfulVault
+from keephold.protocol.transactions import KeyItem, KeyRequest, sign, transaction_id
+from keephold.worker.committee import least_threshold, pin, verify_committee
+from keephold.worker.keys import MAX_ITEMS, RETRY_SECONDS, KeyDesk
+
+IDENTITY = SigningKey(SecretBytes(b"w" * 32))
+CHAIN = {HEIGHT: HEADER}.get
+
+
+@pytest.fixture(autouse=True)
+def _the_worker_is_a_real_key(monkeypatch):
+    monkeypatch.setattr("worker_committee.WORKER", IDENTITY.public)
+
+
+@pytest.fixture
+def committee() -> Committee:
+    return Committee()
+
+
+@pytest.fixture
+def verified(committee):
+    return verify_committee(committee.keys, law(2), [registered(key.public) for key in committee.members])
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(KeyDesk(worker_scene.NETWORK, IDENTITY.public), IDENTITY)
+
+
+def seed_of(committee: Committee) -> bytes:
+    (seed,) = combine([committee.batch(0), committee.batch(1)], committee.keys, inputs([ITEM]))
+    return seed.reveal()
+
+
+def test_t_answers_make_the_key_and_fewer_do_not(committee, verified, desk):
+    assert desk.take(committee.release(0, desk))
+    assert desk.desk.combine(verified, CHAIN) == {}
+    assert desk.take(committee.release(2, desk))
+    seeds = desk.desk.combine(verified, CHAIN)
+    assert seeds[ITEM].reveal() == seed_of(committee)
+    assert desk.desk.due(desk.instance, 100.0) is None
+
+
+def test_a_lying_partial_is_worked_around_and_named(committee, verified, desk):
+    liar = replace(committee.batch(0), points=committee.batch(1).points)
+    desk.take(committee.release(0, desk, batch=liar))
+    desk.take(committee.release(1, desk))
+    assert desk.desk.combine(verified, CHAIN) == {}
+    desk.take(committee.release(2, desk))
+    assert desk.desk.combine(verified, CHAIN)[ITEM].reveal() == seed_of(committee)
+    assert desk.desk.lying == {1}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"header": b"f" * 32}, id="another fork's header"),
+        pytest.param({"height": HEIGHT + 1}, id="a header we have not reached"),
+        pytest.param({"worker": b"v" * 32}, id="to another worker"),
+        pytest.param({"names": b"j" * 32}, id="to another instance"),
+        pytest.param({"request": b"q" * 32}, id="to a request that is not ours"),
+        pytest.param(
+            {"instance": Instance(InstanceId(b"s" * 32), EncryptionKey(SecretBytes(b"y" * 32)))}, id="stale instance"
+        ),
+        pytest.param({"sender": SigningKey(SecretBytes(b"m" * 32))}, id="re-signed by somebody else"),
+    ],
+)
+def test_an_answer_that_is_not_for_us_now_does_not_count(committee, verified, desk, other):
+    desk.take(committee.release(0, desk))
+    desk.take(committee.release(1, desk, **other))
+    assert desk.desk.combine(verified, CHAIN) == {}
+
+
+def test_an_answer_for_another_seat_does_not_count(committee, verified, desk):
+    desk.take(committee.release(0, desk))
+    desk.take(committee.release(1, desk, batch=committee.batch(2)))
+    assert desk.desk.combine(verified, CHAIN) == {}
+
+
+def test_an_unverified_gatekeeper_does_not_count(committee, desk):
+    verified = verify_committee(committee.keys, law(2), [registered(key.public) for key in committee.members[:2]])
+    desk.take(committee.release(0, desk))
+    desk.take(committee.release(2, desk))
+    assert desk.desk.combine(verified, CHAIN) == {}
+
+
+def test_an_altered_release_is_ignored(committee, desk):
+    identity, raw = committee.release(0, desk)
+    assert not desk.take((identity, raw[:-1] + bytes([raw[-1] ^ 1])))
+    assert not desk.take((identity, b"noise"))
+    assert not desk.desk.heights()
+
+
+def test_partials_of_another_sharing_do_not_combine(committee, verified, desk):
+    older = Committee(name="one", sharing_epoch=2)
+    desk.take(committee.release(0, desk))
+    desk.take(committee.release(1, desk, batch=partial(older.shares[1], inputs([ITEM]), entropy)))
+    assert desk.desk.combine(verified, CHAIN) == {}
+
+
+def test_what_was_sealed_to_an_earlier_instance_is_dropped_with_it(committee, verified, desk):
+    desk.take(committee.release(0, desk))
+    desk.take(committee.release(1, desk))
+    fresh = Instance(InstanceId(b"2" * 32), EncryptionKey(SecretBytes(b"z" * 32)))
+    desk.desk.observe(b"t" * 32, b"anything", fresh)
+    assert desk.desk.combine(verified, CHAIN) == {}
+
+
+def test_somebody_elses_request_in_our_name_is_ignored(committee, desk):
+    forged = sign(worker_scene.NETWORK, SigningKey(SecretBytes(b"m" * 32)), 0, KeyRequest(desk.instance.id, (ITEM,)))
+    desk.desk.observe(transaction_id(forged), forged, desk.instance)
+    assert not desk.take(committee.release(0, desk, request=transaction_id(forged)))
+
+
+def test_keys_are_asked_for_together_and_again_after_a_while():
+    desk = KeyDesk(worker_scene.NETWORK, IDENTITY.public)
+    instance = Instance.fresh()
+    items = [KeyItem(bytes([at]) * 32, 1) for at in range(MAX_ITEMS + 1)]
+    for item in items:
+        desk.want(item)
+    first = desk.due(instance, 0.0)
+    assert first.items == tuple(items[:MAX_ITEMS])
+    second = desk.due(instance, 0.0)
+    assert second.items == (items[MAX_ITEMS],)
+    assert desk.due(instance, RETRY_SECONDS / 2) is None
+    desk.refused(second)
+    assert desk.due(instance, RETRY_SECONDS / 2).items == second.items
+    assert desk.due(instance, RETRY_SECONDS).items == first.items
+    desk.forget(items[0].contract)
+    assert items[0] not in desk.due(instance, 3 * RETRY_SECONDS).items
+
+
+def test_a_committee_needs_t_verified_members(committee):
+    with pytest.raises(BadShare, match="1 of 2"):
+        verify_committee(committee.keys, law(2), [registered(committee.members[0].public)])
+
+
+def test_a_worker_is_no_gatekeeper(committee):
+    members = [registered(key.public, "worker") for key in committee.members]
+    with pytest.raises(BadShare):
+        verify_committee(committee.keys, law(2), members)
+
+
+def test_a_threshold_below_what_governance_signed_is_refused():
+    small = Committee(n=1, t=1)
+    members = [registered(small.members[0].public)]
+    with pytest.raises(BadShare, match="threshold 1"):
+        verify_committee(small.keys, law(2), members)
+    assert verify_committee(small.keys, law(2, 1), members).seat_of(small.members[0].public) == 1
+    assert least_threshold(law(3, 2, 4)) == 2
+
+
+@pytest.mark.parametrize("seat", [1, 2, 3])
+def test_a_made_up_public_share_is_found_out(committee, seat):
+    members = [registered(key.public) for key in committee.members]
+    with pytest.raises(BadShare):
+        verify_committee(committee.with_share(seat, 5), law(2), members)
+
+
+def test_a_master_key_that_the_shares_do_not_make_is_refused(committee):
+    members = [registered(key.public) for key in committee.members]
+    with pytest.raises(BadShare):
+        verify_committee(replace(committee.keys, master=Committee(name="two").keys.master), law(2), members)
+    with pytest.raises(BadShare, match="group element"):
+        verify_committee(replace(committee.keys, master=b"\xff" * 32), law(2), members)
+
+
+def test_a_member_seated_twice_is_refused(committee):
+    seats = committee.keys.seats
+    twice = replace(committee.keys, seats=(seats[0], replace(seats[1], member=seats[0].member), seats[2]))
+    with pytest.raises(BadShare, match="twice"):
+        verify_committee(twice, law(2), [registered(key.public) for key in committee.members])
+
+
+def test_the_master_key_is_pinned_at_first_sight(committee):
+    vault = ForgetfulVault()
+    pin(vault, committee.keys)
+    pin(vault, committee.keys)
+    with pytest.raises(RollbackDetected):
+        pin(vault, Committee(name="two").keys)

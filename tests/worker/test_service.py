@@ -1,0 +1,307 @@
+"""A real worker, gatekeepers and ledger in one process: contracts run, questions are answered, keys end in time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from keephold.base.clock import SystemClock
+from keephold.base.errors import KeepholdError, NotFresh, SealBroken, Superseded
+from keephold.base.ids import ContractId
+from keephold.client.source import code_from_source
+from keephold.contract.address import Address
+from keephold.crypto.secret import SecretBytes
+from keephold.crypto.signing import SigningKey
+from keephold.gateway.hub import Hub
+from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contract_id
+from keephold.protocol.messages import CallPlain, QueryBody
+from keephold.protocol.state import AccountRecord, ContractRecord, Registration, account_path, contract_path
+from keephold.protocol.state import registration_path as path_of
+from keephold.protocol.transactions import Call, Deploy
+from keephold.protocol.wire import QueryEnvelope
+from keephold.runtime.artefact import cache_directory, guest_artefact
+from keephold.runtime.cache import CompiledCache
+from keephold.sealing.call import CallContext, seal_call
+from keephold.sealing.query import open_answer, request_digest, seal_query, sign_query
+from keephold.testing.local import LocalNetwork, named_key
+from keephold.worker.queries import EVENT_KEY
+from keephold.worker.service import Worker
+
+TOKEN = (Path(__file__).parents[2] / "examples" / "token" / "token.py").read_text()
+PAD = (512, 4096)
+ALICE, BOB = named_key("alice"), named_key("bob")
+ANSWER_KEY = b"a" * 32
+
+
+class LocalGateway:
+    """A gateway's hub, without the wire."""
+
+    def __init__(self, net: LocalNetwork) -> None:
+        async def live(identity):
+            record = net.node.reader.record(path_of(identity), Registration)
+            return record.instance if record is not None else None
+
+        self.hub = Hub(net.network, live, SystemClock())
+
+    async def attach(self, identity):
+        return self.hub.ticket(identity)
+
+    async def queries(self, attachment):
+        line = await self.hub.attach(attachment)
+        try:
+            while True:
+                delivery = await line.next(1.0)
+                if delivery is not None:
+                    yield delivery
+        finally:
+            self.hub.detach(line)
+
+    async def answers(self, batch):
+        self.hub.answer(batch)
+
+
+@pytest.fixture(scope="session")
+def guest():
+    with CompiledCache(cache_directory() / "tests", SecretBytes(b"k" * 32)).guest(guest_artefact()) as compiled:
+        yield compiled
+
+
+class Story:
+    """One network, its worker, and the steps that tests share."""
+
+    def __init__(self, net: LocalNetwork, guest) -> None:
+        self.net, self.guest = net, guest
+        self.gateway = LocalGateway(net)
+
+    async def start(self, workers: int = 1) -> Worker:
+        self.net.start()
+        await self.net.until(lambda: self.net.node.application.map.newest.time_ns > 0)
+        self.net.bring_collateral()
+        for name in ("g0", "g1", "g2"):
+            self.net.run(self.net.gatekeeper(name).run())
+        self.workers = [self.worker(f"w{at}") for at in range(workers)]
+        self.tasks = [self.net.run(worker.run()) for worker in self.workers]
+        return self.workers[0]
+
+    def worker(self, name: str) -> Worker:
+        return Worker(self.net.session(name, "worker"), [self.gateway], self.guest)
+
+    def record(self, contract: ContractId) -> ContractRecord:
+        found = self.net.node.reader.record(contract_path(contract), ContractRecord)
+        assert found is not None
+        return found
+
+    async def deploy(self, code: Code | None = None, policy: ContractPolicy | None = None, phase: str = "active"):
+        policy = policy or ContractPolicy()
+        code = code or code_from_source(TOKEN)
+        nonce = self.nonce(ALICE)
+        self.net.send(ALICE, Deploy(code, policy))
+        contract = contract_id(self.net.network, ALICE.public, nonce, code_hash(code), policy)
+        await self.net.until(
+            lambda: (
+                self.net.node.reader.record(contract_path(contract), ContractRecord) is not None
+                and self.record(contract).phase == phase
+            )
+        )
+        return contract
+
+    def nonce(self, key: SigningKey) -> int:
+        return (self.net.node.reader.record(account_path(key.public), AccountRecord) or AccountRecord()).nonce
+
+    async def call(self, contract: ContractId, key: SigningKey, method: str, *arguments: object) -> None:
+        record = self.record(contract)
+        context = CallContext(self.net.network, contract, record.epoch, key.public, self.nonce(key))
+        plain = CallPlain(method, json.dumps(arguments).encode(), b"r" * 32)
+        sealed = seal_call(record.encryption_key, context, plain, PAD)
+        self.net.send(key, Call(contract, record.epoch, sealed))
+        await self.net.until(lambda: self.record(contract).inbox_count > record.inbox_count)
+
+    async def consumed(self, contract: ContractId) -> None:
+        await self.net.until(lambda: self.record(contract).done == self.record(contract).inbox_count)
+
+    def question(self, contract, worker, method="balance", key=BOB, **other) -> QueryEnvelope:
+        record = self.record(contract)
+        instance = other.pop("instance", worker._session.instance.id)
+        body = QueryBody(self.net.network, contract, record.epoch, instance, key.public, method, b"[]", ANSWER_KEY, 0)
+        signed = sign_query(other.pop("signer", key), replace(body, **other))
+        return QueryEnvelope(contract, instance, seal_query(record.encryption_key, signed, PAD))
+
+    def opened(self, contract, envelope, answer):
+        key = SecretBytes(ANSWER_KEY)
+        return open_answer(key, self.net.network, contract, request_digest(envelope.sealed), answer.sealed)
+
+    async def ask(self, contract, worker, **other):
+        envelope = self.question(contract, worker, **other)
+        return self.opened(contract, envelope, await worker.answer(envelope, worker._session.instance.id))
+
+
+def story(guest, tmp_path, tell, **timing) -> None:
+    async def run() -> None:
+        net = LocalNetwork(tmp_path, seats=3, threshold=2, **timing)
+        try:
+            await tell(Story(net, guest))
+        finally:
+            await net.close()
+
+    asyncio.run(run())
+
+
+def test_a_contract_is_keyed_called_and_asked_without_a_listening_socket(guest, tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise AssertionError("a worker listens on nothing, of any family")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    monkeypatch.setattr(socket.socket, "listen", refuse)
+
+    async def tell(it: Story) -> None:
+        worker = await it.start()
+        contract = await it.deploy()
+        await it.call(contract, ALICE, "setup", "GLD", "1000")
+        await it.call(contract, ALICE, "transfer", Address.account(BOB.public).text, "30")
+        await it.consumed(contract)
+        await it.net.until(lambda: worker._session.freshness.is_fresh(worker._session.clock.monotonic()))
+        answer = await it.ask(contract, worker, min_height=it.net.node.application.map.newest.height)
+        assert json.loads(answer.reply.value) in (30, "30")
+        assert answer.version == it.record(contract).version
+        # A state not reached yet is waited for, or proven on the spot.
+        await it.call(contract, ALICE, "transfer", Address.account(BOB.public).text, "0")
+        recent = await it.ask(contract, worker, min_height=it.net.node.application.map.newest.height)
+        assert recent.height >= answer.height
+        # The event key that every contract tells its reader.
+        key = await it.ask(contract, worker, method=EVENT_KEY)
+        assert len(json.loads(key.reply.value)) == 64
+        assert (await it.ask(contract, worker, method=EVENT_KEY, key=ALICE)).reply != key.reply
+        assert (await it.ask(contract, worker, method="nothing")).reply.code == "unknown_method"
+        # Over the gateway, many at once.
+        envelopes = [it.question(contract, worker) for _ in range(32)]
+        answers = await asyncio.gather(*(it.gateway.hub.ask(envelope, 10.0) for envelope in envelopes))
+        for envelope, sealed in zip(envelopes, answers, strict=True):
+            assert it.opened(contract, envelope, sealed).reply == answer.reply
+        # What is not a proper question to this instance gets nothing but one word.
+        for wrong in ({"instance": b"j" * 32}, {"signer": ALICE}, {"epoch": 2}, {"network": b"x" * 32}):
+            envelope = it.question(contract, worker, **wrong)
+            with pytest.raises(KeepholdError):
+                await worker.answer(envelope, worker._session.instance.id)
+        bad = replace(it.question(contract, worker), sealed=b"noise")
+        assert (await it.gateway.hub.ask(bad, 10.0)).unavailable == "no_live_worker"
+        with pytest.raises(SealBroken):
+            it.opened(contract, envelopes[0], answers[1])
+
+    story(guest, tmp_path, tell)
+
+
+def test_two_workers_of_a_quorum_agree_on_every_byte(guest, tmp_path):
+    async def tell(it: Story) -> None:
+        await it.start(workers=2)
+        await it.net.until(lambda: all(worker._session.registrar.is_live for worker in it.workers))
+        contract = await it.deploy(policy=ContractPolicy(workers=2, quorum=2))
+        assert len(it.record(contract).workers) == 2
+        await it.call(contract, ALICE, "setup", "GLD", "1000")
+        for _ in range(5):
+            await it.call(contract, ALICE, "transfer", Address.account(BOB.public).text, "1")
+        await it.consumed(contract)
+        for worker in it.workers:
+            session = worker._session
+            await it.net.until(lambda session=session: session.freshness.is_fresh(session.clock.monotonic()))
+            head = it.net.node.application.map.newest.height
+            assert b"5" in (await it.ask(contract, worker, min_height=head)).reply.value
+            assert worker._hosted[contract].core.lost_track == 0
+
+    story(guest, tmp_path, tell)
+
+
+def test_code_that_does_not_load_is_refused_on_the_ledger(guest, tmp_path):
+    async def tell(it: Story) -> None:
+        await it.start()
+        code = code_from_source(TOKEN)
+        contract = await it.deploy(replace(code, source=code.source + b"\nimport socket\n"), phase="refused")
+        assert it.record(contract).refusal
+        other = replace(code, abi=code.abi.replace(b'"Token"', b'"Gold"'))
+        assert it.record(await it.deploy(other, phase="refused")).refusal
+
+    story(guest, tmp_path, tell)
+
+
+def test_a_successor_under_the_same_identity_ends_the_worker_and_its_keys(guest, tmp_path):
+    async def tell(it: Story) -> None:
+        worker = await it.start()
+        contract = await it.deploy()
+        await it.call(contract, ALICE, "setup", "GLD", "1000")
+        await it.consumed(contract)
+        hosted = worker._hosted[contract]
+        pid = hosted._calls._process.pid
+        it.net._tasks.remove(it.tasks[0])
+        successor = it.worker("w0")
+        it.net.run(successor.run())
+        with pytest.raises(Superseded):
+            await asyncio.wait_for(it.tasks[0], 20)
+        assert worker.contracts == ()
+        assert hosted.core.readable() is None
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+        # The successor has the keys released to it anew, and goes on.
+        await it.net.until(lambda: contract in successor.contracts)
+        await it.call(contract, ALICE, "transfer", Address.account(BOB.public).text, "1")
+        await it.consumed(contract)
+
+    story(guest, tmp_path, tell)
+
+
+def test_a_worker_that_hears_no_echo_falls_silent(guest, tmp_path):
+    async def tell(it: Story) -> None:
+        worker = await it.start()
+        contract = await it.deploy()
+        session = worker._session
+        await it.net.until(lambda: session.freshness.is_fresh(session.clock.monotonic()))
+        await it.ask(contract, worker)
+        envelope = it.question(contract, worker)
+        it.net.kill_node()
+        await it.net.until(lambda: not session.freshness.is_fresh(session.clock.monotonic()))
+        with pytest.raises(NotFresh):
+            await worker.answer(envelope, session.instance.id)
+        it.net.start()
+
+    story(guest, tmp_path, tell, freshness_s=1)
+
+
+def test_attesting_again_keeps_contracts_running(guest, tmp_path):
+    async def tell(it: Story) -> None:
+        worker = await it.start()
+        contract = await it.deploy()
+        await it.call(contract, ALICE, "setup", "GLD", "1000")
+        first = worker._session.instance.id
+        await it.net.until(lambda: worker._session.instance.id != first)
+        await it.call(contract, ALICE, "transfer", Address.account(BOB.public).text, "1")
+        await it.consumed(contract)
+
+    story(guest, tmp_path, tell, lease_s=6)
+
+
+def test_a_killed_execution_process_is_replaced(guest, tmp_path):
+    async def tell(it: Story) -> None:
+        worker = await it.start()
+        contract = await it.deploy()
+        hosted = worker._hosted[contract]
+        await it.call(contract, ALICE, "setup", "GLD", "1000")
+        await it.consumed(contract)
+        for _ in range(2):
+            hosted._calls._process._process.kill()
+            await it.call(contract, ALICE, "transfer", Address.account(BOB.public).text, "1")
+            await it.consumed(contract)
+        session = worker._session
+        await it.net.until(lambda: session.freshness.is_fresh(session.clock.monotonic()))
+        head = it.net.node.application.map.newest.height
+        assert b"2" in (await it.ask(contract, worker, min_height=head)).reply.value
+        hosted._questions._process._process.kill()
+        with suppress(KeepholdError):
+            await it.ask(contract, worker)
+        assert b"2" in (await it.ask(contract, worker)).reply.value
+
+    story(guest, tmp_path, tell)
