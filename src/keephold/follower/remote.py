@@ -258,15 +258,14 @@ class HttpRemote:
                     raise refusal(await _bounded(response), response.status_code)
                 async with aclosing(split(response.aiter_bytes())) as chunks:
                     async for raw in chunks:
-                        if raw:  # an empty record only says that the node is alive
-                            yield _decoded(raw, kind)
+                        yield _decoded(raw, kind)
         except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
             raise _unreachable(self.base_url, error) from error
         raise NodeUnreachable(f"{self.base_url}: the stream ended")
 
 
 async def split(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield the length-prefixed records of a byte stream.
+    """Yield the length-prefixed records of a byte stream; empty ones are signs of life and left out.
 
     Raises:
         NodeUnreachable: a record larger than MAX_STREAM_FRAME.
@@ -282,7 +281,7 @@ async def split(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
             if len(buffer) - at - _PREFIX < size:
                 break
             at += _PREFIX + size
-            if size:  # an empty record is a sign of life
+            if size:
                 yield bytes(buffer[at - size : at])
         del buffer[:at]
 

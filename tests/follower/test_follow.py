@@ -1,0 +1,187 @@
+"""The follower against nodes that die, omit, lie and lag, with production bytes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from keephold.base.errors import ChainRefused, LedgerRefused, ProofInvalid, StaleAnswer
+from keephold.follower.follow import Follower
+from keephold.follower.law import check_complete, verify_history
+from keephold.follower.view import VerifiedView
+from keephold.protocol.codec import decode, encode
+from keephold.protocol.governance import (
+    Enacted,
+    GovernanceRecord,
+    Proposal,
+    RevokeIdentity,
+    SetValidators,
+    SignedProposal,
+    chain_head,
+    sign_proposal,
+)
+from keephold.protocol.state import registration_path
+from keephold.protocol.wire import Frame, Interest, ProveAnswer
+from keephold.testing.local import named_key
+from keephold.testing.remote import LocalRemote
+
+
+async def no_pause(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+def follower(scene, *remotes, interest: Interest | None = None) -> Follower:
+    chosen = remotes or (LocalRemote(scene.net.node),)
+    return Follower(chosen, VerifiedView(scene.net.genesis), interest, pause=no_pause)
+
+
+def on(name: str, kind, alter):
+    """Return a tamper that alters the records of one endpoint."""
+    return lambda asked, raw: encode(alter(decode(raw, kind))) if asked == name else raw
+
+
+async def take(made: Follower, count: int):
+    blocks = []
+    stream = made.blocks()
+    try:
+        while len(blocks) < count:
+            blocks.append(await anext(stream))
+    finally:
+        await stream.aclose()
+    return blocks
+
+
+def test_it_skips_to_the_newest_and_proves_from_there(scene) -> None:
+    async def run() -> None:
+        made = follower(scene)
+        await made.sync()
+        assert made.view.height == scene.top
+        path = registration_path(scene.worker.public)
+        assert (await made.prove([path]))[path] is not None
+        assert (await made.transactions(scene.calls)).keys() == set(scene.calls)
+        located = await made.locate(scene.calls)
+        assert located[scene.calls[0]].result.code == 0
+
+    asyncio.run(run())
+
+
+def test_from_a_given_height_every_block_comes_in_order(scene) -> None:
+    async def run() -> None:
+        made = follower(scene, interest=scene.interest())
+        await made.sync(to=2)
+        blocks = await take(made, scene.top - 2)
+        assert [block.height for block in blocks] == list(range(3, scene.top + 1))
+        assert all(block.after == block.height - 1 for block in blocks)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda frame: replace(frame, signed_header=frame.signed_header[:-2] + b"xx"),
+        lambda frame: replace(frame, values=tuple(replace(item, value=b"\x00") for item in frame.values)),
+    ],
+)
+def test_a_liar_is_left_for_another_node(scene, alter) -> None:
+    async def run() -> None:
+        liar = LocalRemote(scene.net.node, on("stream", Frame, alter))
+        made = follower(scene, liar, LocalRemote(scene.net.node), interest=scene.interest())
+        await made.sync(to=2)
+        (block,) = await take(made, 1)
+        assert block.height == 3
+        assert made.remote is not liar
+
+    asyncio.run(run())
+
+
+def test_a_lone_liar_ends_it(scene) -> None:
+    async def run() -> None:
+        liar = LocalRemote(scene.net.node, on("stream", Frame, lambda f: replace(f, height=f.height + 1)))
+        made = follower(scene, liar)
+        await made.sync(to=2)
+        with pytest.raises(ChainRefused):
+            await take(made, 1)
+        assert made.view.height == 2
+
+    asyncio.run(run())
+
+
+def test_a_dead_node_is_asked_until_it_lives(scene) -> None:
+    async def run() -> None:
+        remote = LocalRemote(None)
+        made = follower(scene, remote)
+        taking = asyncio.ensure_future(take(made, 1))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not taking.done()
+        remote.node = scene.net.node
+        await asyncio.sleep(0)
+        scene.step()
+        scene.top += 1
+        assert (await asyncio.wait_for(taking, 10))[0].height >= scene.top - 1
+
+    asyncio.run(run())
+
+
+def test_a_prover_that_lags_is_stale(scene) -> None:
+    async def run() -> None:
+        made = follower(scene)
+        await made.sync()
+        with pytest.raises(StaleAnswer):
+            await made.prove([bytes(32)], at_least=scene.top + 100)
+
+    asyncio.run(run())
+
+
+def test_a_prover_that_lies_is_refused(scene) -> None:
+    async def run(alter) -> None:
+        made = follower(scene, LocalRemote(scene.net.node, on("prove", ProveAnswer, alter)))
+        await made.sync()
+        await made.prove([registration_path(scene.worker.public)])
+
+    for alter in (
+        lambda answer: replace(answer, values=()),
+        lambda answer: replace(answer, values=tuple(replace(item, value=b"") for item in answer.values)),
+    ):
+        with pytest.raises(ProofInvalid):
+            asyncio.run(run(alter))
+
+
+# --- law ---
+
+
+def enacted(net, sequence: int, action, key=None) -> Enacted:
+    proposal = Proposal(net.network, sequence, action)
+    signed = SignedProposal(proposal, (sign_proposal(proposal, key or net.governor),))
+    return Enacted(signed, net.genesis.time_ns + sequence)
+
+
+def test_law_is_folded_and_complete(scene) -> None:
+    net = scene.net
+    entry = enacted(net, 1, RevokeIdentity(bytes(32)))
+    law = verify_history(net.genesis, [entry])
+    assert law.at(net.genesis.time_ns + 10).revoked == (bytes(32),)
+    head = chain_head(bytes(32), entry)
+    check_complete(law, GovernanceRecord(1, head))
+    for proven in (GovernanceRecord(), GovernanceRecord(2, head), GovernanceRecord(1, bytes(32))):
+        with pytest.raises(ProofInvalid):
+            check_complete(law, proven)
+
+
+def test_law_that_governance_did_not_sign_or_in_another_order_is_refused(scene) -> None:
+    net = scene.net
+    for entries in (
+        [enacted(net, 1, RevokeIdentity(bytes(32)), named_key("eve"))],
+        [enacted(net, 2, RevokeIdentity(bytes(32)))],
+    ):
+        with pytest.raises(LedgerRefused, match="governance"):
+            verify_history(net.genesis, entries)
+
+
+def test_every_signed_validator_set_is_named(scene) -> None:
+    net = scene.net
+    law = verify_history(net.genesis, [enacted(net, 1, SetValidators(net.genesis.law.validators))])
+    assert list(law.validator_sets()) == [net.genesis.law.validators] * 2
