@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from keephold.custody.public import transcript
-from keephold.ledger.rules import governance
+from keephold.ledger.rules import governance, roll
 from keephold.protocol.custody import DkgKeys, DkgVerdict, RoundState
 from keephold.protocol.governance import (
     CommitteeRules,
@@ -11,6 +12,7 @@ from keephold.protocol.governance import (
     GovernanceRecord,
     GovernanceRules,
     RevokeIdentity,
+    SetAttestation,
     SetCommittee,
     SetGovernance,
     SetValidators,
@@ -66,10 +68,22 @@ def test_seats_are_of_independent_gatekeepers(make_desk, enclave, shared):
     assert committee(desk).phase == "generating"
 
 
-def test_who_lapsed_is_not_seated(make_desk, enclave):
+@pytest.mark.parametrize("noted", [16, 0])
+def test_who_lapsed_is_not_seated(make_desk, enclave, monkeypatch, noted):
+    monkeypatch.setattr(roll, "MAX_LAPSES", noted)
     desk = make_desk(seats=2, threshold=1)
     gatekeepers(desk, enclave, "a")
     desk.block(after_s=3600)
+    gatekeepers(desk, enclave, "b")
+    desk.block()
+    assert committee(desk).phase == "forming"
+
+
+def test_the_level_of_a_seat_is_the_laws_at_the_time_of_seating(make_desk, enclave, new_key):
+    desk = make_desk(seats=2, threshold=1)
+    gatekeepers(desk, enclave, "weak", status="SWHardeningNeeded")
+    policy = replace(desk.application.map.newest.law.attestation, gatekeeper_max_level=1)
+    desk.send(new_key("anyone"), desk.govern(SetAttestation(policy)))
     gatekeepers(desk, enclave, "b")
     desk.block()
     assert committee(desk).phase == "forming"

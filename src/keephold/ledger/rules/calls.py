@@ -42,17 +42,12 @@ def call(state: Overlay, block: BlockContext, _: Transaction, identity: bytes, b
     if record.inbox_count - record.done >= MAX_INBOX_BACKLOG:
         raise refused(Refusal.INBOX_FULL, f"{MAX_INBOX_BACKLOG} entries wait")
     # The entry, and the batch that this block appends.
-    opened = ("open batch", contract)
     entry = record.inbox_count + 1
-    if state.counted(*opened) == 0:
-        first = entry
-        batch = Batch(block.height, record.inbox_head, (identity,))
-    else:
-        first = entry - state.counted(*opened)
-        present = state.get(batch_path(contract, first), Batch(block.height, record.inbox_head, ()))
-        batch = replace(present, entries=(*present.entries, identity))
+    opened = ("open batch", contract)
+    first = entry - state.counted(*opened)
+    batch = state.get(batch_path(contract, first), Batch(block.height, record.inbox_head, ()))
     state.count(*opened)
-    state.put(batch_path(contract, first), batch)
+    state.put(batch_path(contract, first), replace(batch, entries=(*batch.entries, identity)))
     head = inbox_head(record.inbox_head, entry, identity, Height(block.height))
     state.put(path, replace(record, inbox_count=entry, inbox_head=head))
     return Applied((Appended(contract, entry),))

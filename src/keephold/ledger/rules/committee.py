@@ -39,8 +39,8 @@ def message(state: Overlay, block: BlockContext, transaction: Transaction, _: by
     # (1) There is a ceremony.
     committee = state.get(committee_path(), NO_COMMITTEE)
     ceremony = state.find(round_path(committee.round), RoundState)
-    if committee.phase != "generating" or ceremony is None:
-        raise refused(Refusal.WRONG_PHASE, "no key generation under way")
+    if ceremony is None:
+        raise refused(Refusal.WRONG_PHASE, "no key generation yet")
     # (2) The sender is a gatekeeper with a live lease.
     live_registration(state, block, transaction.sender, "gatekeeper")
     # (3) The ceremony accepts it, from one who takes part in this phase.
@@ -101,7 +101,7 @@ def _candidates(state: Overlay, block: BlockContext, failed: RoundState | None) 
 
 def _store(state: Overlay, committee: CommitteeRecord, ceremony: RoundState) -> None:
     """Keep the ceremony under its present round, and say in the committee's record where it stands."""
-    if committee.round and committee.round != ceremony.round:
+    if committee.round != ceremony.round:
         state.delete(round_path(committee.round))
     state.put(round_path(ceremony.round), ceremony)
     keys = transcript.outcome(ceremony)
