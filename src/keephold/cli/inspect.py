@@ -56,10 +56,11 @@ def verify(
         verified = network.contract(address).verified()
     sentences = verified.argument.sentences
     workers = len(verified.vouchers)
+    rules = pinned.genesis.law.committee
     who = (
-        f"Its {workers} verified worker enclave{'s' if workers > 1 else ''} and each call's own sender can read "
-        f"{verified.code.name}; nobody else can, unless {pinned.genesis.law.committee.threshold} gatekeeper enclaves "
-        f"of {pinned.genesis.law.committee.seats} break together, or one of its workers does."
+        f"Only {workers} verified worker enclave{'s' if workers > 1 else ''} can read the state of {verified.code.name}; "
+        f"of a call, its sender reads arguments and result too. Nobody else does, unless a worker's enclave breaks, or "
+        f"those of {rules.threshold} of {rules.seats} gatekeepers together."
     )
     lines = [who, "", *(f"{number}. {sentence}" for number, sentence in enumerate(sentences, 1))]
     if verified.is_simulated:
@@ -158,7 +159,8 @@ def _show_contract(address: Address, seen: OutsideContract, *, as_json: bool) ->
     lines += [f"  worker         {worker.hex()}" for worker in record.workers]
     lines.append(f"  slots          {len(seen.slots)}: tag, size, sealed value")
     lines += [
-        f"    {slot.tag.hex()[:24]}…  {len(slot.value):>6} B  {slot.value.hex()[:48]}…" for slot in seen.slots[:_SHOWN]
+        f"    {slot.tag.hex()[:24]}…  {len(slot.value):>6} B  …{slot.value[len(slot.value) // 2 :][:24].hex()}…"
+        for slot in seen.slots[:_SHOWN]
     ]
     if len(seen.slots) > _SHOWN:
         lines.append(f"    … and {len(seen.slots) - _SHOWN} more (--json lists all)")

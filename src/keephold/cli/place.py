@@ -118,11 +118,10 @@ def read_password(file: Path | None, *, twice: bool = False) -> SecretBytes:
 
 def names(pinned: PinnedNetwork, keystore: Path | None) -> Mapping[str, Address]:
     """Return every name that means an address here: contracts, keystore accounts, devnet accounts."""
-    known = {name: Address.account(key.public) for name, key in pinned.devnet_keys().items()}
     path = keystore_path(keystore)
-    if path.exists():
-        known |= {name: Address.parse(text) for name, text in read_directory(path).accounts.items()}
-    return {**known, **pinned.contracts()}
+    stored = read_directory(path).accounts if path.exists() else {}
+    devnet = {name: Address.account(key.public) for name, key in pinned.devnet_keys().items()}
+    return {**{name: Address.parse(text) for name, text in stored.items()}, **devnet, **pinned.contracts()}
 
 
 def contract_address(pinned: PinnedNetwork, given: str) -> Address:

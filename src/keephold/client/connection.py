@@ -202,12 +202,17 @@ class Connection:
         if unless is not None:
             failures.add(self._ends[unless.id])
         try:
+            # An idle chain may make no block for a while, and the stream speaks with blocks only.
+            last = (await self.follower.prove([path]))[path]
+            yield last
             while True:
                 following = asyncio.ensure_future(queue.get())
                 awaited: set[asyncio.Future[Any]] = {following, *failures}
                 await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
                 if following.done():
-                    yield following.result()
+                    if following.result() != last:
+                        last = following.result()
+                        yield last
                     continue
                 following.cancel()
                 for failure in [failure for failure in failures if failure.done()]:

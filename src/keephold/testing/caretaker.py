@@ -15,10 +15,12 @@ from typing import Final, final
 from keephold.base.errors import DeadlineExceeded, KeepholdError, NodeUnreachable
 from keephold.client.account import Account
 from keephold.client.connection import Connection
+from keephold.client.outbox import Flight
 from keephold.client.pinned import PinnedNetwork
 from keephold.follower.remote import HttpRemote
+from keephold.protocol.codec import decode
 from keephold.protocol.evidence import CollateralSubject, collateral_key
-from keephold.protocol.state import collateral_path
+from keephold.protocol.state import CollateralRecord, collateral_path
 from keephold.protocol.transactions import UpdateCollateral
 from keephold.testing.vendor import DevelopmentVendor
 from keephold.testing.vendor.vendor import FMSPC
@@ -88,18 +90,20 @@ class Caretaker:
             account = Account.generate("caretaker")
             await connection.admit(account)
             collateral = self._vendor.collateral(now_ns=time.time_ns())
-            subject = CollateralSubject(self._vendor.name, "sgx", "processor", FMSPC)
             flight = connection.send(account.key, lambda _: UpdateCollateral(collateral))
-            before: bytes | None = None
-            async with aclosing(connection.values(collateral_path(collateral_key(subject)), unless=flight)) as values:
-                async for value in values:
-                    if value is not None and value != before:
-                        break
-                    before = value
+            await self._until_ordered(connection, flight)
             connection.settle(flight)
             self._brought.set()
         finally:
             await connection.aclose()
+
+    async def _until_ordered(self, connection: Connection, flight: Flight) -> None:
+        subject = CollateralSubject(self._vendor.name, "sgx", "processor", FMSPC)
+        path = collateral_path(collateral_key(subject))
+        async with aclosing(connection.values(path, unless=flight)) as values:
+            async for value in values:
+                if value is not None and decode(value, CollateralRecord).transaction == flight.id:
+                    return
 
     async def _until_answered(self, remote: HttpRemote) -> None:
         while not self._answers.is_set():

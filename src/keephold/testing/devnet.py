@@ -93,6 +93,7 @@ class Devnet:
             directory = OwnedDirectory.lasting(state) if state else OwnedDirectory.ephemeral()
             undo.callback(directory.release)
             pinned = found(directory.path, f"http://{HOST}:{port}", vendor, guest.sha256, shape, time.time_ns())
+            programs.prepare_caches(vendor, guest, shape, tell)
             logs = directory.path / "logs"
             logs.mkdir(exist_ok=True)
             supervisor = Supervisor(logs, report)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from keephold.client.pinned import GENESIS
-from keephold.runtime.artefact import cache_directory
+from keephold.crypto.hashing import framed
+from keephold.crypto.labels import KEY_CACHE
+from keephold.runtime import machine
+from keephold.runtime.artefact import GuestArtefact, Progress, cache_directory, silent
+from keephold.runtime.cache import CompiledCache
 from keephold.testing.build import build_of
 from keephold.testing.ceremony import VALIDATOR_SEED, Shape, new_seed
 from keephold.testing.supervisor import Program
+from keephold.testing.vendor import DevelopmentVendor, Machine
 
 _NODE: Final = "keephold.programs.node"
 _ENCLAVE: Final = "keephold.testing.enclave"
@@ -40,9 +46,37 @@ def of_devnet(directory: Path, vendor: Path, host: str, port: int, shape: Shape,
     for name in (f"g{number}" for number in range(shape.gatekeepers)):
         config = _enclave(directory, name, nodes)
         yield _simulated(directory, vendor, name, "gatekeeper", config, build_of("gatekeeper", guest).mr_enclave)
+    enclave = build_of("worker", guest).mr_enclave
     for name in (f"w{number}" for number in range(shape.workers)):
-        config = {**_enclave(directory, name, nodes), "cache": cache_directory() / "compiled" / name}
-        yield _simulated(directory, vendor, name, "worker", config, build_of("worker", guest).mr_enclave)
+        config = {**_enclave(directory, name, nodes), "cache": _cache(name, enclave)}
+        yield _simulated(directory, vendor, name, "worker", config, enclave)
+
+
+def prepare_caches(vendor: DevelopmentVendor, guest: GuestArtefact, shape: Shape, progress: Progress) -> None:
+    """Compile the guest for workers that have not run this build yet: seconds, told as they pass, once for all.
+
+    Entries are sealed to machine and build, so another build's entries are worth nothing and are removed.
+    """
+    build = build_of("worker", guest.sha256)
+    compiled: list[bytes] = []
+
+    def compile_once(wasm: bytes) -> bytes:
+        if not compiled:
+            compiled.append(machine.compile_component(wasm))
+        return compiled[0]
+
+    for name in (f"w{number}" for number in range(shape.workers)):
+        directory = _cache(name, build.mr_enclave)
+        if directory.exists():
+            continue
+        for stale in directory.parent.glob(f"{name}-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        key = vendor.platform(Machine.named(name), build).sealing_key(framed(KEY_CACHE))
+        CompiledCache(directory, key, compile_once).guest(guest, progress if not compiled else silent).close()
+
+
+def _cache(name: str, enclave: bytes) -> Path:
+    return cache_directory() / "compiled" / f"{name}-{enclave.hex()[:16]}"
 
 
 def _enclave(directory: Path, name: str, nodes: list[str]) -> dict[str, object]:

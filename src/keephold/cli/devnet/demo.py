@@ -134,7 +134,9 @@ def _state(seen: OutsideContract, views: dict[str, int]) -> Table:
 
 
 def _shown(data: bytes) -> str:
-    return f"{data.hex()[: 2 * _HEX]}…"
+    """Return the middle of an envelope: at its ends stands what names its format and context."""
+    middle = len(data) // 2
+    return f"…{data[middle : middle + _HEX].hex()}…"
 
 
 def _print_json(
