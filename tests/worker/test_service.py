@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from keephold.base.clock import SystemClock
-from keephold.base.errors import KeepholdError, NotFresh, SealBroken, Superseded
+from keephold.base.errors import KeepholdError, LedgerRefused, NotFresh, SealBroken, Superseded
 from keephold.base.ids import ContractId
 from keephold.client.source import code_from_source
 from keephold.contract.address import Address
@@ -280,8 +280,30 @@ def test_attesting_again_keeps_contracts_running(guest, tmp_path):
         await it.net.until(lambda: worker._session.instance.id != first)
         await it.call(contract, ALICE, "transfer", Address.account(BOB.public).text, "1")
         await it.consumed(contract)
+        # The line to the gateway was renewed too; what was asked of the instance before is not answered.
+        renewed = worker._session.instance.id
+        await it.net.until(lambda: renewed in it.gateway.hub._lines)
+        envelope = it.question(contract, worker, instance=renewed)
+        assert it.opened(contract, envelope, await it.gateway.hub.ask(envelope, 5.0)).reply.outcome == "ok"
+        with pytest.raises(KeepholdError):
+            await worker.answer(it.question(contract, worker, instance=first), renewed)
 
     story(guest, tmp_path, tell, lease_s=6)
+
+
+def test_a_lapsed_lease_ends_the_worker(guest, tmp_path):
+    async def tell(it: Story) -> None:
+        worker = await it.start()
+        await it.deploy()
+        it.net._tasks.remove(it.tasks[0])
+        it.net.kill_node()
+        await asyncio.sleep(3.2)
+        it.net.start()
+        with pytest.raises(LedgerRefused, match="lease_lapsed"):
+            await asyncio.wait_for(it.tasks[0], 20)
+        assert worker.contracts == ()
+
+    story(guest, tmp_path, tell, lease_s=3)
 
 
 def test_a_killed_execution_process_is_replaced(guest, tmp_path):

@@ -120,15 +120,21 @@ class Hosted:
             _LOG.warning("contract %s: code refused: %s", self._name, error)
             self.core.refused_code(error)
         except (KeepholdError, OSError) as error:
-            if self._is_closed:
-                return
             _LOG.warning("contract %s: %s: %s: %s", self._name, type(order).__name__, type(error).__name__, error)
-            await asyncio.sleep(min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE))
-            self._failures = min(self._failures + 1, 10)
-            self.core.failed(order)
+            await self._fail(order)
+        except Exception as error:  # noqa: BLE001 - unforeseen, but one contract's trouble must not end the others
+            # Its name only: an exception's text may hold what the contract keeps.
+            _LOG.error("contract %s: %s: %s", self._name, type(order).__name__, type(error).__name__)  # noqa: TRY400 - as above
+            await self._fail(order)
         else:
             self._failures = 0
         self.go_on()
+
+    async def _fail(self, order: Order) -> None:
+        if not self._is_closed:
+            await asyncio.sleep(min(_FIRST_PAUSE * 2**self._failures, _LONGEST_PAUSE))
+            self._failures = min(self._failures + 1, 10)
+            self.core.failed(order)
 
     async def _do(self, order: Order) -> None:
         match order:
