@@ -121,7 +121,7 @@ def refuse_code(state: Overlay, block: BlockContext, transaction: Transaction, _
     worker = live_registration(state, block, transaction.sender, "worker")
     check_instance(worker, body.instance)
     record = _assigned(state, contract, transaction.sender)
-    if record.phase != "keying" or record.publications:
+    if record.publications:
         raise refused(Refusal.ALREADY_PUBLISHED, "this code was loaded by a worker")
     reason = f"line {body.line}: {body.reason}" if body.line else body.reason
     for assigned in record.workers:
