@@ -102,17 +102,20 @@ def prepared(application: LedgerApplication, worker: SigningKey) -> None:
     application.recheck(())
 
 
-def main(calls: int, size: int) -> None:
-    validator = ValidatorKey(SecretBytes(b"v" * 32))
-    worker, senders = key("worker"), [key(f"sender {n}") for n in range(16)]
-    law = Constitution(
+def law_of(validator: bytes) -> Constitution:
+    return Constitution(
         GovernanceRules((key("governor").public,), 1, 0),
         AttestationPolicy((), (), SECOND),
         CommitteeRules(1, 1, SECOND),
         Timing(SECOND, SECOND, SECOND),
-        (ValidatorEntry(validator.public, 1),),
+        (ValidatorEntry(validator, 1),),
     )
-    genesis = Genesis("bench", SECOND, bytes(32), law)
+
+
+def main(calls: int, size: int) -> None:
+    validator = ValidatorKey(SecretBytes(b"v" * 32))
+    worker, senders = key("worker"), [key(f"sender {n}") for n in range(16)]
+    genesis = Genesis("bench", SECOND, bytes(32), law_of(validator.public))
     network = network_id(genesis)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
