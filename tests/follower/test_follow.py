@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from keephold.base.errors import ChainRefused, LedgerRefused, ProofInvalid, StaleAnswer
+from keephold.follower import follow
 from keephold.follower.follow import Follower
 from keephold.follower.law import check_complete, verify_history
 from keephold.follower.view import VerifiedView
@@ -23,7 +24,7 @@ from keephold.protocol.governance import (
     sign_proposal,
 )
 from keephold.protocol.state import registration_path
-from keephold.protocol.wire import Frame, Interest, ProveAnswer
+from keephold.protocol.wire import FoundTransactions, Frame, Interest, ProveAnswer
 from keephold.testing.local import named_key
 from keephold.testing.remote import LocalRemote
 
@@ -148,6 +149,27 @@ def test_a_prover_that_lies_is_refused(scene) -> None:
     ):
         with pytest.raises(ProofInvalid):
             asyncio.run(run(alter))
+
+
+def test_headers_far_below_are_followed_from_the_genesis(scene, monkeypatch) -> None:
+    monkeypatch.setattr(follow, "MAX_DESCENT", 2)
+
+    async def run() -> None:
+        made = follower(scene)
+        await made.sync()
+        assert await made.header_hash(3) == scene.net.node.engine.block(3).signed.header.hash()
+        assert made.view.header(3) is None
+
+    asyncio.run(run())
+
+
+def test_a_node_may_answer_for_many_transactions_in_parts(scene) -> None:
+    async def run() -> None:
+        one = on("transactions", FoundTransactions, lambda answer: FoundTransactions(answer.found[:1]))
+        made = follower(scene, LocalRemote(scene.net.node, one))
+        assert (await made.transactions([*scene.calls, bytes(32)])).keys() == set(scene.calls)
+
+    asyncio.run(run())
 
 
 # --- law ---

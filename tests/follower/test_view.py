@@ -14,7 +14,8 @@ from keephold.chain.wire import decode_signed_header, encode_signed_header
 from keephold.follower.view import VerifiedBlock, VerifiedView
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.state import ContractRecord, contract_path
-from keephold.protocol.wire import Frame, LightBlock, ProveRequest, TransactionsRequest
+from keephold.protocol.wire import BlocksRequest, Frame, LightBlock, ProveRequest, TransactionsRequest
+from keephold.testing.local import LocalNetwork
 
 
 def flip(data: bytes, at: int = -1) -> bytes:
@@ -160,18 +161,32 @@ def test_heights_only_rise_and_blocks_are_never_two(scene) -> None:
         view.accept(at_top(scene))
 
 
-def test_a_fork_by_the_validator_itself_is_refused(scene, tmp_path) -> None:
-    """The one validator signs another block 2: the header points back to a block 1 that we did not see."""
-    other = type(scene.net)(tmp_path)
-    object.__setattr__(other, "genesis", scene.net.genesis)
+@pytest.fixture
+def forked(scene, tmp_path):
+    """The one validator's other history: the same genesis, other blocks."""
+    other = LocalNetwork(tmp_path)
+    other.genesis = scene.net.genesis
     other.open_node()
-    other.node.engine.step()
-    other.node.engine.step()
-    forked = other.node.reader.watch(scene.interest())
-    view = scene.view(1)
-    with pytest.raises(HeaderInvalid, match="fork"):
-        view.accept(forked.frame(2))
+    for _ in range(5):
+        other.node.engine.step()
+    yield other.node.reader
     other.kill_node()
+
+
+def test_a_fork_by_the_validator_itself_is_refused(scene, forked) -> None:
+    view = scene.view(1)
+    with pytest.raises(HeaderInvalid, match="does not point back"):
+        view.accept(forked.frame(2, scene.interest()))
+
+
+def test_no_height_has_two_headers(scene, forked) -> None:
+    view = scene.view(1)
+    view.vouch(forked.blocks(BlocksRequest((5,))).blocks[0])
+    frames = scene.frames(5)
+    for frame in frames[1:4]:
+        view.accept(frame)
+    with pytest.raises(HeaderInvalid, match="two headers"):
+        view.accept(frames[4])
 
 
 def test_validators_that_governance_did_not_sign_are_refused(scene) -> None:

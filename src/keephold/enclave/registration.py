@@ -33,6 +33,7 @@ from keephold.protocol.state import Registration, registration_path
 from keephold.protocol.transactions import Register
 
 _RETRY_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.1
 _HOPELESS: Final = frozenset(
     refusal.word for refusal in (Refusal.REVOKED, Refusal.OPERATOR_UNPROVEN, Refusal.WRONG_ROLE, Refusal.SEATED)
 )
@@ -154,7 +155,10 @@ class Registrar:
                     pass  # no quote this time, or no node: another attempt
                 else:
                     self.refused = None
-            await asyncio.sleep(_RETRY_SECONDS)
+                    continue
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                await asyncio.sleep(_POLL_SECONDS)
 
     async def attest(self) -> InstanceId:
         """Attest once; return the instance that is live now.

@@ -36,7 +36,7 @@ from keephold.follower.view import LocatedTransaction, ProvenValues, VerifiedBlo
 from keephold.protocol.codec import decode
 from keephold.protocol.governance import GovernanceRecord
 from keephold.protocol.state import governance_path
-from keephold.protocol.wire import Frame, Interest, LightBlock, StreamRequest, Verdict
+from keephold.protocol.wire import FoundTransaction, Frame, Interest, LightBlock, StreamRequest, Verdict
 
 BACKOFF_SECONDS: Final = (0.02, 0.05, 0.1, 0.25, 0.5)
 """Pauses between attempts; the last one repeats."""
@@ -47,8 +47,8 @@ MAX_REFUSALS: Final = 8
 SKIP_ABOVE: Final = 512
 """Blocks behind at which the view skips instead of streaming every block."""
 
-MAX_DESCENT: Final = 50_000
-"""Headers walked back from a verified one to an older one."""
+MAX_DESCENT: Final = 4096
+"""Headers walked back from a verified one to an older one; what lies further below is reached from the genesis."""
 
 _DESCENT_CHUNK: Final = 256
 _NEVER: Final = 1 << 62
@@ -218,6 +218,10 @@ class Follower:
     async def header(self, height: int) -> Header:
         """Return the header of any height: newer ones are verified, older ones reached by walking back.
 
+        Walking back proves ancestry, header by header. Far below (`MAX_DESCENT`) a header is instead followed from the
+        genesis, in a view of its own: lawful validators signed it. To put another one there, a third of them would
+        have had to sign two chains.
+
         Raises:
             ChainRefused, NodeUnreachable
         """
@@ -240,8 +244,8 @@ class Follower:
         lowest = height
         while self.view.header(lowest) is None:
             lowest += 1
-            if lowest > self.view.height or lowest - height > MAX_DESCENT:
-                raise ProofInvalid(f"header {height} is too far below what is verified")
+            if lowest - height > MAX_DESCENT:
+                return await self._beside(height)
         while lowest > height:
             chunk = list(range(lowest - 1, max(height, lowest - _DESCENT_CHUNK) - 1, -1))
             for block in await self._ask(lambda remote, chunk=chunk: remote.blocks(chunk)):  # type: ignore[misc] # a default argument's type
@@ -252,6 +256,14 @@ class Follower:
         found = self.view.header(height)
         if found is None:
             raise ProofInvalid(f"header {height} was not reached")
+        return found
+
+    async def _beside(self, height: int) -> Header:
+        side = Follower([self.remote], VerifiedView(self.view.genesis), pause=self._pause)
+        await side.sync(to=height)
+        found = side.view.header(height)
+        if found is None:
+            raise ProofInvalid("another height than asked for")
         return found
 
     # --- state and transactions ---
@@ -282,11 +294,7 @@ class Follower:
         Raises:
             NodeUnreachable
         """
-        if not ids:
-            return {}
-        found = await self._ask(lambda remote: remote.transactions(list(ids)))
-        asked = set(ids)
-        return {identity: item.raw for item in found if (identity := sha256(item.raw)) in asked}
+        return {sha256(item.raw): item.raw for item in await self._found(ids)}
 
     async def locate(self, ids: Sequence[bytes]) -> dict[bytes, LocatedTransaction]:
         """Return place and result of those transactions that the node has, proven, by id.
@@ -294,15 +302,28 @@ class Follower:
         Raises:
             ChainRefused, NodeUnreachable
         """
-        asked = set(ids)
         located: dict[bytes, LocatedTransaction] = {}
-        for item in await self._ask(lambda remote: remote.transactions(list(ids))):
-            if sha256(item.raw) in asked:
-                await self.header(item.height + 1)
-                await self.header(item.height)
-                verified = self.view.check_found(item)
-                located[verified.id] = verified
+        for item in await self._found(ids):
+            await self.header(item.height + 1)
+            await self.header(item.height)
+            verified = self.view.check_found(item)
+            located[verified.id] = verified
         return located
+
+    async def _found(self, ids: Sequence[bytes]) -> list[FoundTransaction]:
+        """Return what the node has of these, by the hash of its bytes; a node may need several answers for many."""
+        missing = dict.fromkeys(ids)
+        found: list[FoundTransaction] = []
+        while missing:
+            wanted = list(missing)
+            answer = await self._ask(lambda remote, wanted=wanted: remote.transactions(wanted))  # type: ignore[misc] # a default argument's type
+            fresh = [item for item in answer if sha256(item.raw) in missing]
+            if not fresh:
+                break
+            found += fresh
+            for item in fresh:
+                missing.pop(sha256(item.raw), None)
+        return found
 
     async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
         """Offer signed transactions to the present node; verdicts are advice.

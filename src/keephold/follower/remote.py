@@ -259,7 +259,7 @@ class HttpRemote:
                 async with aclosing(split(response.aiter_bytes())) as chunks:
                     async for raw in chunks:
                         yield _decoded(raw, kind)
-        except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
+        except (httpx2.HTTPError, httpx2.StreamError, OSError, InputError) as error:
             raise _unreachable(self.base_url, error) from error
         raise NodeUnreachable(f"{self.base_url}: the stream ended")
 
