@@ -6,10 +6,10 @@ import pytest
 
 from keephold import Address
 from keephold.crypto.secret import SecretBytes
-from keephold.runtime import machine
 from keephold.runtime.artefact import cache_directory, guest_artefact
 from keephold.runtime.cache import CompiledCache
 from keephold.runtime.host import Program
+from keephold.runtime.memory import Image
 from keephold.runtime.outcome import CallRequest, QueryRequest
 from keephold.runtime.process import ExecutionProcess
 from keephold.runtime.python.sandbox import PythonSandbox
@@ -73,8 +73,7 @@ def guest(artefact):
 
 @pytest.fixture(scope="session")
 def program(guest):
-    engine = machine.new_engine()
-    return Program(engine, machine.open_component(engine, guest.descriptor))
+    return Program.open(guest.descriptor, Image(guest.memory))
 
 
 @pytest.fixture
@@ -82,11 +81,13 @@ def sandbox(program):
     made = []
 
     def make(source):
-        made.append(PythonSandbox(program, source))
+        image = Image()
+        made.append(image)
+        made.append(PythonSandbox(program, source, image))
         return made[-1]
 
     yield make
-    for one in made:
+    for one in reversed(made):
         one.close()
 
 

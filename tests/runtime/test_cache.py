@@ -15,6 +15,10 @@ from keephold.runtime.artefact import GuestArtefact, guest_artefact
 from keephold.runtime.cache import CompiledCache, store
 
 KEY = SecretBytes(b"k" * 32)
+WASM = bytes.fromhex("0061736d0d000100010d0061736d010000000503010001")
+"""A component of one core module with a memory of one page."""
+OTHER = WASM[:-1] + b"\x02"
+"""The same with two pages."""
 
 
 class Compiler:
@@ -31,7 +35,7 @@ class Compiler:
 @pytest.fixture
 def small(tmp_path):
     path = tmp_path / "guest.wasm"
-    path.write_bytes(b"wasm")
+    path.write_bytes(WASM)
     return artefacts._found(path)
 
 
@@ -43,7 +47,7 @@ def code_of(cache, artefact):
 def test_it_compiles_once(tmp_path, small):
     compiler = Compiler()
     cache = CompiledCache(tmp_path / "cache", KEY, compiler)
-    assert code_of(cache, small) == code_of(cache, small) == b"code of wasm"
+    assert code_of(cache, small) == code_of(cache, small) == b"code of " + WASM
     assert compiler.ran == 1
     assert CompiledCache(tmp_path / "cache", KEY, compiler).guest(small).close() is None
     assert compiler.ran == 1
@@ -58,9 +62,9 @@ def test_a_flipped_byte_is_never_loaded_but_compiled_again(tmp_path, small, plac
     data = bytearray(entry.read_bytes())
     data[place] ^= 1
     entry.write_bytes(data)
-    assert code_of(cache, small) == b"code of wasm"
+    assert code_of(cache, small) == b"code of " + WASM
     assert compiler.ran == 2
-    assert code_of(cache, small) == b"code of wasm"
+    assert code_of(cache, small) == b"code of " + WASM
     assert compiler.ran == 2
 
 
@@ -71,7 +75,7 @@ def test_an_entry_counts_for_its_key_guest_and_engine_only(tmp_path, small, monk
     code_of(CompiledCache(directory, SecretBytes(b"other" * 7), compiler), small)
     assert compiler.ran == 2
     other = tmp_path / "other.wasm"
-    other.write_bytes(b"other")
+    other.write_bytes(OTHER)
     (entry,) = directory.iterdir()
     moved = artefacts._found(other)
     entry.rename(directory / f"{moved.sha256.hex()[:16]}.cwasm")
@@ -89,13 +93,13 @@ def test_a_truncated_entry_is_compiled_again(tmp_path, small, content):
     code_of(cache, small)
     (entry,) = (tmp_path / "cache").iterdir()
     entry.write_bytes(content)
-    assert code_of(cache, small) == b"code of wasm"
+    assert code_of(cache, small) == b"code of " + WASM
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, small):
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
-    assert code_of(CompiledCache(blocked / "cache", KEY, Compiler()), small) == b"code of wasm"
+    assert code_of(CompiledCache(blocked / "cache", KEY, Compiler()), small) == b"code of " + WASM
 
 
 def test_the_compiled_guest_cannot_be_altered(tmp_path, small):

@@ -1,21 +1,21 @@
 from __future__ import annotations
 
+import json
 import sys
 
 import pytest
 
 from keephold.base.limits import CALL_FUEL
-from keephold.runtime import machine
 from keephold.runtime.effects import Effects
 from keephold.runtime.host import Poisoned, Program, Trapped
+from keephold.runtime.memory import Image
 
 ENV = '{"contract":"khc1","creator":"kh1","height":1,"reader":null,"seed":"","sender":"kh1","time_ns":1}'
 
 
 @pytest.fixture
 def own_program(guest):
-    engine = machine.new_engine()
-    return Program(engine, machine.open_component(engine, guest.descriptor))
+    return Program.open(guest.descriptor, Image(guest.memory))
 
 
 class Broken:
@@ -29,24 +29,18 @@ SOURCE = (
 )
 
 
-def compiled(program):
+def loaded(program):
     instance = program.instantiate(CALL_FUEL)
-    try:
-        import json
-
-        return json.loads(instance.call("compile", SOURCE))["code"]
-    finally:
-        instance.close()
+    assert not instance.call("load", json.loads(instance.call("compile", SOURCE))["code"])
+    return instance
 
 
 def test_an_error_of_ours_at_the_boundary_poisons_the_process(own_program, slots):
-    code = compiled(own_program)
-    instance = own_program.instantiate(CALL_FUEL)
+    instance, fresh = loaded(own_program), loaded(own_program)
     with pytest.raises(Poisoned, match="bug of ours"):
-        instance.call("run", "call", code, ENV, "go\n[]", effects=Effects("call", Broken()))
-    fresh = own_program.instantiate(CALL_FUEL)
+        instance.call("run", "call", ENV, "go\n[]", effects=Effects("call", Broken()))
     with pytest.raises(Poisoned):
-        fresh.call("run", "call", code, ENV, "go\n[]", effects=Effects("call", slots))
+        fresh.call("run", "call", ENV, "go\n[]", effects=Effects("call", slots))
     instance.close()
     fresh.close()
 
@@ -58,11 +52,10 @@ def test_an_exception_that_ctypes_swallows_poisons_the_process(own_program, slot
         def read(self, key):
             sys.unraisablehook(None)
 
-    code = compiled(own_program)
-    instance = own_program.instantiate(CALL_FUEL)
+    instance = loaded(own_program)
     before = sys.unraisablehook
     with pytest.raises(Poisoned):
-        instance.call("run", "call", code, ENV, "go\n[]", effects=Effects("call", Swallowed()))
+        instance.call("run", "call", ENV, "go\n[]", effects=Effects("call", Swallowed()))
     assert sys.unraisablehook is before
     instance.close()
 

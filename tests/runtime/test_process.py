@@ -92,7 +92,7 @@ def test_the_process_gives_up_what_it_does_not_need(guest):
     script = (
         "import ctypes, os, resource, sys\n"
         "from keephold.runtime import child\n"
-        "def told(channel, program):\n"
+        "def told(channel, program, image):\n"
         "    limits = [resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_CORE, resource.RLIMIT_NOFILE)]\n"
         "    limits.append(resource.getrlimit(resource.RLIMIT_DATA)[0] > 1 << 30)\n"
         "    os.write(1, repr([ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *limits]).encode())\n"
@@ -101,14 +101,14 @@ def test_the_process_gives_up_what_it_does_not_need(guest):
     )
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        passed = (theirs.fileno(), guest.descriptor)
+        passed = (theirs.fileno(), guest.descriptor, guest.memory)
         command = [sys.executable, "-c", script, *map(str, passed)]
         ran = subprocess.run(command, capture_output=True, text=True, pass_fds=passed, check=False)
     assert ran.stdout == "[0, 0, 0, False]"
 
 
 def test_a_process_whose_parent_is_already_gone_ends_at_once():
-    command = [sys.executable, "-I", "-m", "keephold.runtime.child", "0", "0", "1"]
+    command = [sys.executable, "-I", "-m", "keephold.runtime.child", "0", "0", "0", "1"]
     assert subprocess.run(command, check=False).returncode == 1
 
 

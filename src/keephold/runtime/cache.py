@@ -4,6 +4,8 @@ Loading compiled code is running native code, so a file that someone altered wou
 Every entry therefore carries a MAC over guest hash, engine fingerprint and code, under a key that the caller derives
 from the platform's sealing key. An entry that does not verify is not read any further: the guest is compiled again.
 
+The guest's initial memory is read from the artefact each time, whose hash names it.
+
 The bytes that were checked are the bytes that are loaded: they go into a sealed memory file, inside the TEE, whose
 descriptor the execution processes inherit. A mapped host file could change after the check.
 """
@@ -26,26 +28,26 @@ from keephold.crypto.labels import KEY_CACHE
 from keephold.crypto.secret import SecretBytes
 from keephold.runtime import machine
 from keephold.runtime.artefact import GuestArtefact, Progress, silent
+from keephold.runtime.image import split
 
 _MAC: Final = 32
 _SEALS: Final = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class CompiledGuest:
-    """Compiled code in a sealed memory file: shared by every execution process of this parent, altered by none."""
+    """Compiled code and initial memory in sealed memory files: shared by every execution process, altered by none."""
 
-    def __init__(self, code: bytes, sha256: bytes) -> None:
+    def __init__(self, code: bytes, memory: bytes, sha256: bytes) -> None:
         self.sha256: Final = sha256
         """Of the guest artefact it was compiled from: what genesis pins."""
-        self.descriptor: Final = os.memfd_create("keephold-guest", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        with os.fdopen(os.dup(self.descriptor), "wb") as file:
-            file.write(code)
-        fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
+        self.descriptor: Final = _sealed("keephold-guest", code)
+        self.memory: Final = _sealed("keephold-memory", memory)
 
     def close(self) -> None:
-        """Close the descriptor; processes that were started keep theirs."""
-        with suppress(OSError):
-            os.close(self.descriptor)
+        """Close the descriptors; processes that were started keep theirs."""
+        for descriptor in (self.descriptor, self.memory):
+            with suppress(OSError):
+                os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -54,6 +56,14 @@ class CompiledGuest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _sealed(name: str, data: bytes) -> int:
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(data)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    return descriptor
 
 
 class CompiledCache:
@@ -78,22 +88,23 @@ class CompiledCache:
 
         Raises:
             OSError: the artefact cannot be read. A cache that cannot be written is no error.
-            ValueError: the artefact's file is not the one its hash names.
+            ValueError: the artefact's file is not the one its hash names, or holds no guest.
         """
+        guest = split(artefact.read())
         entry = self._directory / f"{artefact.sha256.hex()[:16]}.cwasm"
         parts = (artefact.sha256, machine.fingerprint().encode())
         with suppress(OSError):
             stored = entry.read_bytes()
             code = stored[_MAC:]
             if equal(mac(self._key, KEY_CACHE, *parts, code), stored[:_MAC]):
-                return CompiledGuest(code, artefact.sha256)
+                return CompiledGuest(code, guest.memory, artefact.sha256)
         started = time.monotonic()
         progress("compiling the Python guest for this machine (once)")
-        code = self._compiler(artefact.read())
+        code = self._compiler(guest.code)
         progress(f"compiled in {time.monotonic() - started:.1f} s")
         with suppress(OSError):
             store(entry, mac(self._key, KEY_CACHE, *parts, code) + code)
-        return CompiledGuest(code, artefact.sha256)
+        return CompiledGuest(code, guest.memory, artefact.sha256)
 
 
 def store(path: Path, data: bytes) -> None:

@@ -1,10 +1,10 @@
-"""The execution process: `python -I -m keephold.runtime.child SOCKET GUEST PARENT`.
+"""The execution process: `python -I -m keephold.runtime.child SOCKET GUEST MEMORY PARENT`.
 
 It serves one contract and holds no key.
 
-It starts with an empty environment and two inherited descriptors: the socket pair to its parent and the compiled
-guest, an immutable memory file. Before it sees a line of contract code it has given up what it does not need: it dies
-with its parent, leaves no core, and cannot open a descriptor of any kind, so no file and no socket.
+It starts with an empty environment and three inherited descriptors: the socket pair to its parent, and the guest's
+compiled code and initial memory, immutable files. Before it sees a line of contract code it has given up what it does
+not need: it dies with its parent, leaves no core, and cannot open a descriptor of any kind, so no file and no socket.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import sys
 from typing import Final
 
 from keephold.base.errors import SandboxError
-from keephold.runtime import machine, wire
+from keephold.runtime import wire
 from keephold.runtime.host import Poisoned, Program
+from keephold.runtime.memory import Image
 from keephold.runtime.outcome import Outcome
 from keephold.runtime.python.sandbox import PythonSandbox
 
@@ -74,8 +75,8 @@ def _give_up_the_rest() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))  # those already open stay usable
 
 
-def serve(channel: wire.Channel, program: Program) -> None:
-    """Answer the parent until it goes away.
+def serve(channel: wire.Channel, program: Program, image: Image) -> None:
+    """Answer the parent until it goes away; `image` is for the contract's memory.
 
     Raises:
         wire.Closed: it went away.
@@ -84,7 +85,7 @@ def serve(channel: wire.Channel, program: Program) -> None:
     if not isinstance(load, wire.Load):
         raise wire.Closed("the parent broke the order of messages")
     try:
-        sandbox = PythonSandbox(program, load.source)
+        sandbox = PythonSandbox(program, load.source, image)
     except SandboxError as e:
         channel.send(wire.encode(wire.Refused(e.message, e.line)))
         return
@@ -105,16 +106,16 @@ def serve(channel: wire.Channel, program: Program) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the process; its exit status is for the parent's log."""
-    descriptor, guest, parent = (int(text) for text in arguments)
+    descriptor, guest, memory, parent = (int(text) for text in arguments)
     _die_with(parent)
-    engine = machine.new_engine()
-    program = Program(engine, machine.open_component(engine, guest))
-    os.close(guest)  # the machine keeps its own, to map each instance's memory from
+    program = Program.open(guest, Image(memory))
+    os.close(guest)  # the machine has mapped it
+    image = Image()  # while descriptors can still be made
     with socket.socket(fileno=descriptor) as sock:
         _hide()  # not before: it takes /proc/self/fd away, which the guest was opened through
         _give_up_the_rest()
         try:
-            serve(wire.Channel(sock), program)
+            serve(wire.Channel(sock), program, image)
         except wire.Closed:
             return 0
         except Poisoned:

@@ -14,14 +14,16 @@ import ctypes
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import wasmtime
 from wasmtime import _bindings as typed_bindings
 from wasmtime import component
 
 from keephold.base.limits import SANDBOX_MEMORY
+from keephold.runtime import machine
 from keephold.runtime.effects import Effects, HostViolation
+from keephold.runtime.memory import Image, Memories, end
 
 bindings: Final[Any] = typed_bindings
 """wasmtime's C API. Private to wasmtime-py, hence the exact pin of its version; untyped, hence `Any`."""
@@ -61,11 +63,22 @@ _byte_vec_new.restype = None
 
 
 class Program:
-    """A component with its host function, ready to be instantiated. One per process; single-threaded."""
+    """A component with its host function, ready to be instantiated. One per process; single-threaded.
 
-    def __init__(self, engine: wasmtime.Engine, compiled: component.Component) -> None:
+    Args:
+        engine: takes its memories from `memories`.
+        compiled: without memory of its own.
+        memories: see there.
+        image: what its memory holds before a contract is loaded.
+    """
+
+    def __init__(
+        self, engine: wasmtime.Engine, compiled: component.Component, memories: Memories, image: Image
+    ) -> None:
         self._engine: Final = engine
         self._compiled: Final = compiled
+        self._memories: Final = memories
+        self._image: Final = image
         self._effects: Effects | None = None
         self._violation: str = ""
         self._poisoned = False
@@ -83,7 +96,14 @@ class Program:
             )
             if error:
                 raise wasmtime.WasmtimeError._from_ptr(error)  # noqa: SLF001 - as the pin
-        self._exports: Final = {name: self._index(name) for name in ("compile", "run")}
+        self._exports: Final = {name: self._index(name) for name in ("compile", "load", "run")}
+
+    @classmethod
+    def open(cls, code: int, image: Image) -> Self:
+        """Return the program whose compiled code lies in an immutable file; see `machine.open_component`."""
+        memories = Memories()
+        engine = machine.new_engine(memories)
+        return cls(engine, machine.open_component(engine, code), memories, image)
 
     def _index(self, name: str) -> component.ExportIndex:
         index = self._compiled.get_export_index(name)
@@ -91,8 +111,10 @@ class Program:
             raise Trapped(f"the guest does not export {name}")
         return index
 
-    def _poison(self, _: object) -> None:
+    def _poison(self, unraisable: object) -> None:
         self._poisoned = True
+        if self._memories.is_callback(getattr(unraisable, "object", None)):
+            end()
 
     def _from_guest(
         self, _env: int, context: int, _type: int, arguments: int, _count: int, results: int, _results: int
@@ -118,8 +140,8 @@ class Program:
             return 0
         return cast(int, ctypes.cast(bindings.wasmtime_error_new(b"host"), ctypes.c_void_p).value)
 
-    def instantiate(self, fuel: int) -> Instance:
-        """Return a fresh instance with `fuel` to burn.
+    def instantiate(self, fuel: int, image: Image | None = None) -> Instance:
+        """Return a fresh instance with `fuel` to burn, over the memory of a contract or the guest's own.
 
         Raises:
             Trapped: the component does not instantiate.
@@ -127,8 +149,9 @@ class Program:
         store = wasmtime.Store(self._engine)
         store.set_limits(memory_size=SANDBOX_MEMORY, memories=_MEMORIES, instances=_INSTANCES, tables=_INSTANCES)
         store.set_fuel(fuel)
+        self._memories.use(image or self._image)
         try:
-            return Instance(self, store, self._linker.instantiate(store, self._compiled))
+            return Instance(self, store, self._linker.instantiate(store, self._compiled), self._memories.newest())
         except wasmtime.WasmtimeError as e:
             raise Trapped(str(e)) from e
 
@@ -166,10 +189,13 @@ def _charge(context: int, cost: int) -> None:
 class Instance:
     """One instance of a component. After a trap it cannot be entered again."""
 
-    def __init__(self, program: Program, store: wasmtime.Store, instance: component.Instance) -> None:
+    def __init__(
+        self, program: Program, store: wasmtime.Store, instance: component.Instance, memory: Callable[[], memoryview]
+    ) -> None:
         self._program: Final = program
         self._store: Final = store
         self._instance: Final = instance
+        self._memory: Final = memory
 
     def call(self, export: str, *texts: str, effects: Effects | None = None) -> str:
         """Call an export that takes and returns text.
@@ -217,6 +243,14 @@ class Instance:
     def fuel(self) -> int:
         """Return the fuel left; exact unless the instance trapped."""
         return self._store.get_fuel()
+
+    def snapshot(self, image: Image) -> None:
+        """Make what its memory holds now the image of instances to come; it must not have been left by a trap.
+
+        Memory is all that an execution leaves behind: the guest's code writes no table, and no global but the stack
+        pointer, which is back where it was when an export has returned.
+        """
+        image.fill(self._memory())
 
     def close(self) -> None:
         """Free the instance and its memory."""

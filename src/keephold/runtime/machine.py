@@ -18,7 +18,9 @@ from typing import Final
 import wasmtime
 from wasmtime import component
 
-_CONFIGURATION: Final = "fuel,nan;1"
+from keephold.runtime.memory import Memories
+
+_CONFIGURATION: Final = "fuel,nan,host-memory;2"
 """Raise the number when a setting below changes: compiled code of another configuration must miss the cache."""
 
 
@@ -27,8 +29,11 @@ def fingerprint() -> str:
     return f"wasmtime-{version('wasmtime')};{_CONFIGURATION};{platform.machine()}"
 
 
-def new_engine() -> wasmtime.Engine:
-    """Return an engine. One per process is enough; it is not shared between threads that execute."""
+def new_engine(memories: Memories) -> wasmtime.Engine:
+    """Return an engine whose instances take their memory from `memories`, which outlives it.
+
+    One per process is enough; it is not shared between threads that execute.
+    """
     config = wasmtime.Config()
     config.consume_fuel = True
     config.cranelift_nan_canonicalization = True
@@ -43,16 +48,17 @@ def new_engine() -> wasmtime.Engine:
     config.wasm_exceptions = False
     config.wasm_stack_switching = False
     config.wasm_wide_arithmetic = False
+    memories.serve(config)
     return wasmtime.Engine(config)
 
 
 def compile_component(wasm: bytes) -> bytes:
-    """Return the native code of a component, serialised. The Python guest takes seconds and 660 MB.
+    """Return the native code of a component without its memory, serialised. The Python guest takes seconds and 660 MB.
 
     Raises:
         wasmtime.WasmtimeError: not a component, or one that needs a disabled feature.
     """
-    with new_engine() as engine, component.Component(engine, wasm) as compiled:
+    with new_engine(Memories()) as engine, component.Component(engine, wasm) as compiled:
         return bytes(compiled.serialize())
 
 

@@ -66,10 +66,10 @@ class ExecutionProcess:
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                arguments = [str(theirs.fileno()), str(guest.descriptor), str(os.getpid())]
+                arguments = [str(theirs.fileno()), str(guest.descriptor), str(guest.memory), str(os.getpid())]
                 process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, no shell
                     [sys.executable, "-I", "-m", "keephold.runtime.child", *arguments],
-                    pass_fds=(theirs.fileno(), guest.descriptor),
+                    pass_fds=(theirs.fileno(), guest.descriptor, guest.memory),
                     env={},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,

@@ -42,7 +42,7 @@ from wit_world.imports import host as imported  # type: ignore[import-not-found]
 
 import keephold
 from keephold.contract import check, dispatch
-from keephold.contract.model import Contract
+from keephold.contract.model import Contract, model_of
 from keephold.contract.text import Json, canonical
 
 AVAILABLE = (
@@ -99,11 +99,18 @@ class Sandbox:
         except BaseException as e:  # noqa: BLE001 - an exception that leaves an export is a trap without a reason
             return canonical({"error": type(e).__name__, "line": 0})
 
-    def run(self, kind: str, code: str, env: str, msg: str) -> str:
+    def load(self, code: str) -> str:
+        """Run the contract's module and resolve its interface: the last that happens before the contract's snapshot."""
+        try:
+            self.loaded = _ready(code)
+            _condense()
+        except BaseException as e:  # noqa: BLE001 - as above; the module is the author's
+            return type(e).__name__
+        return ""
+
+    def run(self, kind: str, env: str, msg: str) -> str:
         """Run one transaction or question."""
         try:
-            if code:
-                self.loaded = check.load(marshal.loads(code.encode("latin-1")))  # noqa: S302 - `compile` made it
             if self.loaded is None:
                 raise RuntimeError("no contract is loaded")
             method, _, arguments = msg.partition("\n")
@@ -113,6 +120,14 @@ class Sandbox:
             return dispatch.failure(e, dispatch.FILE)
 
 
+def _ready(code: str) -> type[Contract]:
+    """Return the contract with everything resolved that a run would otherwise resolve for itself."""
+    cls = check.load(marshal.loads(code.encode("latin-1")))  # noqa: S302 - `compile` made it
+    for method in model_of(cls).methods.values():
+        method.signature()
+    return cls
+
+
 class WitWorld(wit_world.WitWorld):  # type: ignore[misc] # generated without types
     """What componentize-py exports: one sandbox for each instance."""
 
@@ -120,9 +135,13 @@ class WitWorld(wit_world.WitWorld):  # type: ignore[misc] # generated without ty
         """See Sandbox."""
         return _sandbox.compile(source)
 
-    def run(self, kind: str, code: str, env: str, msg: str) -> str:
+    def load(self, code: str) -> str:
         """See Sandbox."""
-        return _sandbox.run(kind, code, env, msg)
+        return _sandbox.load(code)
+
+    def run(self, kind: str, env: str, msg: str) -> str:
+        """See Sandbox."""
+        return _sandbox.run(kind, env, msg)
 
 
 class _Deny:
@@ -202,7 +221,7 @@ def _warm_up() -> None:
     for _ in range(8):
         target, text = _WarmHost(), marshal.dumps(source.code).decode("latin-1")
         for kind, method, arguments in calls:
-            cls = check.load(marshal.loads(text.encode("latin-1")))  # noqa: S302 - compiled above
+            cls = _ready(text)
             dispatch.execute(cls, kind, method, arguments, canonical(cast(Json, env)), target)
     del sys.modules[check.MODULE]
 
@@ -224,6 +243,13 @@ def _fill_holes() -> None:
             here = id(_filler[-1])
             neighbours = neighbours + step if here - last == step > 0 else 0
             step, last = here - last, here
+
+
+def _condense() -> None:
+    """Leave a heap whose snapshot a run touches as little of as possible."""
+    gc.collect()
+    gc.freeze()
+    _fill_holes()
 
 
 def _settle() -> None:
@@ -250,9 +276,7 @@ def _settle() -> None:
     for name in ("open", "input", "breakpoint"):
         setattr(builtins, name, _refusal("contracts have no files and no terminal"))
     sys.setrecursionlimit(_RECURSION)
-    gc.collect()
-    gc.freeze()
-    _fill_holes()
+    _condense()
 
 
 _sandbox = Sandbox()

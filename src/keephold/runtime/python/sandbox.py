@@ -1,5 +1,8 @@
 """A Python contract in the sandbox: a fresh instance for each transaction, a warm one for questions.
 
+The contract's module runs once, in an instance that can reach nothing outside; every later instance starts from the
+memory it left, the contract's image. Both are functions of guest and source alone, so each worker makes the same one.
+
 A warm instance keeps what contract code left in module globals, and its fuel depends on its history; so it never
 serves a transaction, whose outcome every worker must reproduce, and never two contracts. A question cannot write, and
 its answer is the contract's own to give: what one could leave behind for another is nothing that the contract could
@@ -19,6 +22,7 @@ from keephold.base.errors import SandboxError
 from keephold.base.limits import CALL_FUEL, MAX_RESULT, QUERY_FUEL
 from keephold.runtime.effects import Effects, Reader
 from keephold.runtime.host import Instance, Program, Trapped
+from keephold.runtime.memory import Image
 from keephold.runtime.outcome import CallRequest, ContractInfo, Outcome, QueryRequest
 
 TRAPPED: Final = "the contract ran out of fuel, memory or stack, or aborted"
@@ -53,14 +57,20 @@ _compiled: Final = msgspec.json.Decoder(_Compiled)
 
 
 class PythonSandbox:
-    """One contract, compiled.
+    """One contract, compiled and loaded.
+
+    Args:
+        program: the guest.
+        source: from the ledger.
+        image: empty; holds the contract's memory from then on.
 
     Raises:
         SandboxError: the source makes no contract; with reason and line.
     """
 
-    def __init__(self, program: Program, source: str) -> None:
+    def __init__(self, program: Program, source: str, image: Image) -> None:
         self._program: Final = program
+        self._image: Final = image
         self._warm: Instance | None = None
         self._uses = 0
         instance = program.instantiate(_COMPILE_FUEL)
@@ -77,8 +87,20 @@ class PythonSandbox:
             instance.close()
         if compiled.error is not None:
             raise SandboxError(compiled.error, max(0, compiled.line))
-        self._code: Final = compiled.code
+        self._load(compiled.code)
         self.info: Final = ContractInfo(compiled.name, bytes(compiled.abi).decode())
+
+    def _load(self, code: str) -> None:
+        instance = self._program.instantiate(_COMPILE_FUEL)
+        try:
+            problem = instance.call("load", code)
+            if problem:
+                raise SandboxError(f"while loading: {problem[:200]}")
+            instance.snapshot(self._image)
+        except Trapped as e:
+            raise SandboxError(f"while loading, {TRAPPED}") from e
+        finally:
+            instance.close()
 
     def execute(self, request: CallRequest, reader: Reader, fuel: int = CALL_FUEL) -> Outcome:
         """Run one transaction in an instance of its own."""
@@ -91,9 +113,9 @@ class PythonSandbox:
             "time_ns": request.time_ns,
         }
         effects = Effects("call", reader)
-        instance = self._program.instantiate(fuel)
+        instance = self._program.instantiate(fuel, self._image)
         try:
-            text = instance.call("run", "call", self._code, json.dumps(env), _message(request), effects=effects)
+            text = instance.call("run", "call", json.dumps(env), _message(request), effects=effects)
             return _outcome(text, effects, fuel - instance.fuel(), fuel)
         except (Trapped, UnicodeEncodeError) as e:
             return _trapped(e, effects, fuel)
@@ -109,12 +131,11 @@ class PythonSandbox:
             "time_ns": request.time_ns,
         }
         effects = Effects("view", reader)
-        code = ""
         if self._warm is None:
-            self._warm, self._uses, code = self._program.instantiate(fuel), 0, self._code
+            self._warm, self._uses = self._program.instantiate(fuel, self._image), 0
         self._warm.refuel(fuel)
         try:
-            text = self._warm.call("run", "view", code, json.dumps(env), _message(request), effects=effects)
+            text = self._warm.call("run", "view", json.dumps(env), _message(request), effects=effects)
             outcome = _outcome(text, effects, fuel - self._warm.fuel(), fuel)
         except (Trapped, UnicodeEncodeError) as e:
             outcome = _trapped(e, effects, fuel)
