@@ -58,8 +58,8 @@ def verify(
     workers = len(verified.vouchers)
     rules = pinned.genesis.law.committee
     who = (
-        f"Only {workers} verified worker enclave{'s' if workers > 1 else ''} can read the state of {verified.code.name}; "
-        f"of a call, its sender reads arguments and result too. Nobody else does, unless a worker's enclave breaks, or "
+        f"Only {workers} verified worker enclave{'s' if workers > 1 else ''} can read the state of "
+        f"{verified.code.name}; of a call, its sender reads arguments and result too. Nobody else does, unless a worker's enclave breaks, or "
         f"those of {rules.threshold} of {rules.seats} gatekeepers together."
     )
     lines = [who, "", *(f"{number}. {sentence}" for number, sentence in enumerate(sentences, 1))]

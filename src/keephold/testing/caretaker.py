@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from contextlib import aclosing, suppress
 from typing import Final, final
 
@@ -40,6 +39,7 @@ class Caretaker:
         """Start at once; the node need not run yet."""
         self._pinned: Final = pinned
         self._vendor: Final = vendor
+        self._reason = "no answer"
         self._answers: Final = threading.Event()
         self._brought: Final = threading.Event()
         self._loop: Final = asyncio.new_event_loop()
@@ -55,7 +55,7 @@ class Caretaker:
         """
         if not self._brought.wait(seconds):
             what = "takes no transactions" if self._answers.is_set() else "does not answer"
-            raise DeadlineExceeded(f"the node {what} after {seconds:g} s")
+            raise DeadlineExceeded(f"the node {what} after {seconds:g} s: {self._reason}")
 
     def stop(self) -> None:
         """End; may be called twice."""
@@ -73,7 +73,8 @@ class Caretaker:
         while True:
             try:
                 await self._bring()
-            except KeepholdError:  # the node is down for the moment: its supervisor starts it again
+            except KeepholdError as error:  # the node is down for the moment: its supervisor starts it again
+                self._reason = str(error)
                 await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 await asyncio.sleep(REFRESH_SECONDS)
@@ -89,7 +90,8 @@ class Caretaker:
         try:
             account = Account.generate("caretaker")
             await connection.admit(account)
-            collateral = self._vendor.collateral(now_ns=time.time_ns())
+            # The rules judge by block time, which lags behind this clock: by that, now is the future.
+            collateral = self._vendor.collateral(now_ns=connection.follower.view.time_ns)
             flight = connection.send(account.key, lambda _: UpdateCollateral(collateral))
             await self._until_ordered(connection, flight)
             connection.settle(flight)
