@@ -1,0 +1,57 @@
+"""The real CometBFT for tests: one version, built once by Go from the module proxy into the cache, never downloaded.
+
+Go checks what it fetches against its checksum database. Production does not come here: there the operator names a
+binary of his own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from keephold.base.errors import ConfigurationError
+from keephold.runtime.artefact import cache_directory
+
+VERSION: Final = "v0.38.25"
+"""Never `@latest`: that resolves to an abandoned v1.0.1 without later security fixes."""
+
+_PACKAGE: Final = f"github.com/cometbft/cometbft/cmd/cometbft@{VERSION}"
+
+
+def comet_binary() -> Path:
+    """Return CometBFT, building it at first: half a minute.
+
+    Raises:
+        ConfigurationError: there is no Go, or it cannot build; with what it said.
+    """
+    directory = cache_directory() / "bin"
+    binary = directory / f"cometbft-{VERSION}"
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not binary.exists():
+            _build(binary)
+    return binary
+
+
+def _build(binary: Path) -> None:
+    go = shutil.which("go")
+    if go is None:
+        raise ConfigurationError(f"CometBFT {VERSION} is built by Go, which is not installed")
+    with tempfile.TemporaryDirectory(dir=binary.parent) as scratch:
+        built = subprocess.run(
+            [go, "install", _PACKAGE],
+            env={**os.environ, "GOBIN": scratch},
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if built.returncode:
+            raise ConfigurationError(f"go install {_PACKAGE}: {built.stderr.strip()}")
+        (Path(scratch) / "cometbft").replace(binary)

@@ -1,0 +1,168 @@
+"""The played CometBFT's JSON-RPC: the four methods that the engine calls, in CometBFT's spelling."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
+from typing import TYPE_CHECKING, Any, Final, final
+
+from keephold.chain.header import BlockId, BlockIdFlag, SignedHeader
+from keephold.ledger.engines.base import StoredBlock
+from keephold.ledger.engines.cometbft.records import write_time
+
+if TYPE_CHECKING:
+    from keephold.testing.comet.fake import FakeComet
+
+_PAGE: Final = 100
+_ZERO_TIME: Final = "0001-01-01T00:00:00Z"
+
+
+@final
+class FakeRpc:
+    """Answers on a unix socket between `start` and `stop`."""
+
+    def __init__(self, path: Path, comet: FakeComet) -> None:
+        self._path: Final = path
+        self._comet: Final = comet
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Listen."""
+        self._path.unlink(missing_ok=True)
+        self._server = _Server(str(self._path), self.answer)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+            self._server = None
+        self._path.unlink(missing_ok=True)
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the response to one request of a batch."""
+        method, parameters = request["method"], request["params"]
+        result, error = getattr(self, f"_{method}")(**parameters)
+        if error is not None:
+            told = {"code": -32603, "message": "Internal error", "data": error}
+            return {"jsonrpc": "2.0", "id": request["id"], "error": told}
+        return {"jsonrpc": "2.0", "id": request["id"], "result": result}
+
+    def _broadcast_tx_async(self, tx: str) -> tuple[Any, str | None]:
+        return {"code": 0, "data": "", "log": "", "codespace": "", "hash": ""}, self._comet.offer(base64.b64decode(tx))
+
+    def _commit(self, height: str) -> tuple[Any, str | None]:
+        block, error = self._stored(int(height))
+        return (None, error) if block is None else ({"signed_header": signed_header(block.signed)}, None)
+
+    def _block(self, height: str) -> tuple[Any, str | None]:
+        block, error = self._stored(int(height))
+        if block is None:
+            return None, error
+        raws = self._comet.disk.transactions[int(height) - 1]
+        return {"block": {"data": {"txs": [base64.b64encode(raw).decode() for raw in raws]}}}, None
+
+    def _validators(self, height: str, page: str, per_page: str) -> tuple[Any, str | None]:
+        block, error = self._stored(int(height) - 1)
+        if block is None:
+            return None, error
+        everyone = block.next_validators.validators
+        start = (int(page) - 1) * min(int(per_page), _PAGE)
+        some = [
+            {
+                "address": item.address.hex().upper(),
+                "pub_key": {"type": "tendermint/PubKeyEd25519", "value": base64.b64encode(item.public_key).decode()},
+                "voting_power": str(item.power),
+                "proposer_priority": "0",
+            }
+            for item in everyone[start : start + min(int(per_page), _PAGE)]
+        ]
+        return {"block_height": height, "validators": some, "count": str(len(some)), "total": str(len(everyone))}, None
+
+    def _stored(self, height: int) -> tuple[StoredBlock | None, str | None]:
+        blocks = self._comet.disk.blocks
+        if not 0 < height <= len(blocks):
+            return None, f"height {height} must be less than or equal to the current blockchain height {len(blocks)}"
+        return blocks[height - 1], None
+
+
+def signed_header(signed: SignedHeader) -> dict[str, Any]:
+    """Return a signed header in CometBFT's JSON."""
+    header, commit = signed.header, signed.commit
+    hashes = {
+        name: getattr(header, name).hex().upper()
+        for name in (
+            "last_commit_hash",
+            "data_hash",
+            "validators_hash",
+            "next_validators_hash",
+            "consensus_hash",
+            "app_hash",
+            "last_results_hash",
+            "evidence_hash",
+            "proposer_address",
+        )
+    }
+    return {
+        "header": {
+            "version": {"block": str(header.version_block)},
+            "chain_id": header.chain_id,
+            "height": str(header.height),
+            "time": write_time(header.time_ns),
+            "last_block_id": _block_id(header.last_block_id),
+            **hashes,
+        },
+        "commit": {
+            "height": str(commit.height),
+            "round": commit.round,
+            "block_id": _block_id(commit.block_id),
+            "signatures": [
+                {
+                    "block_id_flag": int(item.flag),
+                    "validator_address": item.address.hex().upper(),
+                    "timestamp": _ZERO_TIME if item.flag is BlockIdFlag.ABSENT else write_time(item.time_ns),
+                    "signature": base64.b64encode(item.signature).decode() or None,
+                }
+                for item in commit.signatures
+            ],
+        },
+    }
+
+
+def _block_id(block_id: BlockId) -> dict[str, Any]:
+    parts = {"total": block_id.parts_total, "hash": block_id.parts_hash.hex().upper()}
+    return {"hash": block_id.hash.hex().upper(), "parts": parts}
+
+
+class _Server(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path: str, answer: Any) -> None:
+        super().__init__(path, _Handler)
+        self.answer = answer
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server  # type: ignore[mutable-override] # socketserver hands it exactly this
+
+    def do_POST(self) -> None:
+        """Answer a batch in order; a batch of one gets an answer that is no batch."""
+        requests = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        replies = [self.server.answer(request) for request in requests]
+        body = json.dumps(replies[0] if len(replies) == 1 else replies).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
