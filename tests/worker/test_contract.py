@@ -27,11 +27,11 @@ from worker_scene import (
 
 from keephold.base.errors import ProofInvalid, SandboxError, SealBroken
 from keephold.base.ids import PublicKey
-from keephold.base.limits import MAX_CALL_OUTPUT, RESULT_BUDGET
+from keephold.base.limits import MAX_BATCH, MAX_CALL_OUTPUT, RESULT_BUDGET
 from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
 from keephold.protocol.codec import encode
-from keephold.protocol.contracts import ContractPolicy
+from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.messages import CallPlain
 from keephold.protocol.state import inbox_head
 from keephold.protocol.transactions import Call, RefuseCode, SignedTransaction, sign, transaction_id
@@ -39,6 +39,7 @@ from keephold.runtime.outcome import ContractInfo, Outcome
 from keephold.sealing.call import CallContext, seal_call
 from keephold.sealing.event import event_tag, open_event, public_event_key
 from keephold.sealing.receipt import open_receipt
+from keephold.worker.code import contract_code
 from keephold.worker.inbox import Ordering, ProvenBatch
 from keephold.worker.orders import Execute, FetchBatch, FetchSlots, LoadCode, Submit
 from keephold.worker.results import Position
@@ -229,6 +230,44 @@ def test_a_call_with_too_large_an_output_fails_alone(worker, alice, method):
     assert worker.ledger.reply(large).outcome == "failed"
     assert worker.ledger.reply(after).value == b"2"
     assert all(len(encode(result)) < MAX_CALL_OUTPUT for result in worker.ledger.results)
+
+
+def test_a_slot_wider_than_the_ledger_takes_fails_its_call_alone(alice):
+    wide = ABI.replace(b"4096", b"65536")
+    worker = Worker(Ledger(), Sandbox(lambda *_: Outcome(status="ok", writes={"v": b"x" * 65_536})))
+    worker.code = contract_code(
+        CONTRACT, PublicKey(b"o" * 32), Code("python", b"", "Token", wide), CODE.policy, tells_failures=True
+    )
+    worker.hold = (LoadCode,)
+    worker.prove()
+    worker.core.loaded(ContractInfo("Token", wide.decode()))
+    worker.work()
+    worker.ledger.height += 1
+    worker.prove()
+    call = alice.call("inc")
+    settle(worker, call)
+    assert worker.ledger.reply(call).outcome == "failed"
+    assert "limits" in worker.ledger.reply(call).detail
+
+
+def test_no_result_covers_more_than_a_batch(alice):
+    ledger = Ledger()
+    started(ledger)
+    ledger.order(*(alice.call("inc") for _ in range(MAX_BATCH + 2)))
+    late = Worker(ledger)
+    late.prove()
+    while late.outbox:
+        late.deliver()
+    assert [result.count for result in ledger.results] == [MAX_BATCH, 2]
+
+
+@pytest.mark.parametrize(
+    "pad", [b"[]", b"[9000]", b"[512, 70000]", b"[512, 512]", b"[0, 5]", b'["512"]', b"512", b"[true]"]
+)
+def test_an_abi_without_usable_sizes_is_refused(pad):
+    abi = b'{"abi": 1, "pad": ' + pad + b"}"
+    with pytest.raises(SandboxError):
+        contract_code(CONTRACT, PublicKey(b"o" * 32), Code("python", b"", "T", abi), CODE.policy, tells_failures=False)
 
 
 def test_what_follows_a_refused_output_runs_on_the_state_without_it(alice):

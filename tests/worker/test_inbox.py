@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from worker_scene import Ledger
 
 from keephold.base.errors import ProofInvalid
@@ -46,6 +47,19 @@ def test_proven_entries_are_the_ledgers_entries(blocks):
         at = batch[-1].index
         inbox.consume(at)
     assert seen == ids
+
+
+def test_a_batch_on_another_head_does_not_continue_the_inbox():
+    ledger, inbox = Ledger(), Inbox(0, EMPTY)
+    inbox.follow(ledger.ordering(1), ledger.order(*raws(0, 2)))
+    inbox.confirm(2, ledger.record.inbox_head)
+    ledger.order(*raws(2, 2))
+    good = ledger.batch(3)
+    with pytest.raises(ProofInvalid, match="does not continue"):
+        inbox.extend(good._replace(batch=replace(good.batch, before=b"x" * 32)))
+    assert inbox.tip == 2
+    inbox.extend(good)
+    assert inbox.tip == 4
 
 
 def test_a_rewritten_past_is_an_error():

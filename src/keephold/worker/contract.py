@@ -36,6 +36,7 @@ from keephold.protocol.state import ContractRecord
 from keephold.protocol.transactions import PublishKey, RefuseCode, Result, SubmitResult
 from keephold.runtime.outcome import ContractInfo
 from keephold.sealing.contract_keys import ContractKeys
+from keephold.worker.adoption import adopt, is_at
 from keephold.worker.code import ContractCode, check_loaded
 from keephold.worker.execution import Job
 from keephold.worker.inbox import Inbox, Ordering, ProvenBatch, head_before
@@ -345,7 +346,7 @@ class ContractCore:
             return
         # (1) Ours.
         for at, built in enumerate(self._pipeline):
-            if _is_at(built.after, record):
+            if is_at(built.after, record):
                 for _ in range(at + 1):
                     self._pipeline.popleft()
                 self._stand_at(built.after)
@@ -353,27 +354,13 @@ class ContractCore:
                 return
         # (2) Another worker's.
         self._drop_pending()
-        adopted = self._adopted(base, record, set())
+        adopted = adopt(base, record, self._seen)
         if adopted is not None:
             self._stand_at(adopted)
             return
         # (3) Unknown.
         self.lost_track += 1
         self._start_over()
-
-    def _adopted(self, at: Position, record: ContractRecord, tried: set[bytes]) -> Position | None:
-        if at.version == record.version:
-            return at if _is_at(at, record) else None
-        for result in self._seen:
-            if (result.first, result.version, result.pre_root) != (at.done + 1, at.version, at.state.root):
-                continue
-            following = Position(at.done + result.count, at.version + 1, at.state.apply(result.writes))
-            if following.state.root not in tried:
-                tried.add(following.state.root)
-                found = self._adopted(following, record, tried)
-                if found is not None:
-                    return found
-        return None
 
     def _stand_at(self, position: Position) -> None:
         self._base = position
@@ -418,7 +405,3 @@ class ContractCore:
         self._hold = self._height + min(1 << min(self._refusals, _MAX_HOLD) - 1, _MAX_HOLD)
         if isinstance(body, SubmitResult):
             self._drop_pending()
-
-
-def _is_at(position: Position, record: ContractRecord) -> bool:
-    return (position.version, position.done, position.state.root) == (record.version, record.done, record.state_root)

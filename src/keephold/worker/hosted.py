@@ -124,7 +124,7 @@ class Hosted:
             await self._fail(order)
         except Exception as error:  # noqa: BLE001 - unforeseen, but one contract's trouble must not end the others
             # Its name only: an exception's text may hold what the contract keeps.
-            _LOG.error("contract %s: %s: %s", self._name, type(order).__name__, type(error).__name__)  # noqa: TRY400 - as above
+            _LOG.error("contract %s: %s: %s", self._name, type(order).__name__, type(error).__name__)
             await self._fail(order)
         else:
             self._failures = 0
@@ -238,7 +238,7 @@ class Hosted:
             async with asyncio.timeout(_STEP_SECONDS):
                 while True:
                     readable = self.core.readable()
-                    if readable is not None and queries.state_height(readable) >= question.body.min_height:
+                    if readable is not None and queries.is_recent(readable, question):
                         return readable
                     changed = self._changed
                     if is_asked:

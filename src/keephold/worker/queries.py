@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from keephold.base.errors import EncodingError, SealBroken, StaleAnswer
+from keephold.base.errors import EncodingError, SealBroken
 from keephold.base.ids import InstanceId, PublicKey
 from keephold.base.limits import MAX_RECEIPT
 from keephold.crypto.secret import SecretBytes
@@ -61,14 +61,9 @@ def open_question(readable: Readable, instance: InstanceId, envelope: QueryEnvel
     return Question(body, request_digest(envelope.sealed))
 
 
-def check_height(readable: Readable, question: Question) -> None:
-    """Check step 4.
-
-    Raises:
-        StaleAnswer: the state is proven at a lower height than asked for.
-    """
-    if state_height(readable) < question.body.min_height:
-        raise StaleAnswer(f"state after block {state_height(readable)}, asked for {question.body.min_height}")
+def is_recent(readable: Readable, question: Question) -> bool:
+    """Say whether step 4 holds."""
+    return state_height(readable) >= question.body.min_height
 
 
 def state_height(readable: Readable) -> int:

@@ -10,31 +10,24 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
 from typing import Final, final
 
 from keephold.base.errors import (
-    AttestationRefused,
-    ChainRefused,
-    CryptoError,
     EncodingError,
     LedgerRefused,
     NoLiveWorker,
     ProofInvalid,
-    UnavailableError,
 )
-from keephold.base.ids import ContractId, Height, InstanceId, PublicKey, TransactionId
+from keephold.base.ids import ContractId, Height, InstanceId, TransactionId
 from keephold.base.limits import MAX_TRANSACTION
-from keephold.enclave.outbox import Outcome
+from keephold.crypto.secret import SecretBytes
 from keephold.enclave.session import Session
 from keephold.enclave.tasks import run_together
 from keephold.follower.remote import Gateway
-from keephold.follower.trust import VerifiedRegistration
 from keephold.follower.view import OrderedTransaction, VerifiedBlock
 from keephold.protocol.codec import decode
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import CommitteeRecord, Roster, committee_path, roster_path
+from keephold.protocol.state import Roster, committee_path, roster_path
 from keephold.protocol.transactions import (
     Call,
     KeyItem,
@@ -47,15 +40,12 @@ from keephold.protocol.transactions import (
 from keephold.protocol.wire import AnswerEnvelope, Interest, QueryEnvelope
 from keephold.runtime.cache import CompiledGuest
 from keephold.worker.attach import Line
-from keephold.worker.committee import VerifiedCommittee, pin, verify_committee
+from keephold.worker.fetching import KeyFetcher
 from keephold.worker.hosted import Hosted
 from keephold.worker.inbox import Ordering
-from keephold.worker.keys import KeyDesk
 from keephold.worker.lane import Lane
 
 _LOG: Final = logging.getLogger("keephold.worker")
-_TICK_SECONDS: Final = 0.5
-_REFUSED: Final = (AttestationRefused, LedgerRefused, CryptoError, EncodingError, ChainRefused, UnavailableError)
 
 Calls = dict[ContractId, list[tuple[TransactionId, bytes]]]
 Results = dict[ContractId, list[Result]]
@@ -70,10 +60,9 @@ class Worker:
         self._session: Final = session
         self._gateways: Final = tuple(gateways)
         self._guest: Final = guest
-        self._desk: Final = KeyDesk(session.network, session.identity)
+        self._fetcher: Final = KeyFetcher(session, self._keyed)
         self._hosted: Final[dict[ContractId, Hosted]] = {}
         self._instance: InstanceId | None = None
-        self._committee = CommitteeRecord()
         self._assigned: frozenset[ContractId] = frozenset()
         self._halted: Final[dict[ContractId, str]] = {}
         self._roster: Final = roster_path(session.identity)
@@ -82,7 +71,6 @@ class Worker:
         self._broken: Final[list[asyncio.Task[None]]] = []
         self._break: Final = asyncio.Event()
         self._ending: list[Lane] = []
-        self._keys_due: Final = asyncio.Event()
 
     @property
     def contracts(self) -> tuple[ContractId, ...]:
@@ -100,7 +88,7 @@ class Worker:
         try:
             await run_together(
                 self._session.run(self._on_block, self._paths, self._on_fresh),
-                self._fetch_keys(),
+                self._fetcher.run(),
                 self._end_with_tasks(),
                 *lines,
             )
@@ -159,9 +147,7 @@ class Worker:
 
     def _learn(self, values: Mapping[bytes, bytes | None], ordering: Ordering) -> None:
         if committee_path() in values:
-            raw = values[committee_path()]
-            self._committee = CommitteeRecord() if raw is None else decode(raw, CommitteeRecord)
-            self._keys_due.set()
+            self._fetcher.seat(values[committee_path()])
         if self._roster in values:
             raw = values[self._roster]
             self._assigned = frozenset() if raw is None else frozenset(map(ContractId, decode(raw, Roster).contracts))
@@ -187,9 +173,8 @@ class Worker:
                     calls[ContractId(contract)].append((ordered.id, ordered.raw))
                 case SubmitResult(_, result):
                     results[ContractId(result.contract)].append(result)
-                case KeyRequest() | KeyRelease() if self._session.registrar.record is not None:
-                    if self._desk.observe(ordered.id, ordered.raw, self._session.instance):
-                        self._keys_due.set()
+                case KeyRequest() | KeyRelease():
+                    self._fetcher.observe(ordered)
                 case _:
                     pass
         return calls, results
@@ -204,7 +189,7 @@ class Worker:
             self._end(contract)
         for contract in wanted - self._hosted.keys():
             _LOG.info("contract %s: assigned", contract.hex()[:16])
-            self._hosted[contract] = Hosted(contract, self._session, self._guest, self._want, self._spawn)
+            self._hosted[contract] = Hosted(contract, self._session, self._guest, self._fetcher.want, self._spawn)
         for contract in self._halted.keys() - self._assigned:
             del self._halted[contract]
         self._watch()
@@ -223,75 +208,19 @@ class Worker:
     def _end(self, contract: ContractId) -> None:
         hosted = self._hosted.pop(contract, None)
         if hosted is not None:
-            self._desk.forget(contract)
+            self._fetcher.forget(contract)
             self._ending += hosted.close()
 
     def _go_on(self) -> None:
         for hosted in self._hosted.values():
             hosted.go_on()
-        self._keys_due.set()
+        self._fetcher.go_on()
 
-    # --- keys ---
-
-    def _want(self, item: KeyItem) -> None:
-        self._desk.want(item)
-        self._keys_due.set()
-
-    async def _fetch_keys(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_TICK_SECONDS):
-                    await self._keys_due.wait()
-            self._keys_due.clear()
-            if self._session.registrar.record is None or not self._committee.keys:
-                continue
-            request = self._desk.due(self._session.instance, self._session.clock.monotonic())
-            if request is not None:
-                _LOG.info("asking for %d keys", len(request.items))
-                self._session.sender.submit_nowait(request).add_done_callback(partial(self._requested, request))
-            try:
-                await self._combine()
-            except _REFUSED as error:
-                _LOG.warning("keys: %s: %s", type(error).__name__, error)
-                await asyncio.sleep(_TICK_SECONDS)
-
-    def _requested(self, request: KeyRequest, sent: asyncio.Future[Outcome]) -> None:
-        if not sent.cancelled() and sent.exception() is not None:
-            _LOG.warning("key request refused: %s", sent.exception())
-            self._desk.refused(request)
-
-    async def _combine(self) -> None:
-        heights = self._desk.heights()
-        if not heights:
-            return
-        follower = self._session.follower
-        committee = await self._verified_committee()
-        known = {at: await follower.header_hash(at) for at in heights if at <= follower.view.height}
-        seeds = self._desk.combine(committee, known.get)
-        if self._desk.lying:
-            _LOG.error("partials that do not hold, of seats %s", sorted(self._desk.lying))
-        if seeds:
-            pin(self._session.vault, committee.keys)
-        for item, seed in seeds.items():
-            hosted = self._hosted.get(ContractId(item.contract))
-            if hosted is not None:
-                hosted.keyed(item.epoch, seed)
-                hosted.go_on()
-
-    async def _verified_committee(self) -> VerifiedCommittee:
-        """Return the committee in office with those members whose registration verifies now.
-
-        Raises:
-            BadShare: too few do, or the record contradicts the law.
-        """
-        keys = self._committee.keys[0]
-        members: list[VerifiedRegistration] = []
-        for seat in keys.seats:
-            try:
-                members.append(await self._session.registrations.verify(PublicKey(seat.member)))
-            except _REFUSED as error:
-                _LOG.warning("gatekeeper %s does not count: %s", seat.member.hex()[:16], error)
-        return verify_committee(keys, await self._session.follower.law(), members)
+    def _keyed(self, item: KeyItem, seed: SecretBytes) -> None:
+        hosted = self._hosted.get(ContractId(item.contract))
+        if hosted is not None:
+            hosted.keyed(item.epoch, seed)
+            hosted.go_on()
 
     # --- tasks ---
 

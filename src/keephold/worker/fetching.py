@@ -1,0 +1,134 @@
+"""Fetches contract keys: sends requests, resolves what the answers rest on, hands over what they combine to.
+
+I/O and timing; which answers count is decided in `keys`, whose they are in `committee`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final, final
+
+from keephold.base.errors import (
+    AttestationRefused,
+    ChainRefused,
+    CryptoError,
+    EncodingError,
+    LedgerRefused,
+    UnavailableError,
+)
+from keephold.base.ids import ContractId, PublicKey
+from keephold.crypto.secret import SecretBytes
+from keephold.enclave.outbox import Outcome
+from keephold.enclave.session import Session
+from keephold.follower.trust import VerifiedRegistration
+from keephold.follower.view import OrderedTransaction
+from keephold.protocol.codec import decode
+from keephold.protocol.state import CommitteeRecord
+from keephold.protocol.transactions import KeyItem, KeyRequest
+from keephold.worker.committee import VerifiedCommittee, pin, verify_committee
+from keephold.worker.keys import KeyDesk
+
+_LOG: Final = logging.getLogger("keephold.worker")
+_TICK_SECONDS: Final = 0.5
+_REFUSED: Final = (AttestationRefused, LedgerRefused, CryptoError, EncodingError, ChainRefused, UnavailableError)
+
+Keyed = Callable[[KeyItem, SecretBytes], None]
+"""Takes a combined seed."""
+
+
+@final
+class KeyFetcher:
+    """The one place of a worker where keys come in. `run` never returns."""
+
+    def __init__(self, session: Session, keyed: Keyed) -> None:
+        self._session: Final = session
+        self._keyed: Final = keyed
+        self._desk: Final = KeyDesk(session.network, session.identity)
+        self._committee = CommitteeRecord()
+        self._due: Final = asyncio.Event()
+
+    def want(self, item: KeyItem) -> None:
+        """Have a key fetched."""
+        self._desk.want(item)
+        self._due.set()
+
+    def forget(self, contract: ContractId) -> None:
+        """Want no key of this contract any more."""
+        self._desk.forget(contract)
+
+    def seat(self, raw: bytes | None) -> None:
+        """Take the proven record of the committee."""
+        self._committee = CommitteeRecord() if raw is None else decode(raw, CommitteeRecord)
+        self._due.set()
+
+    def observe(self, ordered: OrderedTransaction) -> None:
+        """Take an ordered key request or release, once this process is registered."""
+        if self._session.registrar.record is not None:
+            self._desk.observe(ordered.id, ordered.raw, self._session.instance)
+
+    def go_on(self) -> None:
+        """Look again: a block was verified."""
+        self._due.set()
+
+    async def run(self) -> None:
+        """Ask, and combine what comes in: for ever.
+
+        Raises:
+            RollbackDetected: the committee's master key is another than the one seen first.
+        """
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_SECONDS):
+                    await self._due.wait()
+            self._due.clear()
+            if self._session.registrar.record is None or not self._committee.keys:
+                continue
+            request = self._desk.due(self._session.instance, self._session.clock.monotonic())
+            if request is not None:
+                _LOG.info("asking for %d keys", len(request.items))
+                self._session.sender.submit_nowait(request).add_done_callback(partial(self._requested, request))
+            try:
+                await self._combine()
+            except _REFUSED as error:
+                _LOG.warning("keys: %s: %s", type(error).__name__, error)
+                await asyncio.sleep(_TICK_SECONDS)
+
+    def _requested(self, request: KeyRequest, sent: asyncio.Future[Outcome]) -> None:
+        if not sent.cancelled() and sent.exception() is not None:
+            _LOG.warning("key request refused: %s", sent.exception())
+            self._desk.refused(request)
+
+    async def _combine(self) -> None:
+        heights = self._desk.heights()
+        if not heights:
+            return
+        follower = self._session.follower
+        committee = await self._verified_committee()
+        known = {at: await follower.header_hash(at) for at in heights if at <= follower.view.height}
+        seeds = self._desk.combine(committee, known.get)
+        if self._desk.lying:
+            _LOG.error("partials that do not hold, of seats %s", sorted(self._desk.lying))
+        if seeds:
+            # Only now did t attested gatekeepers prove shares of this master key: a record alone is pinned by nobody.
+            pin(self._session.vault, committee.keys)
+        for item, seed in seeds.items():
+            self._keyed(item, seed)
+
+    async def _verified_committee(self) -> VerifiedCommittee:
+        """Return the committee in office with those members whose registration verifies now.
+
+        Raises:
+            BadShare: too few do, or the record contradicts the law.
+        """
+        keys = self._committee.keys[0]
+        members: list[VerifiedRegistration] = []
+        for seat in keys.seats:
+            try:
+                members.append(await self._session.registrations.verify(PublicKey(seat.member)))
+            except _REFUSED as error:
+                _LOG.warning("gatekeeper %s does not count: %s", seat.member.hex()[:16], error)
+        return verify_committee(keys, await self._session.follower.law(), members)
