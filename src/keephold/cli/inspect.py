@@ -59,8 +59,8 @@ def verify(
     rules = pinned.genesis.law.committee
     who = (
         f"Only {workers} verified worker enclave{'s' if workers > 1 else ''} can read the state of "
-        f"{verified.code.name}; of a call, its sender reads arguments and result too. Nobody else does, unless a worker's enclave breaks, or "
-        f"those of {rules.threshold} of {rules.seats} gatekeepers together."
+        f"{verified.code.name}; of a call, its sender reads arguments and result too. Nobody else does, unless a "
+        f"worker's enclave breaks, or those of {rules.threshold} of {rules.seats} gatekeepers together."
     )
     lines = [who, "", *(f"{number}. {sentence}" for number, sentence in enumerate(sentences, 1))]
     if verified.is_simulated:

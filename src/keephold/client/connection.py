@@ -113,11 +113,13 @@ class Connection:
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
-        self._break(DeadlineExceeded("the connection was closed"))
-        await self.follower.aclose()
+        try:
+            # Not by awaiting each: that could not tell its cancellation from ours.
+            if tasks:
+                await asyncio.wait(tasks)
+        finally:
+            self._break(DeadlineExceeded("the connection was closed"))
+            await self.follower.aclose()
 
     # --- sending ---
 
