@@ -36,7 +36,7 @@ def parse(text: str) -> Json:
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(text)
     try:
-        return cast(Json, json.loads(text, parse_float=_no_float, parse_constant=_no_float))
+        return cast(Json, _decoder.decode(text))
     except Mismatch:
         raise
     except (ValueError, RecursionError) as e:
@@ -56,3 +56,6 @@ def _check_depth(text: str) -> None:
 
 def _no_float(text: str) -> None:
     raise Mismatch(f"{text[:20]} is not an integer: write large or fractional amounts as integers of a smaller unit")
+
+
+_decoder: Final = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float)
