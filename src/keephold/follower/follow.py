@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Final, TypeVar, final
 
 from keephold.base.errors import (
@@ -419,8 +419,16 @@ class _Refusals:
 
 
 async def ended(task: asyncio.Future[T]) -> None:
-    """Cancel a task and wait until it ended, even if we are cancelled meanwhile: what it runs must not outlive us."""
+    """Cancel a task and wait until it ended, even if we are cancelled meanwhile: what it runs must not outlive us.
+
+    Our own cancellation is raised afterwards: swallowed, it would leave whoever cancelled us waiting for ever.
+    """
+    cancelled: asyncio.CancelledError | None = None
     while not task.done():
         task.cancel()
-        with suppress(asyncio.CancelledError):
+        try:
             await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
