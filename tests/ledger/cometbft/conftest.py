@@ -55,6 +55,9 @@ class Toy:
     def info(self) -> ApplicationInfo:
         return self.durable[-1][0] if self.durable else ApplicationInfo(0, merkle.EMPTY)
 
+    def inspect(self, raw: bytes) -> None:
+        pass
+
     def check(self, raw: bytes) -> Admission:
         if raw.startswith(b"bad") or (raw.startswith(b"stale") and self.rechecking):
             return Admission(3, "bad")

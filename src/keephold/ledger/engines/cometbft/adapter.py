@@ -108,6 +108,7 @@ class Adapter:
 
     def check(self, raw: bytes) -> Admission:
         """Return the application's word on a transaction, before any block."""
+        self._application.inspect(raw)
         with self._pool:
             return self._application.check(raw)
 

@@ -77,6 +77,7 @@ class CometEngine:
         Raises:
             ConfigurationError: the socket cannot be.
         """
+        self._application: Final = application
         self._consensus: Final = consensus
         self._verdicts: Final = Verdicts()
         self._adapter: Final = Adapter(application, founding, self)
@@ -106,6 +107,8 @@ class CometEngine:
         if self._failure is not None or self._stopping:
             raise UnavailableError("the engine has stopped") from self._failure
         offered = [raw for raw in raws if len(raw) <= MAX_TRANSACTION]
+        for raw in offered:
+            self._application.inspect(raw)  # here, in the submitter's thread, rather than on the mempool's connection
         with self._verdicts.of(offered) as verdicts:
             refusals = iter(zip(self._rpc.offer(offered), verdicts, strict=True))
             return tuple(

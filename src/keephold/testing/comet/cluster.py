@@ -1,0 +1,119 @@
+"""Several nodes with real CometBFT on this machine: separate processes under one supervisor, on loopback.
+
+with Cluster.start(directory, genesis, validators=4) as cluster:
+    …HttpRemote(cluster.url(0))…
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Self, final
+
+from keephold.programs.cometbft import Address, CometConfig, Member, draw, found
+from keephold.protocol.genesis import Genesis
+from keephold.protocol.governance import ValidatorEntry
+from keephold.testing.comet.binary import comet_binary
+from keephold.testing.comet.frail import FILE, Moment
+from keephold.testing.devnet import free_port
+from keephold.testing.supervisor import Program, Supervisor
+
+HOST: Final = "127.0.0.1"
+_POWER: Final = 10
+_FRAIL: Final = "keephold.testing.comet.frail"
+
+
+@final
+class Cluster:
+    """Nodes `n0`, `n1`, …; each dies and is started again with its CometBFT."""
+
+    def __init__(
+        self, members: list[Member], addresses: list[Address], genesis: Genesis, supervisor: Supervisor
+    ) -> None:
+        """For `start`."""
+        self.genesis: Final = genesis
+        self._members: Final = members
+        self._addresses: Final = addresses
+        self._supervisor: Final = supervisor
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path,
+        genesis: Callable[[tuple[ValidatorEntry, ...]], Genesis],
+        *,
+        validators: int = 4,
+        commit: float = 0.1,
+        heartbeat: float = 2.0,
+    ) -> Self:
+        """Found a network in an empty directory and start its nodes; they need some seconds to find each other.
+
+        Args:
+            directory: Its path must be short: sockets lie in it.
+            genesis: Makes the genesis of a network with these validators.
+            validators: How many.
+            commit: Seconds to wait for late votes.
+            heartbeat: Seconds between blocks without transactions.
+
+        Raises:
+            ConfigurationError: there is no CometBFT, or the directory is too deep.
+        """
+        options = CometConfig(binary=str(comet_binary()), commit=commit)
+        members = [draw(directory / f"n{number}") for number in range(validators)]
+        made = genesis(tuple(ValidatorEntry(member.public_key, _POWER) for member in members))
+        addresses = [Address(free_port(0), free_port(0)) for _ in members]
+        configurations = found(members, addresses, made, options, heartbeat)
+        logs = directory / "logs"
+        logs.mkdir()
+        with contextlib.ExitStack() as undo:
+            supervisor = Supervisor(logs)
+            undo.callback(supervisor.stop)
+            for number, path in enumerate(configurations):
+                supervisor.start(Program(f"n{number}", _FRAIL, ("--config", str(path))))
+            undo.pop_all()
+        return cls(members, addresses, made, supervisor)
+
+    def url(self, number: int) -> str:
+        """Return a node's base URL."""
+        return f"http://{HOST}:{self._addresses[number].api_port}"
+
+    def home(self, number: int) -> Path:
+        """Return the directory of a node's ledger."""
+        return self._members[number].directory / "home"
+
+    def log(self, number: int) -> Path:
+        """Return the file with the output of a node and its CometBFT."""
+        return self._supervisor.log(f"n{number}")
+
+    def pid(self, number: int) -> int | None:
+        """Return the process id of a node, if it runs."""
+        return self._supervisor.pids.get(f"n{number}")
+
+    def kill(self, number: int, *, hold: bool = False) -> None:
+        """`kill -9` a node; its CometBFT dies with it, and both come back unless held."""
+        self._supervisor.kill(f"n{number}", hold=hold)
+
+    def resume(self, number: int) -> None:
+        """Start a held node again."""
+        self._supervisor.resume(f"n{number}")
+
+    def die_at(self, number: int, moment: Moment) -> None:
+        """Let a node's application kill itself when it comes to a moment of a block, once."""
+        draft = self.home(number) / f".{FILE}"
+        draft.write_text(moment)
+        draft.replace(self.home(number) / FILE)
+
+    def has_died(self, number: int) -> bool:
+        """Whether the moment of `die_at` has come."""
+        return not (self.home(number) / FILE).exists()
+
+    def stop(self) -> None:
+        """End all nodes."""
+        self._supervisor.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

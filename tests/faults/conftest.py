@@ -1,0 +1,163 @@
+"""Networks of real CometBFT, and readers that believe nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+import pytest
+
+from keephold.base.errors import ConfigurationError, NodeUnreachable, UnavailableError
+from keephold.crypto.secret import SecretBytes
+from keephold.crypto.signing import SigningKey
+from keephold.follower.remote import HttpRemote
+from keephold.follower.view import VerifiedView
+from keephold.protocol.contracts import Code, ContractPolicy
+from keephold.protocol.genesis import Genesis, network_id
+from keephold.protocol.governance import CommitteeRules, Constitution, GovernanceRules, Timing, ValidatorEntry
+from keephold.protocol.transactions import Deploy, sign, transaction_id
+from keephold.protocol.wire import Interest, StreamRequest
+from keephold.testing.comet.binary import comet_binary
+from keephold.testing.comet.cluster import Cluster
+from keephold.testing.vendor import DevelopmentVendor, SgxBuild
+
+SECOND = 10**9
+PATIENCE = 90.0
+
+
+def genesis_of(validators: tuple[ValidatorEntry, ...]) -> Genesis:
+    governors = sorted(SigningKey(SecretBytes(bytes([n]) * 32)).public for n in (1, 2, 3))
+    vendor = DevelopmentVendor(SecretBytes(b"v" * 32))
+    law = Constitution(
+        GovernanceRules(tuple(governors), 2, 0),
+        vendor.policy((SgxBuild.named("worker"), "worker")),
+        CommitteeRules(1, 1, 60 * SECOND),
+        Timing(3600 * SECOND, 30 * SECOND, 86_400 * SECOND),
+        validators,
+    )
+    return Genesis("cluster", time.time_ns(), bytes(32), law, simulated=True)
+
+
+class Reader:
+    """Follows one node with proofs, from the genesis on."""
+
+    def __init__(self, cluster: Cluster, number: int) -> None:
+        self.remote = HttpRemote(cluster.url(number))
+        self.view = VerifiedView(cluster.genesis)
+        self.hashes: dict[int, bytes] = {}
+        self.app_hashes: dict[int, bytes] = {}
+
+    async def follow(self, height: int) -> None:
+        """Verify every header up to a height, going on where the stream breaks."""
+        while self.view.height < height:
+            request = StreamRequest(self.view.height + 1, Interest())
+            with suppress(NodeUnreachable, UnavailableError):
+                async with aclosing(self.remote.stream(request)) as frames:
+                    async for frame in frames:
+                        block = self.view.accept(frame)
+                        self.hashes[block.height] = block.header_hash
+                        header = self.view.header(block.height)
+                        assert header is not None
+                        self.app_hashes[block.height] = header.app_hash
+                        if block.height >= height:
+                            return
+            await asyncio.sleep(0.05)
+
+    async def found(self, ids: Sequence[bytes]) -> list[tuple[int, int]]:
+        """Wait until the node has all of these; return their heights and codes."""
+        while True:
+            with suppress(NodeUnreachable, UnavailableError):
+                found = await self.remote.transactions(ids)
+                if len(found) == len(ids):
+                    return [(item.height, item.result.code) for item in found]
+            await asyncio.sleep(0.05)
+
+    async def submit(self, raws: Sequence[bytes]) -> list[int]:
+        """Submit once the node takes transactions; return the codes."""
+        while True:
+            with suppress(NodeUnreachable, UnavailableError):
+                return [verdict.code for verdict in await self.remote.submit(raws)]
+            await asyncio.sleep(0.05)
+
+
+class Sender:
+    """An account that deploys contracts nobody will ever run: a transaction that anyone may send."""
+
+    def __init__(self, genesis: Genesis, name: bytes) -> None:
+        self._network = network_id(genesis)
+        self._key = SigningKey(SecretBytes(name.ljust(32, b".")))
+        self._nonce = 0
+
+    def next(self, count: int) -> list[bytes]:
+        raws = []
+        for _ in range(count):
+            body = Deploy(Code("python", b"%d" % self._nonce, "Token", b"{}"), ContractPolicy())
+            raws.append(sign(self._network, self._key, self._nonce, body))
+            self._nonce += 1
+        return raws
+
+
+@pytest.fixture(scope="session")
+def binary() -> Path:
+    try:
+        return comet_binary()
+    except ConfigurationError as error:
+        pytest.fail(f"no CometBFT: {error}")
+
+
+@pytest.fixture
+def start(binary: Path, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
+    started: list[Cluster] = []
+
+    def run(validators: int) -> Cluster:
+        started.append(Cluster.start(tmp_path, genesis_of, validators=validators))
+        return started[-1]
+
+    yield run
+    for cluster in started:
+        cluster.stop()
+
+
+@pytest.fixture
+def new_reader() -> type[Reader]:
+    return Reader
+
+
+@pytest.fixture
+def new_sender() -> type[Sender]:
+    return Sender
+
+
+@pytest.fixture
+def ids() -> Callable[[Sequence[bytes]], list[bytes]]:
+    return lambda raws: [transaction_id(raw) for raw in raws]
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], Awaitable[None]]:
+    async def wait(condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in another process
+            await asyncio.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture
+def patiently() -> Callable[[Awaitable[None], Cluster], None]:
+    """Run to the end; when it takes too long, show what the nodes said."""
+
+    def run(awaitable: Awaitable[None], cluster: Cluster) -> None:
+        async def bounded() -> None:
+            async with asyncio.timeout(PATIENCE):
+                await awaitable
+
+        try:
+            asyncio.run(bounded())
+        except TimeoutError:
+            logs = [cluster.log(number).read_text()[-3000:] for number in range(len(cluster.genesis.law.validators))]
+            pytest.fail("the network did not get there:\n" + "\n---\n".join(logs))
+
+    return run

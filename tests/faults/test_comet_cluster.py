@@ -1,0 +1,62 @@
+"""The same ledger on real CometBFT: one validator, and four."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+pytestmark = [pytest.mark.comet, pytest.mark.slow]
+
+
+async def closing(*readers):
+    await asyncio.gather(*(reader.remote.aclose() for reader in readers))
+
+
+def test_one_validator_orders_what_is_submitted_and_is_followed(start, new_reader, new_sender, ids, patiently):
+    cluster = start(1)
+
+    async def run() -> None:
+        reader, sender = new_reader(cluster, 0), new_sender(cluster.genesis, b"alice")
+        raws = sender.next(40)
+        assert await reader.submit(raws) == [0] * 40, "in order, as one batch"
+        found = await reader.found(ids(raws))
+        assert {code for _, code in found} == {0}
+        assert await reader.submit(raws) == [0] * 40, "the same bytes again are no offence"
+        assert await reader.submit([b"rubbish"]) != [0]
+        await reader.follow(max(height for height, _ in found) + 1)
+        assert len(set(reader.app_hashes.values())) > 1
+        await closing(reader)
+
+    patiently(run(), cluster)
+
+
+def test_four_validators_agree_and_lose_one_without_noticing(start, new_reader, new_sender, ids, patiently):
+    cluster = start(4)
+
+    async def run() -> None:
+        readers = [new_reader(cluster, number) for number in range(4)]
+        senders = [new_sender(cluster.genesis, b"%d" % number) for number in range(4)]
+        # (1) Each node takes transactions; every node has them all.
+        raws = [sender.next(20) for sender in senders]
+        codes = await asyncio.gather(*(reader.submit(some) for reader, some in zip(readers, raws, strict=True)))
+        assert codes == [[0] * 20] * 4
+        everything = ids([raw for some in raws for raw in some])
+        found = await asyncio.gather(*(reader.found(everything) for reader in readers))
+        assert found == [found[0]] * 4
+        assert {code for _, code in found[0]} == {0}
+        # (2) A quarter dies; the others go on.
+        cluster.kill(3, hold=True)
+        more = senders[0].next(5)
+        assert await readers[0].submit(more) == [0] * 5
+        (height, _), *_ = await readers[1].found(ids(more))
+        # (3) It comes back, and catches up.
+        cluster.resume(3)
+        await asyncio.gather(*(reader.follow(height + 1) for reader in readers))
+        for reader in readers:
+            same = range(1, height + 2)
+            assert [reader.hashes[at] for at in same] == [readers[0].hashes[at] for at in same]
+            assert [reader.app_hashes[at] for at in same] == [readers[0].app_hashes[at] for at in same]
+        await closing(*readers)
+
+    patiently(run(), cluster)
