@@ -18,7 +18,7 @@ from typing import Final
 
 from keephold.attestation.platforms.base import Platform, SealingPlatform
 from keephold.base.errors import ConfigurationError
-from keephold.crypto.hashing import framed
+from keephold.crypto.hashing import framed, sha256
 from keephold.crypto.labels import KEY_CACHE
 from keephold.crypto.secret import SecretBytes
 from keephold.enclave.session import Session
@@ -33,7 +33,7 @@ from keephold.programs.enclaves import (
     run_program,
     until_signal,
 )
-from keephold.runtime.artefact import guest_artefact
+from keephold.runtime.artefact import GuestArtefact, cache_directory, guest_artefact
 from keephold.runtime.cache import CompiledCache, CompiledGuest
 from keephold.worker.service import Worker
 
@@ -61,13 +61,25 @@ def open_guest(session: Session, platform: Platform, cache: Path) -> CompiledGue
     Raises:
         ConfigurationError: the guest at hand is not the one that genesis names.
     """
-    artefact = guest_artefact(_LOG.info)
-    expected = session.view.genesis.guest
-    if artefact.sha256 != expected:
-        raise ConfigurationError(f"the guest here is {artefact.sha256.hex()}, the network's is {expected.hex()}")
+    artefact = find_guest(session.view.genesis.guest)
     # A platform that cannot seal compiles at each boot: nothing on its disk is worth believing.
     key = platform.sealing_key(framed(KEY_CACHE)) if isinstance(platform, SealingPlatform) else SecretBytes.random()
     return CompiledCache(cache, key).guest(artefact, _LOG.info)
+
+
+def find_guest(expected: bytes) -> GuestArtefact:
+    """Return the guest with this hash: the one of this installation, or one that an earlier state of it left.
+
+    Raises:
+        ConfigurationError: neither is.
+    """
+    artefact = guest_artefact(_LOG.info)
+    if artefact.sha256 == expected:
+        return artefact
+    for path in sorted(cache_directory().glob("guest-*.wasm")):
+        if sha256(path.read_bytes()) == expected:
+            return GuestArtefact(path, expected)
+    raise ConfigurationError(f"the guest here is {artefact.sha256.hex()}, the network's is {expected.hex()}")
 
 
 async def run(config: WorkerConfig, platform: Platform) -> None:

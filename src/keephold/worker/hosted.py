@@ -11,6 +11,7 @@ from typing import Final, final
 from keephold.base.errors import (
     ExecutionCrashed,
     KeepholdError,
+    LedgerRefused,
     NoLiveWorker,
     ProofInvalid,
     SandboxError,
@@ -22,6 +23,7 @@ from keephold.enclave.outbox import Outcome
 from keephold.enclave.session import Session
 from keephold.follower.contracts import verify_deployment
 from keephold.protocol.codec import decode
+from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Batch, ContractRecord, batch_path, contract_path
 from keephold.protocol.transactions import KeyItem
 from keephold.protocol.wire import AnswerEnvelope, QueryEnvelope
@@ -40,6 +42,7 @@ _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 _TRANSACTIONS: Final = 16
 """Transactions asked for at once: the largest calls still fit an answer."""
+_LATE: Final = frozenset({Refusal.OUT_OF_ORDER.word, Refusal.WRONG_PRE_STATE.word})
 _STEP_SECONDS: Final = 5.0
 """How long a question waits for the state it asks for."""
 
@@ -107,7 +110,10 @@ class Hosted:
             return
         error = sent.exception()
         if error is not None:
-            _LOG.warning("contract %s: %s refused: %s", self._name, type(order.body).__name__, error)
+            # Where several workers run a contract, all but one come too late, each time.
+            late = isinstance(error, LedgerRefused) and error.reason in _LATE
+            level = logging.DEBUG if late else logging.WARNING
+            _LOG.log(level, "contract %s: %s refused: %s", self._name, type(order.body).__name__, error)
             self.core.failed(order)
             self.go_on()
 
