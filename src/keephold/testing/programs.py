@@ -21,6 +21,8 @@ from keephold.testing.vendor import DevelopmentVendor, Machine
 
 _NODE: Final = "keephold.programs.node"
 _ENCLAVE: Final = "keephold.testing.enclave"
+_KEPT_BUILDS: Final = 4
+"""Builds of keephold whose compiled guests are kept for each machine, 38 MB each."""
 
 
 def of_devnet(directory: Path, vendor: Path, host: str, port: int, shape: Shape, guest: bytes) -> Iterator[Program]:
@@ -55,7 +57,7 @@ def of_devnet(directory: Path, vendor: Path, host: str, port: int, shape: Shape,
 def prepare_caches(vendor: DevelopmentVendor, guest: GuestArtefact, shape: Shape, progress: Progress) -> None:
     """Compile the guest for workers that have not run this build yet: seconds, told as they pass, once for all.
 
-    Entries are sealed to machine and build, so another build's entries are worth nothing and are removed.
+    Entries are sealed to machine and build, which makes another build's entries worth nothing here: the oldest go.
     """
     build = build_of("worker", guest.sha256)
     compiled: list[bytes] = []
@@ -69,7 +71,8 @@ def prepare_caches(vendor: DevelopmentVendor, guest: GuestArtefact, shape: Shape
         directory = _cache(name, build.mr_enclave)
         if directory.exists():
             continue
-        for stale in directory.parent.glob(f"{name}-*"):
+        kept = sorted(directory.parent.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for stale in kept[_KEPT_BUILDS - 1 :]:
             shutil.rmtree(stale, ignore_errors=True)
         key = vendor.platform(Machine.named(name), build).sealing_key(framed(KEY_CACHE))
         CompiledCache(directory, key, compile_once).guest(guest, progress if not compiled else silent).close()
