@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,21 @@ def test_the_guest_is_the_one_that_genesis_names_or_none(tmp_path, monkeypatch):
     assert worker.find_guest(sha256(b"older")).path == older
     with pytest.raises(ConfigurationError, match="the network's is"):
         worker.find_guest(sha256(b"another"))
+
+
+def test_a_worker_loads_no_ledger_no_server_and_no_simulation():
+    code = "import sys, keephold.programs.worker; print(*sys.modules)"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert "keephold.worker.service" in loaded
+    for forbidden in (
+        "uvicorn",
+        "starlette",
+        "apsw",
+        "keephold.ledger",
+        "keephold.testing",
+        "multiprocessing.forkserver",
+    ):
+        assert forbidden not in loaded
+    assert "keephold.attestation.platforms.simulated" not in loaded
