@@ -1,0 +1,58 @@
+"""Whole networks of separate programs. Each module starts its own; caches are shared, and apart from the user's own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from keephold.client.source import code_from_file
+from keephold.protocol.contracts import Code
+from keephold.runtime.artefact import cache_directory, guest_artefact
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_place() -> Iterator[Path]:
+    """Let every program of these tests keep its files apart from the user's; what takes seconds to make is kept."""
+    guest = guest_artefact().path
+    place = cache_directory() / "integration"
+    home, cache = place / "home", place / "cache"
+    for directory in (home, cache):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for stale in cache.glob("guest-*.wasm"):
+        if stale.name != guest.name:
+            stale.unlink()
+    if guest.parent == cache_directory() and not (cache / guest.name).exists():
+        os.link(guest, cache / guest.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEEPHOLD_HOME", str(home))
+        patch.setenv("KEEPHOLD_CACHE", str(cache))
+        yield place
+
+
+@pytest.fixture(scope="session")
+def token() -> Code:
+    return code_from_file(str(ROOT / "examples" / "token" / "token.py"))
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., None]:
+    def wait(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {seconds:g} s: {what}")
+            time.sleep(0.05)
+
+    return wait
