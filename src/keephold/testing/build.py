@@ -7,6 +7,7 @@ changed keephold is another build, refused by a genesis that names the old one, 
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +19,9 @@ _UNMEASURED: Final = ("cli", "client", "testing")
 """Packages that no enclave runs."""
 
 
+@cache
 def source_hash() -> bytes:
-    """Return the 32-byte hash of the sources that enclaves run."""
+    """Return the 32-byte hash of the sources that enclaves run, as they were when this process first asked."""
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
         name = path.relative_to(_PACKAGE)

@@ -98,7 +98,7 @@ class Devnet:
             logs.mkdir(exist_ok=True)
             supervisor = Supervisor(logs, report)
             undo.callback(supervisor.stop)
-            for program in programs.of_devnet(directory.path, machines, HOST, port, shape, guest.sha256):
+            for program in programs.of_devnet(directory.path, vendor, machines, HOST, port, shape, guest.sha256):
                 supervisor.start(program)
             caretaker = Caretaker(pinned, vendor)
             undo.callback(caretaker.stop)

@@ -40,12 +40,14 @@ def main() -> int:
 def _program(role: str, config: Path, platform: Platform) -> Coroutine[object, object, None]:
     # A gatekeeper loads no runtime: each role imports its own program only.
     if role == "gatekeeper":
-        from keephold.programs import gatekeeper
+        from keephold.programs.gatekeeper import GatekeeperConfig
+        from keephold.programs.gatekeeper import run as keep
 
-        return gatekeeper.run(load(config, gatekeeper.GatekeeperConfig), platform)
-    from keephold.programs import worker
+        return keep(load(config, GatekeeperConfig), platform)
+    from keephold.programs.worker import WorkerConfig
+    from keephold.programs.worker import run as work
 
-    return worker.run(load(config, worker.WorkerConfig), platform)
+    return work(load(config, WorkerConfig), platform)
 
 
 if __name__ == "__main__":

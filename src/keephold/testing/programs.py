@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from keephold.client.pinned import GENESIS
-from keephold.crypto.hashing import framed
+from keephold.crypto.hashing import framed, sha256
 from keephold.crypto.labels import KEY_CACHE
 from keephold.runtime import machine
 from keephold.runtime.artefact import GuestArtefact, Progress, cache_directory, silent
@@ -25,12 +25,15 @@ _KEPT_BUILDS: Final = 4
 """Builds of keephold whose compiled guests are kept for each machine, 38 MB each."""
 
 
-def of_devnet(directory: Path, vendor: Path, host: str, port: int, shape: Shape, guest: bytes) -> Iterator[Program]:
+def of_devnet(
+    directory: Path, vendor: DevelopmentVendor, machines: Path, host: str, port: int, shape: Shape, guest: bytes
+) -> Iterator[Program]:
     """Yield the programs in the order in which they start; their configuration files are written.
 
     Args:
         directory: of the devnet.
-        vendor: directory of the development vendor.
+        vendor: who makes the simulated machines.
+        machines: directory with the vendor's seed.
         host: where the node listens.
         port: where the node listens.
         shape: how many enclaves.
@@ -47,11 +50,11 @@ def of_devnet(directory: Path, vendor: Path, host: str, port: int, shape: Shape,
     nodes = [f"http://{host}:{port}"]
     for name in (f"g{number}" for number in range(shape.gatekeepers)):
         config = _enclave(directory, name, nodes)
-        yield _simulated(directory, vendor, name, "gatekeeper", config, build_of("gatekeeper", guest).mr_enclave)
+        yield _simulated(directory, machines, name, "gatekeeper", config, build_of("gatekeeper", guest).mr_enclave)
     enclave = build_of("worker", guest).mr_enclave
     for name in (f"w{number}" for number in range(shape.workers)):
-        config = {**_enclave(directory, name, nodes), "cache": _cache(name, enclave)}
-        yield _simulated(directory, vendor, name, "worker", config, enclave)
+        config = {**_enclave(directory, name, nodes), "cache": _cache(vendor, name, enclave)}
+        yield _simulated(directory, machines, name, "worker", config, enclave)
 
 
 def prepare_caches(vendor: DevelopmentVendor, guest: GuestArtefact, shape: Shape, progress: Progress) -> None:
@@ -68,7 +71,7 @@ def prepare_caches(vendor: DevelopmentVendor, guest: GuestArtefact, shape: Shape
         return compiled[0]
 
     for name in (f"w{number}" for number in range(shape.workers)):
-        directory = _cache(name, build.mr_enclave)
+        directory = _cache(vendor, name, build.mr_enclave)
         if directory.exists():
             continue
         kept = sorted(directory.parent.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
@@ -78,8 +81,8 @@ def prepare_caches(vendor: DevelopmentVendor, guest: GuestArtefact, shape: Shape
         CompiledCache(directory, key, compile_once).guest(guest, progress if not compiled else silent).close()
 
 
-def _cache(name: str, enclave: bytes) -> Path:
-    return cache_directory() / "compiled" / f"{name}-{enclave.hex()[:16]}"
+def _cache(vendor: DevelopmentVendor, name: str, enclave: bytes) -> Path:
+    return cache_directory() / "compiled" / sha256(vendor.root_der).hex()[:16] / f"{name}-{enclave.hex()[:16]}"
 
 
 def _enclave(directory: Path, name: str, nodes: list[str]) -> dict[str, object]:
@@ -89,10 +92,10 @@ def _enclave(directory: Path, name: str, nodes: list[str]) -> dict[str, object]:
 
 
 def _simulated(
-    directory: Path, vendor: Path, name: str, role: str, config: Mapping[str, object], enclave: bytes
+    directory: Path, machines: Path, name: str, role: str, config: Mapping[str, object], enclave: bytes
 ) -> Program:
     path = _written(directory / f"{name}.toml", config)
-    arguments = ("--config", path, "--vendor", str(vendor), "--machine", name, "--enclave", enclave.hex())
+    arguments = ("--config", path, "--vendor", str(machines), "--machine", name, "--enclave", enclave.hex())
     return Program(name, _ENCLAVE, (role, *arguments))
 
 
