@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
@@ -20,7 +21,7 @@ from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.governance import CommitteeRules, Constitution, GovernanceRules, Timing, ValidatorEntry
 from keephold.protocol.transactions import Deploy, sign, transaction_id
 from keephold.protocol.wire import Interest, StreamRequest
-from keephold.testing.comet.binary import comet_binary
+from keephold.testing.comet.binary import VERSION, comet_binary
 from keephold.testing.comet.cluster import Cluster
 from keephold.testing.vendor import DevelopmentVendor, SgxBuild
 
@@ -103,7 +104,7 @@ class Sender:
 @pytest.fixture(scope="session")
 def binary() -> Path:
     try:
-        return comet_binary()
+        return comet_binary(os.environ.get("KEEPHOLD_TEST_COMETBFT", VERSION))
     except ConfigurationError as error:
         pytest.fail(f"no CometBFT: {error}")
 
@@ -113,7 +114,7 @@ def start(binary: Path, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
     started: list[Cluster] = []
 
     def run(validators: int) -> Cluster:
-        started.append(Cluster.start(tmp_path, genesis_of, validators=validators))
+        started.append(Cluster.start(tmp_path, genesis_of, binary=binary, validators=validators))
         return started[-1]
 
     yield run

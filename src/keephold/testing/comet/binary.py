@@ -1,4 +1,4 @@
-"""The real CometBFT for tests: one version, built once by Go from the module proxy into the cache, never downloaded.
+"""The real CometBFT for tests: a version by name, built once by Go from the module proxy into the cache.
 
 Go checks what it fetches against its checksum database. Production does not come here: there the operator names a
 binary of his own.
@@ -20,32 +20,35 @@ from keephold.runtime.artefact import cache_directory
 VERSION: Final = "v0.38.25"
 """Never `@latest`: that resolves to an abandoned v1.0.1 without later security fixes."""
 
-_PACKAGE: Final = f"github.com/cometbft/cometbft/cmd/cometbft@{VERSION}"
+NEXT: Final = "v0.39.4"
+"""Speaks the same ABCI; needs Go 1.25."""
+
+_PACKAGE: Final = "github.com/cometbft/cometbft/cmd/cometbft"
 
 
-def comet_binary() -> Path:
-    """Return CometBFT, building it at first: half a minute.
+def comet_binary(version: str = VERSION) -> Path:
+    """Return a CometBFT, building it at first: half a minute.
 
     Raises:
         ConfigurationError: there is no Go, or it cannot build; with what it said.
     """
     directory = cache_directory() / "bin"
-    binary = directory / f"cometbft-{VERSION}"
+    binary = directory / f"cometbft-{version}"
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not binary.exists():
-            _build(binary)
+            _build(f"{_PACKAGE}@{version}", binary)
     return binary
 
 
-def _build(binary: Path) -> None:
+def _build(package: str, binary: Path) -> None:
     go = shutil.which("go")
     if go is None:
-        raise ConfigurationError(f"CometBFT {VERSION} is built by Go, which is not installed")
+        raise ConfigurationError(f"{package} is built by Go, which is not installed")
     with tempfile.TemporaryDirectory(dir=binary.parent) as scratch:
         built = subprocess.run(
-            [go, "install", _PACKAGE],
+            [go, "install", package],
             env={**os.environ, "GOBIN": scratch},
             cwd=scratch,
             capture_output=True,
@@ -53,5 +56,5 @@ def _build(binary: Path) -> None:
             check=False,
         )
         if built.returncode:
-            raise ConfigurationError(f"go install {_PACKAGE}: {built.stderr.strip()}")
+            raise ConfigurationError(f"go install {package}: {built.stderr.strip()}")
         (Path(scratch) / "cometbft").replace(binary)

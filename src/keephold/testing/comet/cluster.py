@@ -43,6 +43,7 @@ class Cluster:
         directory: Path,
         genesis: Callable[[tuple[ValidatorEntry, ...]], Genesis],
         *,
+        binary: Path | None = None,
         validators: int = 4,
         commit: float = 0.1,
         heartbeat: float = 2.0,
@@ -52,6 +53,7 @@ class Cluster:
         Args:
             directory: Its path must be short: sockets lie in it.
             genesis: Makes the genesis of a network with these validators.
+            binary: CometBFT; by default the version that is shipped against.
             validators: How many.
             commit: Seconds to wait for late votes.
             heartbeat: Seconds between blocks without transactions.
@@ -59,7 +61,7 @@ class Cluster:
         Raises:
             ConfigurationError: there is no CometBFT, or the directory is too deep.
         """
-        options = CometConfig(binary=str(comet_binary()), commit=commit)
+        options = CometConfig(binary=str(binary or comet_binary()), commit=commit)
         members = [draw(directory / f"n{number}") for number in range(validators)]
         made = genesis(tuple(ValidatorEntry(member.public_key, _POWER) for member in members))
         addresses = [Address(free_port(0), free_port(0)) for _ in members]
