@@ -77,7 +77,7 @@ def open_comet_engine(
     if binary is None:
         raise ConfigurationError(f"cometbft.binary: there is no program {config.binary!r}")
     founding = founding_of(ledger)
-    comet = CometHome(home / _DIRECTORY)
+    comet = CometHome((home / _DIRECTORY).absolute())
     comet.write(
         founding,
         Settings(config.host, config.port, config.peers, config.commit, heartbeat, config.log),

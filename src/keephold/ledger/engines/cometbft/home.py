@@ -124,14 +124,14 @@ class CometHome:
     def _config(self, settings: Settings) -> str:
         sections: dict[str, dict[str, object]] = {
             "": {
-                "proxy_app": f"unix://{self.abci_socket.resolve()}",
+                "proxy_app": f"unix://{self.abci_socket.absolute()}",
                 "abci": "socket",
                 "moniker": self.node_id()[:12],
                 "log_level": settings.log_level,
                 "log_format": "json",
             },
             "rpc": {
-                "laddr": f"unix://{self.rpc_socket.resolve()}",
+                "laddr": f"unix://{self.rpc_socket.absolute()}",
                 "max_body_bytes": MAX_BODY,
                 "max_request_batch_size": MAX_BATCH,
             },

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from keephold.base.errors import ConfigurationError
+from keephold.chain.chain_id import chain_id
+from keephold.crypto.secret import SecretBytes
+from keephold.crypto.signing import SigningKey
+from keephold.ledger.application import LedgerApplication
+from keephold.programs import node
+from keephold.programs.cometbft import Address, CometConfig, draw, found, founding_of
+from keephold.programs.config import load
+from keephold.protocol.codec import encode
+from keephold.protocol.genesis import Genesis
+from keephold.protocol.governance import CommitteeRules, Constitution, GovernanceRules, Timing, ValidatorEntry
+from keephold.testing.vendor import DevelopmentVendor, SgxBuild
+
+SECOND = 10**9
+
+
+def genesis_of(*public: bytes) -> Genesis:
+    law = Constitution(
+        GovernanceRules((SigningKey(SecretBytes(b"g" * 32)).public,), 1, 0),
+        DevelopmentVendor(SecretBytes(b"v" * 32)).policy((SgxBuild.named("worker"), "worker")),
+        CommitteeRules(1, 1, 60 * SECOND),
+        Timing(3600 * SECOND, 30 * SECOND, 86_400 * SECOND),
+        tuple(ValidatorEntry(key, 10) for key in public),
+    )
+    return Genesis("net", 1_700_000_000 * SECOND, bytes(32), law, simulated=True)
+
+
+@pytest.fixture
+def founded(tmp_path: Path) -> list[Path]:
+    members = [draw(tmp_path / name) for name in ("a", "b")]
+    genesis = genesis_of(*(member.public_key for member in members))
+    addresses = [Address(7001, 7101), Address(7002, 7102)]
+    return found(members, addresses, genesis, CometConfig(binary="true"), 3.0)
+
+
+def test_each_member_gets_a_configuration_that_names_the_others(founded, tmp_path):
+    first, second = (load(path, node.NodeConfig) for path in founded)
+    assert (first.engine, first.port, first.cometbft.port) == ("cometbft", 7001, 7101)
+    assert first.cometbft.peers == (f"{draw(tmp_path / 'b').node_id}@127.0.0.1:7102",)
+    assert second.cometbft.peers == (f"{draw(tmp_path / 'a').node_id}@127.0.0.1:7101",)
+    assert node.read_genesis(Path(first.genesis)) == node.read_genesis(Path(second.genesis))
+    assert Path(first.validator_key).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_member_drawn_again_keeps_its_keys(tmp_path):
+    assert draw(tmp_path / "a") == draw(tmp_path / "a")
+
+
+def test_the_same_port_twice_is_refused(tmp_path):
+    members = [draw(tmp_path / name) for name in ("a", "b")]
+    genesis = genesis_of(*(member.public_key for member in members))
+    with pytest.raises(ConfigurationError, match="same port"):
+        found(members, [Address(7001, 7101), Address(7002, 7001)], genesis, CometConfig(), 3.0)
+
+
+def test_a_genesis_of_other_validators_is_refused(tmp_path):
+    member = draw(tmp_path / "a")
+    with pytest.raises(ConfigurationError, match="not these members"):
+        found([member], [Address(1, 2)], genesis_of(bytes(32)), CometConfig(), 3.0)
+
+
+def test_a_node_opens_its_ledger_with_comets_directory_beside_it(founded):
+    config = load(founded[0], node.NodeConfig)
+    ledger, engine = node.open_ledger(config)
+    try:
+        assert (Path(config.home) / "cometbft/config/genesis.json").exists()
+        assert engine.latest() == 0
+        assert founding_of(ledger).chain_id == chain_id(ledger.network)
+        assert founding_of(ledger).time_ns > ledger.genesis.time_ns, "block 1 carries it, and time has to rise"
+    finally:
+        engine.stop()
+        ledger.close()
+
+
+def test_a_binary_that_is_not_there(founded):
+    config = load(founded[0], node.NodeConfig)
+    with pytest.raises(ConfigurationError, match=r"cometbft\.binary: there is no program"):
+        node.open_ledger(replace(config, cometbft=CometConfig(binary="/nowhere/cometbft")))
+
+
+def test_without_protobuf_the_extra_is_named(founded, monkeypatch):
+    for name in [*sys.modules]:
+        if name.startswith("keephold.ledger.engines.cometbft"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "google.protobuf", None)
+    with pytest.raises(ConfigurationError, match=r"keephold\[cluster\]"):
+        node.open_ledger(load(founded[0], node.NodeConfig))
+
+
+def test_the_embedded_engine_asks_for_none_of_it(founded):
+    config = load(founded[0], node.NodeConfig)
+    genesis = node.read_genesis(Path(config.genesis))
+    alone = [entry for entry in genesis.law.validators if entry.public_key == draw(founded[0].parent).public_key]
+    Path(config.genesis).write_bytes(encode(genesis_of(alone[0].public_key)))
+    ledger, engine = node.open_ledger(replace(config, engine="embedded", home=config.home + "2"))
+    assert isinstance(ledger, LedgerApplication)
+    assert not (Path(config.home + "2") / "cometbft").exists()
+    engine.stop()
+    ledger.close()
