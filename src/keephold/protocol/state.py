@@ -98,10 +98,38 @@ class Publication(Record):
 
 
 class Vote(Record):
-    """A worker's vote for the next result, while a quorum is not reached."""
+    """A worker's vote for the next result or migration, while a quorum is not reached."""
 
     worker: PublicKeyBytes
     digest: Bytes32
+
+
+class Departures(Record):
+    """Workers that left a contract whose key epoch has not ended since, sorted: they may still hold its keys."""
+
+    workers: tuple[PublicKeyBytes, ...] = ()
+
+
+class Due(Record):
+    """Contracts whose key epoch the rules end by themselves, as soon as a block has room for it."""
+
+    contracts: tuple[Bytes32, ...] = ()
+
+
+class Rotation(Record):
+    """A key epoch on its way in, while the one before drains and its slots are sealed anew."""
+
+    to_epoch: Positive
+    publications: tuple[Publication, ...] = ()
+    """For `to_epoch`."""
+    signing_key: bytes = b""
+    encryption_key: bytes = b""
+    cursor: Bytes32 = bytes(32)
+    """Tag of the last slot that was sealed anew: whoever goes on starts behind it."""
+    pages: Uint63 = 0
+    """Accepted migrations. Once there is one, slots are sealed under `to_epoch`, and it cannot be given up."""
+    again: bool = False
+    """Somebody who may hold keys of `to_epoch` was excluded: it ends as soon as it begins."""
 
 
 class ContractRecord(Record):
@@ -115,7 +143,7 @@ class ContractRecord(Record):
     deployment: Bytes32
     """Id of the `Deploy` transaction, which holds the code."""
     policy: ContractPolicy
-    phase: Literal["waiting", "keying", "active", "refused", "suspended"]
+    phase: Literal["waiting", "keying", "active", "rotating", "refused", "suspended"]
     epoch: Positive = 1
     workers: tuple[PublicKeyBytes, ...] = ()
     """Assigned, in order of assignment."""
@@ -133,10 +161,14 @@ class ContractRecord(Record):
     done: Uint63 = 0
     """Entries consumed by accepted results."""
     version: Uint63 = 0
-    """Accepted results."""
+    """Accepted results and migrations."""
     state_root: Bytes32 = bytes(32)
     """Root of the contract's own sparse Merkle map; that of the empty map at first (set at deployment)."""
     votes: tuple[Vote, ...] = ()
+    rotation: tuple[Rotation, ...] = ()
+    """One while `phase` is rotating, none otherwise: records have no null."""
+    departed: tuple[PublicKeyBytes, ...] = ()
+    """Workers that left since the last change of epoch began: should one be excluded, the epoch ends."""
 
 
 class Batch(Record):
@@ -150,14 +182,25 @@ class Batch(Record):
 
 
 class CommitteeRecord(Record):
-    """The gatekeepers in office, or the key generation under way."""
+    """The gatekeepers in office, and the key ceremony under way: a generation, or a resharing to their successors.
 
-    phase: Literal["forming", "generating", "ready", "failed"] = "forming"
+    forming ──> generating ──> ready <──> resharing       ready, resharing, short: a committee is in office
+                 └──> failed    └──> short (too few live members to release a key) ──> ready, resharing
+    """
+
+    phase: Literal["forming", "generating", "ready", "resharing", "short", "failed"] = "forming"
     round: Uint63 = 0
-    """Of the key generation under way or last ended; its state is at `round_path`."""
+    """Of the ceremony under way or last ended; its state is at `round_path`."""
     members: tuple[PublicKeyBytes, ...] = ()
+    """In office; during a generation, those who take part in it."""
     keys: tuple[CommitteeKeys, ...] = ()
-    """One once ready, none before: records have no null."""
+    """One once there is a committee in office, none before: records have no null."""
+    successors: tuple[PublicKeyBytes, ...] = ()
+    """Who receives shares in the resharing under way, sitting members included. Not in office before it is done."""
+    setbacks: Uint63 = 0
+    """Resharings in a row that failed or lost a receiver: each doubles the pause before the next."""
+    resume_ns: Uint63 = 0
+    """Block time before which no resharing opens."""
 
 
 class CollateralRecord(Record):
@@ -195,6 +238,21 @@ def roster_path(worker: PublicKey) -> bytes:
 def waiting_path() -> bytes:
     """Path of the `Waiting` list."""
     return _path("waiting")
+
+
+def departed_path(worker: PublicKey) -> bytes:
+    """Path of a `Roster`: contracts that the worker left and whose key epoch has not ended since."""
+    return _path("departed", worker)
+
+
+def departures_path() -> bytes:
+    """Path of the `Departures`."""
+    return _path("departures")
+
+
+def due_path() -> bytes:
+    """Path of the `Due` list."""
+    return _path("due")
 
 
 def contract_path(contract: ContractId) -> bytes:
