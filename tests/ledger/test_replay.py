@@ -25,7 +25,7 @@ def story(make_desk, new_key):
     desk.activate(contract, runner)
     for n in range(4):
         desk.block(*desk.signed(alice, desk.call(contract), desk.call(contract)))
-        writes = (SlotWrite(bytes([n]) * 32, b"%d" % n),)
+        writes = (SlotWrite(bytes([n + 1]) * 32, b"%d" % n),)
         desk.send(runner, desk.result(runner, contract, 2, writes=writes))
     desk.refused(alice, desk.result(runner, contract))
     desk.send(alice, desk.govern(SetCommittee(CommitteeRules(3, 2, 1))))

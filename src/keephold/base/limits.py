@@ -117,3 +117,9 @@ MAX_SEALED_PARTIALS: Final = 64 << 10
 
 MAX_WAITING_CONTRACTS: Final = 4096
 """Contracts that wait for workers; above, only contracts are deployed whose workers are there."""
+
+MAX_ROTATIONS: Final = 16
+"""Key epochs that the rules end by themselves in one block; more wait for the next blocks."""
+
+MAX_DEPARTED: Final = 32
+"""Workers that left a contract within one key epoch; with the last of them the epoch ends."""

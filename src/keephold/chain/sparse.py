@@ -165,6 +165,21 @@ class SparseMap:
             else:
                 yield tree.key, tree.value
 
+    def after(self, key: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the entries whose keys are greater than `key`, in ascending order, without visiting those before."""
+        _check(key)
+        is_behind = False
+        stack: list[_Tree] = [] if self._tree is None else [self._tree]
+        while stack:
+            tree = stack.pop()
+            if isinstance(tree, _Node):
+                stack.append(tree.right)
+                if is_behind or _greatest(tree.left) > key:
+                    stack.append(tree.left)
+            elif is_behind or tree.key > key:
+                is_behind = True
+                yield tree.key, tree.value
+
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or None."""
         _check(key)
@@ -261,6 +276,12 @@ def verify_map(root: bytes, key: bytes, proof: MapProof, value: bytes | None) ->
 def _check(key: bytes) -> None:
     if len(key) != KEY_SIZE:
         raise ValueError("a map key has 32 bytes")
+
+
+def _greatest(tree: _Tree) -> bytes:
+    while isinstance(tree, _Node):
+        tree = tree.right
+    return tree.key
 
 
 def _descend(tree: _Tree, key: bytes) -> tuple[list[_Node], _Leaf]:

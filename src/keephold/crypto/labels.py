@@ -62,6 +62,7 @@ QUEUE = Label("queue/1")
 GOVERNANCE_CHAIN = Label("governance-chain/1")
 RECEIPTS = Label("receipts/1")
 RESULT = Label("result/1")
+MIGRATION = Label("migration/1")
 PUBLICATION = Label("publication/1")
 STATE_VALUE = Label("state-value/1")
 
@@ -94,6 +95,7 @@ KEY_DEVELOPMENT = Label("key-development/1")
 ENTROPY_CALL = Label("entropy-call/1")
 UNREADABLE = Label("unreadable/1")
 SLOT_NONCE = Label("slot-nonce/1")
+SLOT_MIGRATION = Label("slot-migration/1")
 
 # envelopes: associated data and HPKE info
 SEAL_CALL = Label("seal-call/1")

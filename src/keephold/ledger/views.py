@@ -14,6 +14,7 @@ from keephold.protocol.transactions import (
     Echo,
     KeyRelease,
     KeyRequest,
+    SubmitMigration,
     SubmitResult,
     Transaction,
     Vouch,
@@ -73,6 +74,8 @@ def view(
                 by_contract[contract].append(position)
             case SubmitResult(result=result):
                 by_contract[result.contract].append(position)
+            case SubmitMigration(migration=migration):
+                by_contract[migration.contract].append(position)
             case KeyRelease(worker=addressee) | Vouch(target=addressee) if addressee != transaction.sender:
                 by_identity[addressee].append(position)
             case _:

@@ -63,6 +63,12 @@ class RevokePermits(Record, tag="revoke-permits", tag_field="type"):
     """Raise the sender's permit generation: every permit signed before is void."""
 
 
+class Rotate(Record, tag="rotate", tag_field="type"):
+    """The contract's creator ends its key epoch: the next one begins as soon as the state is sealed under it."""
+
+    contract: Bytes32
+
+
 # enclaves
 class Register(Record, tag="register", tag_field="type"):
     """Attest (again): the sender is the identity, the evidence binds everything else here."""
@@ -181,6 +187,36 @@ class SubmitResult(Record, tag="result", tag_field="type"):
     result: Result
 
 
+class Migration(Record):
+    """One page of a contract's state, sealed anew under the next epoch. Deterministic, as a result is.
+
+    Which slots a page takes is no part of it: it follows from map and cursor (`state.migration_page`).
+    """
+
+    contract: Bytes32
+    from_epoch: Positive
+    to_epoch: Positive
+    after: Bytes32
+    """The cursor before: tag of the last slot that was taken, or 32 zero bytes."""
+    until: Bytes32
+    """The cursor after."""
+    version: Uint63
+    """State version before."""
+    pre_root: Bytes32
+    """State root before."""
+    writes: tuple[SlotWrite, ...] = ()
+    """The page's slots under the next epoch, sorted by their new tags."""
+    is_last: bool = False
+    """Nothing of the old epoch is left: the next one begins."""
+
+
+class SubmitMigration(Record, tag="migration", tag_field="type"):
+    """A worker's vote for a page, by its present instance."""
+
+    instance: Bytes32
+    migration: Migration
+
+
 # anyone
 class UpdateCollateral(Record, tag="collateral", tag_field="type"):
     """Newer vendor collateral; anyone may bring it, the verifier judges it."""
@@ -199,6 +235,7 @@ Body = (
     | Call
     | PublishAccountKey
     | RevokePermits
+    | Rotate
     | Register
     | Echo
     | Vouch
@@ -207,6 +244,7 @@ Body = (
     | PublishKey
     | RefuseCode
     | SubmitResult
+    | SubmitMigration
     | DkgKeys
     | DkgDealing
     | DkgVerdict

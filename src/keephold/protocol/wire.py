@@ -66,7 +66,7 @@ class Interest(Record):
     paths: tuple[Bytes32, ...] = ()
     """Map paths: value and proof whenever the value changed, and once at the start."""
     contracts: tuple[Bytes32, ...] = ()
-    """Calls to and results of these contracts."""
+    """Calls to, and results and migrations of, these contracts."""
     receipts: tuple[PublicKeyBytes, ...] = ()
     """Receipts for calls of these accounts."""
     identities: tuple[PublicKeyBytes, ...] = ()

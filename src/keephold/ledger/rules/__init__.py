@@ -24,6 +24,7 @@ from keephold.ledger.rules import (
     registrations,
     results,
     roll,
+    rotation,
 )
 from keephold.ledger.rules.context import Applied, BlockContext, refused
 from keephold.protocol import custody
@@ -38,6 +39,7 @@ RULES: Final[dict[type, Rule]] = {
     kinds.Call: calls.call,
     kinds.PublishAccountKey: accounts.publish_key,
     kinds.RevokePermits: accounts.revoke_permits,
+    kinds.Rotate: rotation.rotate,
     kinds.Register: registrations.register,
     kinds.Echo: presence.echo,
     kinds.Vouch: presence.vouch,
@@ -46,6 +48,7 @@ RULES: Final[dict[type, Rule]] = {
     kinds.PublishKey: keys.publish,
     kinds.RefuseCode: keys.refuse_code,
     kinds.SubmitResult: results.submit,
+    kinds.SubmitMigration: rotation.submit,
     custody.DkgKeys: committee.message,
     custody.DkgDealing: committee.message,
     custody.DkgVerdict: committee.message,
@@ -58,12 +61,13 @@ RULES: Final[dict[type, Rule]] = {
 
 
 def begin_block(state: Overlay, block: BlockContext) -> None:
-    """Let time pass: law that is due, leases that ran out, ceremony phases that ended.
+    """Let time pass: law that is due, leases that ran out, key epochs that wait to end, ceremony phases that ended.
 
     Without anything due nothing changes: height and time enter the root in no other way, so an idle chain rests.
     """
     governance.settle(state, block)
     roll.lapse(state, block)
+    rotation.start_due(state)
     committee.begin(state, block)
 
 
@@ -86,8 +90,8 @@ def apply(state: Overlay, block: BlockContext, transaction: Transaction, identit
 def preview(state: Overlay, block: BlockContext, transaction: Transaction, identity: bytes) -> None:
     """Apply a transaction to a throw-away state, to keep out what would be refused; less strict than `apply`.
 
-    Quotas are left to whoever builds the block. Of a result only its sender's standing is checked: it may build on
-    others that are still waiting.
+    Quotas are left to whoever builds the block. Of a result or migration only its sender's standing is checked: the one
+    may build on others that are still waiting, the other costs much to compute.
 
     Raises:
         LedgerRefused: as `apply`.
@@ -97,6 +101,8 @@ def preview(state: Overlay, block: BlockContext, transaction: Transaction, ident
         accounts.consume_nonce(state, transaction)
         if isinstance(transaction.body, kinds.SubmitResult):
             results.check_entitled(state, block, transaction, transaction.body)
+        elif isinstance(transaction.body, kinds.SubmitMigration):
+            rotation.check_entitled(state, block, transaction, transaction.body)
         else:
             RULES[type(transaction.body)](state, block, transaction, identity, transaction.body)
     except KeepholdError as error:

@@ -13,15 +13,22 @@ from typing import Final
 from msgspec.structs import replace
 
 from keephold.base.ids import ContractId, PublicKey
+from keephold.base.limits import MAX_DEPARTED
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.context import BlockContext, is_live
+from keephold.protocol.rotation import is_agreed
 from keephold.protocol.state import (
     ContractRecord,
+    Departures,
+    Due,
     Registration,
     Roll,
     Roster,
     Waiting,
     contract_path,
+    departed_path,
+    departures_path,
+    due_path,
     registration_path,
     roll_path,
     roster_path,
@@ -92,32 +99,29 @@ def unassign(state: Overlay, block: BlockContext, identity: bytes, *, only: tupl
 def dismiss(state: Overlay, contract: ContractId, record: ContractRecord, identity: bytes) -> ContractRecord:
     """Return the record without this worker and its votes; its roster loses the contract.
 
-    While keys are not agreed upon, its publication goes too: who is gone counts for nothing.
+    While keys are not agreed upon, its publication goes too: who is gone counts for nothing. That it may hold the keys
+    is noted until their epoch ends.
     """
-    path = roster_path(PublicKey(identity))
-    left = tuple(entry for entry in _roster(state, identity) if entry != contract)
-    if left:
-        state.put(path, Roster(left))
-    else:
-        state.delete(path)
-    kept = record.publications
-    if record.phase != "active":
-        kept = tuple(item for item in record.publications if item.worker != identity)
-    return replace(
+    _put_roster(state, roster_path(PublicKey(identity)), _without(_roster(state, identity), contract))
+    record = replace(
         record,
-        workers=tuple(worker for worker in record.workers if worker != identity),
-        publications=kept,
+        workers=_without(record.workers, identity),
         votes=tuple(vote for vote in record.votes if vote.worker != identity),
     )
+    if record.phase in ("waiting", "keying"):
+        kept = tuple(item for item in record.publications if item.worker != identity)
+        record = replace(record, publications=kept)
+    elif record.rotation and not record.rotation[0].pages:
+        rotation = record.rotation[0]
+        kept = tuple(item for item in rotation.publications if item.worker != identity)
+        record = replace(record, rotation=(replace(rotation, publications=kept),))
+    return _depart(state, contract, record, identity)
 
 
 def settle(state: Overlay, contract: ContractId, record: ContractRecord) -> ContractRecord:
     """Store the record with the phase that its workers and publications imply; keep `Waiting` in step."""
     if record.phase in ("waiting", "keying"):
-        # Keys are agreed upon when two published the same, or the only worker did. Differing ones never meet here:
-        # a dispute opens a new epoch at once.
-        agreed = sum(item.worker in record.workers for item in record.publications)
-        if record.workers and agreed >= min(2, len(record.workers)):
+        if is_agreed(record.publications, record.workers):
             record = replace(record, phase="active")
         else:
             record = replace(record, phase="keying" if record.workers else "waiting")
@@ -135,6 +139,57 @@ def settle(state: Overlay, contract: ContractId, record: ContractRecord) -> Cont
 def roster(state: Overlay, identity: bytes) -> tuple[bytes, ...]:
     """Return the contracts assigned to a worker, sorted."""
     return _roster(state, identity)
+
+
+def stay(state: Overlay, contract: ContractId, record: ContractRecord) -> ContractRecord:
+    """Return the record with nobody departed: the epoch whose keys they may hold ends."""
+    for identity in record.departed:
+        path = departed_path(PublicKey(identity))
+        left = _without(state.get(path, Roster()).contracts, contract)
+        _put_roster(state, path, left)
+        if not left:
+            _put_departures(state, _without(state.get(departures_path(), Departures()).workers, identity))
+    return replace(record, departed=())
+
+
+def put_due(state: Overlay, contract: bytes) -> None:
+    """Have a contract's key epoch ended as soon as a block has room for it."""
+    due = state.get(due_path(), Due()).contracts
+    if contract not in due:
+        state.put(due_path(), Due((*due, contract)))
+
+
+def _depart(state: Overlay, contract: ContractId, record: ContractRecord, identity: bytes) -> ContractRecord:
+    """Note that a worker which left may hold the keys of the present epoch, on both sides."""
+    if identity in record.departed:
+        return record
+    path = departed_path(PublicKey(identity))
+    left = state.get(path, Roster()).contracts
+    if not left:
+        workers = state.get(departures_path(), Departures()).workers
+        _put_departures(state, tuple(sorted((*workers, identity))))
+    _put_roster(state, path, tuple(sorted((*left, contract))))
+    if len(record.departed) + 1 >= MAX_DEPARTED:
+        put_due(state, contract)
+    return replace(record, departed=(*record.departed, identity))
+
+
+def _put_departures(state: Overlay, workers: tuple[bytes, ...]) -> None:
+    if workers:
+        state.put(departures_path(), Departures(workers))
+    else:
+        state.delete(departures_path())
+
+
+def _put_roster(state: Overlay, path: bytes, contracts: tuple[bytes, ...]) -> None:
+    if contracts:
+        state.put(path, Roster(contracts))
+    else:
+        state.delete(path)
+
+
+def _without(entries: tuple[bytes, ...], gone: bytes) -> tuple[bytes, ...]:
+    return tuple(entry for entry in entries if entry != gone)
 
 
 def _seat(state: Overlay, contract: ContractId, record: ContractRecord, identity: bytes) -> ContractRecord:

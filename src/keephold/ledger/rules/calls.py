@@ -20,8 +20,8 @@ def call(state: Overlay, block: BlockContext, _: Transaction, identity: bytes, b
     """Append a sealed call.
 
     Raises:
-        LedgerRefused: `unknown_contract`, `code_refused`, `contract_not_active`, `wrong_epoch`, `too_large` or
-            `inbox_full`.
+        LedgerRefused: `unknown_contract`, `code_refused`, `rotating`, `contract_not_active`, `wrong_epoch`, `too_large`
+            or `inbox_full`.
     """
     contract = ContractId(body.contract)
     path = contract_path(contract)
@@ -31,6 +31,8 @@ def call(state: Overlay, block: BlockContext, _: Transaction, identity: bytes, b
         raise refused(Refusal.UNKNOWN_CONTRACT)
     if record.phase == "refused":
         raise refused(Refusal.CODE_REFUSED, record.refusal)
+    if record.phase == "rotating":
+        raise refused(Refusal.ROTATING, f"epoch {record.epoch} is closed to calls; seal to the next once it is active")
     if record.phase != "active":
         raise refused(Refusal.CONTRACT_NOT_ACTIVE, f"phase {record.phase}")
     # (2) It was sealed to the present key.

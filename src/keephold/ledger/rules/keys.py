@@ -6,6 +6,8 @@ themselves. What the rules add is order: one epoch at a time, and a dispute ends
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from keephold.base.errors import BadKey
@@ -18,7 +20,15 @@ from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.assignments import assign, dismiss, settle
 from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, check_instance, live_registration, refused
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import CommitteeRecord, ContractRecord, Publication, committee_path, contract_path
+from keephold.protocol.rotation import open_epochs
+from keephold.protocol.state import (
+    CommitteeRecord,
+    ContractRecord,
+    Publication,
+    Rotation,
+    committee_path,
+    contract_path,
+)
 from keephold.protocol.transactions import KeyRelease, KeyRequest, PublishKey, RefuseCode, Transaction
 
 
@@ -33,14 +43,14 @@ def request(state: Overlay, block: BlockContext, transaction: Transaction, _: by
     worker = live_registration(state, block, transaction.sender, "worker")
     check_instance(worker, body.instance)
     # (2) There is somebody to answer, and the question is bounded.
-    if state.get(committee_path(), CommitteeRecord()).phase != "ready":
+    if not state.get(committee_path(), CommitteeRecord()).keys:
         raise refused(Refusal.WRONG_PHASE, "no committee in office yet")
     if not 1 <= len(body.items) <= MAX_KEY_ITEMS or len(set(body.items)) != len(body.items):
         raise refused(Refusal.TOO_LARGE, f"1 to {MAX_KEY_ITEMS} different keys")
-    # (3) Assigned to each contract, in its present epoch.
+    # (3) Assigned to each contract, in its present epoch or the one on its way in.
     for item in body.items:
         record = _assigned(state, item.contract, transaction.sender)
-        _check_epoch(record, item.epoch)
+        _check_epoch(item.epoch, *open_epochs(record))
     return NOTHING
 
 
@@ -73,13 +83,15 @@ def publish(
             `already_published` or `malformed`.
     """
     contract = ContractId(body.contract)
-    # (1) A live worker, this instance of it, assigned, in the present epoch.
+    # (1) A live worker, this instance of it, assigned, in the newest epoch.
     worker = live_registration(state, block, transaction.sender, "worker")
     check_instance(worker, body.instance)
     record = _assigned(state, contract, transaction.sender)
-    _check_epoch(record, body.epoch)
+    _check_epoch(body.epoch, open_epochs(record)[-1])
+    rotation = record.rotation[0] if record.rotation else None
+    published = record.publications if rotation is None else rotation.publications
     # (2) Once.
-    if any(item.worker == transaction.sender for item in record.publications):
+    if any(item.worker == transaction.sender for item in published):
         raise refused(Refusal.ALREADY_PUBLISHED, "by this worker, in this epoch")
     # (3) Keys that can be used.
     try:
@@ -89,24 +101,20 @@ def publish(
         raise refused(Refusal.MALFORMED, str(error)) from error
     digest = tagged_hash(PUBLICATION, contract, number(body.epoch), body.signing_key, body.encryption_key)
     # (4) The same as everyone before, or a dispute.
-    if any(item.digest != digest for item in record.publications):
+    if any(item.digest != digest for item in published):
         _dispute(state, block, contract, record, transaction.sender)
         return NOTHING
-    publication = Publication(transaction.sender, identity, digest)
-    kept = record.publications
-    if record.phase == "active":
+    if record.phase == "active" or (rotation is not None and rotation.pages):
         # Those who left vouch no more once others do: the list stays as short as the assignment.
-        kept = tuple(item for item in kept if item.worker in record.workers)
-    settle(
-        state,
-        contract,
-        replace(
-            record,
-            publications=(*kept, publication),
-            signing_key=body.signing_key,
-            encryption_key=body.encryption_key,
-        ),
-    )
+        published = tuple(item for item in published if item.worker in record.workers)
+    changes: dict[str, Any] = {
+        "publications": (*published, Publication(transaction.sender, identity, digest)),
+        "signing_key": body.signing_key,
+        "encryption_key": body.encryption_key,
+    }
+    if rotation is not None:
+        changes = {"rotation": (replace(rotation, **changes),)}
+    settle(state, contract, replace(record, **changes))
     return NOTHING
 
 
@@ -133,13 +141,17 @@ def refuse_code(state: Overlay, block: BlockContext, transaction: Transaction, _
 def _dispute(state: Overlay, block: BlockContext, contract: ContractId, record: ContractRecord, sender: bytes) -> None:
     """Suspend the disputants.
 
-    Without accepted results the keys themselves are in doubt: all who published are suspended and a new epoch opens.
-    With results the state is sealed under this epoch, which lives on: only the newcomer who disagrees is suspended
-    (docs/adr/0005).
+    While nothing is sealed under the keys they are in doubt themselves: all who published are suspended and the next
+    epoch takes their place. Afterwards the epoch stays, for state is sealed under it: only the newcomer who disagrees
+    is suspended (docs/adr/0006).
     """
-    if record.version:
-        disputants: tuple[bytes, ...] = (sender,)
-    else:
+    disputants: tuple[bytes, ...] = (sender,)
+    if record.rotation:
+        rotation = record.rotation[0]
+        if not rotation.pages:
+            disputants = (*(item.worker for item in rotation.publications), sender)
+            record = replace(record, rotation=(Rotation(rotation.to_epoch + 1),))
+    elif not record.version:
         disputants = (*(item.worker for item in record.publications), sender)
         record = replace(record, epoch=record.epoch + 1, publications=(), votes=(), phase="waiting")
     record = replace(record, suspended=(*record.suspended, *disputants))
@@ -158,6 +170,6 @@ def _assigned(state: Overlay, contract: bytes, worker: bytes) -> ContractRecord:
     return record
 
 
-def _check_epoch(record: ContractRecord, epoch: int) -> None:
-    if record.epoch != epoch:
-        raise refused(Refusal.WRONG_EPOCH, f"epoch {epoch}, present {record.epoch}")
+def _check_epoch(epoch: int, *present: int) -> None:
+    if epoch not in present:
+        raise refused(Refusal.WRONG_EPOCH, f"epoch {epoch}, present {' and '.join(map(str, present))}")

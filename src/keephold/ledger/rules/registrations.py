@@ -18,6 +18,7 @@ from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.assignments import offer, roster, unassign
 from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, refused
 from keephold.ledger.rules.roll import end, enrol
+from keephold.ledger.rules.rotation import expel
 from keephold.protocol.evidence import Claim, Collateral, Role, collateral_key
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import (
@@ -25,9 +26,11 @@ from keephold.protocol.state import (
     CommitteeRecord,
     ContractRecord,
     Registration,
+    Roster,
     collateral_path,
     committee_path,
     contract_path,
+    departed_path,
     registration_path,
 )
 from keephold.protocol.transactions import Register, Transaction
@@ -133,13 +136,21 @@ def _verify(
 
 
 def _check_seat(state: Overlay, sender: PublicKey, verified: VerifiedIdentity) -> None:
-    """Refuse to let a seat change its role, or meet another seat's operator or platform: `seated`."""
+    """Refuse to let a seat change its role, or meet another seat's operator or platform: `seated`.
+
+    A seat about to be taken is one as well. Those in office and their successors are apart: an operator may well
+    replace its own gatekeeper.
+    """
     committee = state.get(committee_path(), CommitteeRecord())
-    if sender not in committee.members:
-        return
+    for seated in (committee.members, committee.successors):
+        if sender in seated:
+            _check_among(state, sender, verified, seated)
+
+
+def _check_among(state: Overlay, sender: PublicKey, verified: VerifiedIdentity, seated: tuple[bytes, ...]) -> None:
     if verified.claim.role != "gatekeeper":
         raise refused(Refusal.SEATED, "a gatekeeper in office takes no other role")
-    for member in committee.members:
+    for member in seated:
         other = state.find(registration_path(PublicKey(member)), Registration)
         if member == sender or other is None:
             continue
@@ -156,6 +167,15 @@ def _revise(state: Overlay, block: BlockContext, worker: Registration) -> None:
             lost.append(contract)
     if lost:
         unassign(state, block, worker.identity, only=tuple(lost))
+    # Demoted: where it is not good enough any more, the keys that it holds end too, if it left before as well. One
+    # that merely moved next to another is no worse than it was.
+    demoted = []
+    for contract in state.get(departed_path(PublicKey(worker.identity)), Roster()).contracts:
+        record = state.find(contract_path(ContractId(contract)), ContractRecord)
+        if record is not None and worker.level > record.policy.level:
+            demoted.append(contract)
+    if demoted:
+        expel(state, worker.identity, only=tuple(demoted))
 
 
 def _may_keep(state: Overlay, worker: Registration, record: ContractRecord) -> bool:

@@ -97,7 +97,7 @@ def check_entitled(state: Overlay, block: BlockContext, transaction: Transaction
         raise refused(Refusal.UNKNOWN_CONTRACT)
     if transaction.sender not in record.workers:
         raise refused(Refusal.NOT_ASSIGNED)
-    if record.phase != "active":
+    if record.phase not in ("active", "rotating"):
         raise refused(Refusal.CONTRACT_NOT_ACTIVE, f"phase {record.phase}")
     if body.result.epoch != record.epoch:
         raise refused(Refusal.WRONG_EPOCH, f"epoch {body.result.epoch}, present {record.epoch}")
@@ -111,7 +111,8 @@ def _check_form(result: Result) -> None:
     if any(len(receipt) > MAX_SEALED_RECEIPT for receipt in result.receipts):
         raise refused(Refusal.RESULT_MALFORMED, f"a receipt has at most {MAX_SEALED_RECEIPT} bytes")
     tags = [write.tag for write in result.writes]
-    if len(tags) > MAX_WRITES or any(left >= right for left, right in pairwise(tags)):
+    # Tag 0 stands for "from the start" wherever slots are paged: nothing may lie there.
+    if len(tags) > MAX_WRITES or any(left >= right for left, right in pairwise((bytes(32), *tags))):
         raise refused(Refusal.RESULT_MALFORMED, f"at most {MAX_WRITES} writes, sorted, none twice")
     if any(len(write.value) > MAX_SEALED_VALUE for write in result.writes):
         raise refused(Refusal.RESULT_MALFORMED, f"a slot has at most {MAX_SEALED_VALUE} bytes")

@@ -10,8 +10,17 @@ from keephold.base.ids import PublicKey
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.assignments import unassign
 from keephold.ledger.rules.context import BlockContext
+from keephold.ledger.rules.rotation import expel
 from keephold.protocol.evidence import AttestationPolicy
-from keephold.protocol.state import Registration, Roll, RollEntry, registration_path, roll_path
+from keephold.protocol.state import (
+    Departures,
+    Registration,
+    Roll,
+    RollEntry,
+    departures_path,
+    registration_path,
+    roll_path,
+)
 
 ROLES: Final = ("gatekeeper", "worker")
 
@@ -28,7 +37,10 @@ def enrol(state: Overlay, registration: Registration) -> None:
 
 
 def end(state: Overlay, block: BlockContext, registration: Registration, status: Literal["lapsed", "revoked"]) -> None:
-    """End a registration: off the roll, and its contracts go to others."""
+    """End a registration: off the roll, and its contracts go to others.
+
+    Their key epochs go on: whoever ends it for a reason that lies in the enclave calls `expel` after this.
+    """
     state.put(registration_path(PublicKey(registration.identity)), replace(registration, status=status))
     path = roll_path(registration.role)
     left = tuple(entry for entry in state.get(path, Roll()).entries if entry.identity != registration.identity)
@@ -55,7 +67,7 @@ def lapse(state: Overlay, block: BlockContext) -> None:
 
 
 def revoke(state: Overlay, block: BlockContext, identity: bytes) -> None:
-    """End an identity for good; the constitution remembers it."""
+    """End an identity for good; the constitution remembers it. Every key epoch that it may hold keys of ends."""
     registration = state.find(registration_path(PublicKey(identity)), Registration)
     if registration is None or registration.status == "revoked":
         return
@@ -63,12 +75,14 @@ def revoke(state: Overlay, block: BlockContext, identity: bytes) -> None:
         end(state, block, registration, "revoked")
     else:
         state.put(registration_path(PublicKey(identity)), replace(registration, status="revoked"))
+    expel(state, identity)
 
 
 def delist(state: Overlay, block: BlockContext) -> None:
-    """End every registration whose code lost its place in the policy since the block before.
+    """End every registration whose code lost its place in the policy since the block before, and the key epochs.
 
-    The scan runs only when the set of allowed measurements changed, by an action or by the end of a handover.
+    Workers whose lease lapsed before are looked at too, while contracts that they left are in the same epoch. The
+    scan runs only when the set of allowed measurements changed, by an action or by the end of a handover.
     """
     allowed = allowed_at(state.law.attestation, block.time_ns)
     if allowed == allowed_at(state.base.law.attestation, state.base.time_ns):
@@ -78,6 +92,10 @@ def delist(state: Overlay, block: BlockContext) -> None:
             registration = state.find(registration_path(PublicKey(entry.identity)), Registration)
             if registration is not None and (registration.measurement, role) not in allowed:
                 end(state, block, registration, "lapsed")
+    for identity in state.get(departures_path(), Departures()).workers:
+        registration = state.find(registration_path(PublicKey(identity)), Registration)
+        if registration is not None and (registration.measurement, registration.role) not in allowed:
+            expel(state, identity)
 
 
 def allowed_at(policy: AttestationPolicy, time_ns: int) -> frozenset[tuple[bytes, str]]:
