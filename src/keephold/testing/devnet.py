@@ -96,7 +96,7 @@ class Devnet:
             programs.prepare_caches(vendor, guest, shape, tell)
             logs = directory.path / "logs"
             logs.mkdir(exist_ok=True)
-            supervisor = Supervisor(logs, report)
+            supervisor = Supervisor(logs, report, programs.environment())
             undo.callback(supervisor.stop)
             for program in programs.of_devnet(directory.path, vendor, machines, HOST, port, shape, guest.sha256):
                 supervisor.start(program)
