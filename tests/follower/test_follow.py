@@ -163,6 +163,36 @@ def test_headers_far_below_are_followed_from_the_genesis(scene, monkeypatch) -> 
     asyncio.run(run())
 
 
+def test_a_header_that_the_stream_passes_while_it_is_asked_for_is_still_reached(scene) -> None:
+    async def run() -> None:
+        class Slow:
+            """A node whose headers arrive after the stream went on."""
+
+            def __init__(self) -> None:
+                self._node = LocalRemote(scene.net.node)
+                self.passed = False
+
+            def __getattr__(self, name: str):
+                return getattr(self._node, name)
+
+            async def blocks(self, heights):
+                answer = await self._node.blocks(heights)
+                if list(heights) == [scene.top - 1] and not self.passed:
+                    self.passed = True
+                    made.view.advance((await self._node.blocks([scene.top]))[0])
+                return answer
+
+        slow = Slow()
+        made = follower(scene, slow)
+        await made.sync(to=2)
+        header = await made.header(scene.top - 1)
+        assert slow.passed
+        assert header.height == scene.top - 1
+        assert made.view.height == scene.top
+
+    asyncio.run(run())
+
+
 def test_a_node_may_answer_for_many_transactions_in_parts(scene) -> None:
     async def run() -> None:
         one = on("transactions", FoundTransactions, lambda answer: FoundTransactions(answer.found[:1]))
