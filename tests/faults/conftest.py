@@ -18,19 +18,30 @@ from keephold.follower.remote import HttpRemote
 from keephold.follower.view import VerifiedView
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.genesis import Genesis, network_id
-from keephold.protocol.governance import CommitteeRules, Constitution, GovernanceRules, Timing, ValidatorEntry
-from keephold.protocol.transactions import Deploy, sign, transaction_id
-from keephold.protocol.wire import Interest, StreamRequest
+from keephold.protocol.governance import (
+    Action,
+    CommitteeRules,
+    Constitution,
+    GovernanceRules,
+    Proposal,
+    SignedProposal,
+    Timing,
+    ValidatorEntry,
+    sign_proposal,
+)
+from keephold.protocol.transactions import Deploy, Govern, sign, transaction_id
+from keephold.protocol.wire import Interest, LightBlock, StreamRequest
 from keephold.testing.comet.binary import VERSION, comet_binary
 from keephold.testing.comet.cluster import Cluster
 from keephold.testing.vendor import DevelopmentVendor, SgxBuild
 
 SECOND = 10**9
 PATIENCE = 90.0
+GOVERNORS = [SigningKey(SecretBytes(bytes([n]) * 32)) for n in (1, 2, 3)]
 
 
 def genesis_of(validators: tuple[ValidatorEntry, ...]) -> Genesis:
-    governors = sorted(SigningKey(SecretBytes(bytes([n]) * 32)).public for n in (1, 2, 3))
+    governors = sorted(item.public for item in GOVERNORS)
     vendor = DevelopmentVendor(SecretBytes(b"v" * 32))
     law = Constitution(
         GovernanceRules(tuple(governors), 2, 0),
@@ -75,6 +86,10 @@ class Reader:
                 if len(found) == len(ids):
                     return [(item.height, item.result.code) for item in found]
             await asyncio.sleep(0.05)
+
+    async def blocks(self, last: int) -> list[LightBlock]:
+        """Fetch all light blocks up to a height."""
+        return [block for at in range(1, last + 1) for block in await self.remote.blocks([at])]
 
     async def submit(self, raws: Sequence[bytes]) -> list[int]:
         """Submit once the node takes transactions; return the codes."""
@@ -130,6 +145,19 @@ def new_reader() -> type[Reader]:
 @pytest.fixture
 def new_sender() -> type[Sender]:
     return Sender
+
+
+@pytest.fixture
+def govern() -> Callable[[Genesis, Action, int], bytes]:
+    """The transaction by which two of three governors enact something."""
+
+    def make(genesis: Genesis, action: Action, sequence: int) -> bytes:
+        proposal = Proposal(network_id(genesis), sequence, action)
+        keys = sorted(GOVERNORS, key=lambda item: item.public)[:2]
+        signed = SignedProposal(proposal, tuple(sign_proposal(proposal, item) for item in keys))
+        return sign(network_id(genesis), SigningKey(SecretBytes(b"messenger".ljust(32))), 0, Govern(signed))
+
+    return make
 
 
 @pytest.fixture

@@ -6,6 +6,13 @@ import asyncio
 
 import pytest
 
+from keephold.chain.chain_id import chain_id
+from keephold.chain.validators import Validator, ValidatorSet, decode_validator_set
+from keephold.chain.wire import decode_signed_header
+from keephold.follower.light_client import LightClient, TrustedState
+from keephold.protocol.genesis import network_id
+from keephold.protocol.governance import SetValidators
+
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
 
 
@@ -60,3 +67,42 @@ def test_four_validators_agree_and_lose_one_without_noticing(start, new_reader, 
         await closing(*readers)
 
     patiently(run(), cluster)
+
+
+def test_governance_takes_a_validator_off_and_another_one_goes_on(
+    start, new_reader, new_sender, ids, govern, patiently
+):
+    cluster = start(4)
+
+    async def run() -> None:
+        reader, sender = new_reader(cluster, 0), new_sender(cluster.genesis, b"alice")
+        left = tuple(entry for entry in cluster.genesis.law.validators if entry.public_key != cluster.validator(3))
+        change = govern(cluster.genesis, SetValidators(left), 1)
+        assert await reader.submit([change]) == [0]
+        ((height, code),) = await reader.found(ids([change]))
+        assert code == 0
+        after = sender.next(1)
+        last = height
+        while last < height + 3:  # updates act two blocks later
+            await reader.submit(after)
+            ((last, _),) = await reader.found(ids(after))
+            after = sender.next(1)
+        blocks = await reader.blocks(last)
+        client = LightClient(TrustedState.from_genesis(chain_id(network_id(cluster.genesis)), *origin(cluster.genesis)))
+        sizes = []
+        for block in blocks:
+            validators = decode_validator_set(block.validators)
+            following = decode_validator_set(block.next_validators)
+            signed = decode_signed_header(block.signed_header)
+            client.update(signed, validators, following, signed.header.time_ns)
+            sizes.append(len(validators.validators))
+        assert sizes[: height + 1] == [4] * (height + 1)
+        assert sizes[height + 1 :] == [3] * (last - height - 1)
+        await closing(reader)
+
+    patiently(run(), cluster)
+
+
+def origin(genesis):
+    validators = ValidatorSet.of(Validator(entry.public_key, entry.power) for entry in genesis.law.validators)
+    return validators, genesis.time_ns

@@ -7,6 +7,9 @@ genesis.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -67,3 +70,29 @@ def test_one_of_four_dies_and_agrees_afterwards(start, new_reader, new_sender, i
         await asyncio.gather(*(reader.remote.aclose() for reader in readers))
 
     patiently(run(), cluster)
+
+
+def test_comet_dies_and_both_come_back(start, new_reader, new_sender, ids, until, patiently):
+    cluster = start(1)
+
+    async def run() -> None:
+        reader, sender = new_reader(cluster, 0), new_sender(cluster.genesis, b"alice")
+        first = sender.next(2)
+        await reader.submit(first)
+        places = await reader.found(ids(first))
+        node = cluster.pid(0)
+        (comet,) = children(node)
+        os.kill(comet, signal.SIGKILL)
+        await until(lambda: cluster.pid(0) not in {None, node})
+        assert "the engine stopped: CometBFT ended" in cluster.log(0).read_text()
+        second = sender.next(2)
+        await reader.submit(second)
+        assert (await reader.found(ids(first + second)))[:2] == places
+        await reader.remote.aclose()
+
+    patiently(run(), cluster)
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]

@@ -47,13 +47,14 @@ class Toy:
         self.calls: list[str] = []
         self.rechecking = False
         self.accepts = True
+        self.validators: tuple[tuple[bytes, int], ...] = ()
 
     @property
     def seen(self) -> list[bytes]:
         return self.durable[-1][1] if self.durable else []
 
     def info(self) -> ApplicationInfo:
-        return self.durable[-1][0] if self.durable else ApplicationInfo(0, merkle.EMPTY)
+        return self.durable[-1][0] if self.durable else ApplicationInfo(0, merkle.EMPTY, (), self.validators)
 
     def inspect(self, raw: bytes) -> None:
         pass
@@ -85,7 +86,7 @@ class Toy:
         self._maybe_fail("finalize")
         seen = self.seen + list(block.transactions)
         outcomes = tuple(TransactionOutcome(raw[0] & 1, raw[:4], "for people") for raw in block.transactions)
-        self.pending = (ApplicationInfo(block.height, merkle.root(seen), outcomes), seen)
+        self.pending = (ApplicationInfo(block.height, merkle.root(seen), outcomes, self.validators), seen)
         return FinalizedBlock(outcomes, merkle.root(seen), self.updates)
 
     def commit(self) -> None:

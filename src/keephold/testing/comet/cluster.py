@@ -80,6 +80,10 @@ class Cluster:
         """Return a node's base URL."""
         return f"http://{HOST}:{self._addresses[number].api_port}"
 
+    def validator(self, number: int) -> bytes:
+        """Return the public key of a node's validator."""
+        return self._members[number].public_key
+
     def home(self, number: int) -> Path:
         """Return the directory of a node's ledger."""
         return self._members[number].directory / "home"
