@@ -22,7 +22,10 @@ class Genesis(Record):
     """SHA-256 of the Python guest artefact; a worker refuses another."""
     law: Constitution
     simulated: bool = False
-    """True when an attestation vendor of this network is a development vendor: shown by every tool, decided by none."""
+    """True on a network whose enclaves a development vendor attests. Every tool says so; no check is relaxed by it.
+
+    It decides one thing: what a failed contract said is sealed to its caller, where otherwise it stays inside.
+    """
 
 
 def network_id(genesis: Genesis) -> NetworkId:
