@@ -128,8 +128,8 @@ def binary() -> Path:
 def start(binary: Path, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
     started: list[Cluster] = []
 
-    def run(validators: int) -> Cluster:
-        started.append(Cluster.start(tmp_path, genesis_of, binary=binary, validators=validators))
+    def run(validators: int, followers: int = 0) -> Cluster:
+        started.append(Cluster.start(tmp_path, genesis_of, binary=binary, validators=validators, followers=followers))
         return started[-1]
 
     yield run
@@ -186,7 +186,7 @@ def patiently() -> Callable[[Awaitable[None], Cluster], None]:
         try:
             asyncio.run(bounded())
         except TimeoutError:
-            logs = [cluster.log(number).read_text()[-3000:] for number in range(len(cluster.genesis.law.validators))]
+            logs = [cluster.log(number).read_text()[-3000:] for number in range(len(cluster))]
             pytest.fail("the network did not get there:\n" + "\n---\n".join(logs))
 
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 import pytest
 
@@ -11,7 +12,7 @@ from keephold.chain.validators import Validator, ValidatorSet, decode_validator_
 from keephold.chain.wire import decode_signed_header
 from keephold.follower.light_client import LightClient, TrustedState
 from keephold.protocol.genesis import network_id
-from keephold.protocol.governance import SetValidators
+from keephold.protocol.governance import SetValidators, ValidatorEntry
 
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
 
@@ -99,6 +100,39 @@ def test_governance_takes_a_validator_off_and_another_one_goes_on(
         assert sizes[: height + 1] == [4] * (height + 1)
         assert sizes[height + 1 :] == [3] * (last - height - 1)
         await closing(reader)
+
+    patiently(run(), cluster)
+
+
+def test_a_follower_with_an_empty_disk_catches_up_with_all_that_happened(
+    start, new_reader, new_sender, ids, govern, patiently
+):
+    cluster = start(2, followers=1)
+
+    async def run() -> None:
+        cluster.kill(2, hold=True)
+        reader, late, sender = new_reader(cluster, 0), new_reader(cluster, 2), new_sender(cluster.genesis, b"alice")
+        # (1) Blocks with transactions, and a change of the validators' powers.
+        powers = tuple(ValidatorEntry(entry.public_key, entry.power + 1) for entry in cluster.genesis.law.validators)
+        change = govern(cluster.genesis, SetValidators(powers), 1)
+        raws = sender.next(10)
+        for raw in [*raws[:5], change, *raws[5:]]:
+            await reader.submit([raw])
+            places = await reader.found(ids([raw]))
+        # (2) One who knows nothing but the genesis.
+        for lost in (*cluster.home(2).glob("*.db*"), cluster.home(2) / "cometbft" / "data"):
+            shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+        cluster.resume(2)
+        assert await late.found(ids([*raws, change])) == await reader.found(ids([*raws, change]))
+        (last, _) = places[0]
+        assert [block.validators for block in await late.blocks(last)] == [
+            block.validators for block in await reader.blocks(last)
+        ]
+        # (3) It takes transactions too, and passes them on.
+        more = sender.next(3)
+        assert await late.submit(more) == [0] * 3
+        assert await late.found(ids(more)) == await reader.found(ids(more))
+        await closing(reader, late)
 
     patiently(run(), cluster)
 

@@ -144,14 +144,14 @@ def found(
     Args:
         members: All of them.
         addresses: One for each; on one host no port twice.
-        genesis: Whose law names the members as validators.
+        genesis: Whose law names validators among the members; the other members only follow.
         options: What all share; host, port and peers are each member's own.
         heartbeat: Seconds between blocks without transactions.
 
     Raises:
-        ConfigurationError: the genesis names other validators, or two nodes want one port.
+        ConfigurationError: the genesis names a validator who is no member, or two nodes want one port.
     """
-    if {entry.public_key for entry in genesis.law.validators} != {member.public_key for member in members}:
+    if not {entry.public_key for entry in genesis.law.validators} <= {member.public_key for member in members}:
         raise ConfigurationError("genesis: its validators are not these members")
     ports = [(at.host, port) for at in addresses for port in (at.api_port, at.p2p_port)]
     if len(set(ports)) != len(ports):

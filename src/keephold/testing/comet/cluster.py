@@ -45,6 +45,7 @@ class Cluster:
         *,
         binary: Path | None = None,
         validators: int = 4,
+        followers: int = 0,
         commit: float = 0.1,
         heartbeat: float = 2.0,
     ) -> Self:
@@ -54,7 +55,8 @@ class Cluster:
             directory: Its path must be short: sockets lie in it.
             genesis: Makes the genesis of a network with these validators.
             binary: CometBFT; by default the version that is shipped against.
-            validators: How many.
+            validators: How many, the first ones.
+            followers: How many nodes more, which order nothing.
             commit: Seconds to wait for late votes.
             heartbeat: Seconds between blocks without transactions.
 
@@ -62,8 +64,8 @@ class Cluster:
             ConfigurationError: there is no CometBFT, or the directory is too deep.
         """
         options = CometConfig(binary=str(binary or comet_binary()), commit=commit)
-        members = [draw(directory / f"n{number}") for number in range(validators)]
-        made = genesis(tuple(ValidatorEntry(member.public_key, _POWER) for member in members))
+        members = [draw(directory / f"n{number}") for number in range(validators + followers)]
+        made = genesis(tuple(ValidatorEntry(member.public_key, _POWER) for member in members[:validators]))
         addresses = [Address(free_port(0), free_port(0)) for _ in members]
         configurations = found(members, addresses, made, options, heartbeat)
         logs = directory / "logs"
@@ -75,6 +77,9 @@ class Cluster:
                 supervisor.start(Program(f"n{number}", _FRAIL, ("--config", str(path))))
             undo.pop_all()
         return cls(members, addresses, made, supervisor)
+
+    def __len__(self) -> int:
+        return len(self._members)
 
     def url(self, number: int) -> str:
         """Return a node's base URL."""

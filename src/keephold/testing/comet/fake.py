@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, final
 
@@ -24,6 +23,7 @@ from keephold.ledger.engines.cometbft.adapter import Founding
 from keephold.ledger.engines.cometbft.messages import ABCI_VERSION, ACCEPT, NEW, RECHECK, Message
 from keephold.ledger.engines.forge import Chain
 from keephold.testing.comet.dialer import CometStopped, Dialer, make
+from keephold.testing.comet.disk import Applied, Disk
 from keephold.testing.comet.rpc import FakeRpc
 
 Phase = Literal["stored", "finalized", "committed"]
@@ -35,25 +35,6 @@ _IN_CACHE: Final = "tx already exists in cache"
 
 class Died(Exception):
     """The block ends here, as the test asked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What the application answered to FinalizeBlock."""
-
-    app_hash: bytes
-    outcomes: tuple[TransactionOutcome, ...] = ()
-    updates: tuple[tuple[bytes, int], ...] = ()
-
-
-@dataclass(slots=True)
-class Disk:
-    """What a CometBFT has on its disk."""
-
-    blocks: list[StoredBlock] = field(default_factory=list)
-    transactions: list[tuple[bytes, ...]] = field(default_factory=list)
-    applied: dict[int, Applied] = field(default_factory=dict)
-    """Under the block's height, from FinalizeBlock on."""
 
 
 @final
@@ -76,7 +57,7 @@ class FakeComet:
         self._founding: Final = founding
         self._keys: Final = {key.public: key for key in keys}
         self._path: Final = abci_socket
-        self._rpc: Final = FakeRpc(rpc_socket, self)
+        self._rpc: Final = FakeRpc(rpc_socket, self.disk, self.offer)
         self._lock: Final = threading.RLock()
         self._dialers: dict[str, Dialer] = {}
         self._chain = self._chain_after(0, b"")

@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 from keephold.chain.header import BlockId, BlockIdFlag, SignedHeader
 from keephold.ledger.engines.base import StoredBlock
 from keephold.ledger.engines.cometbft.records import write_time
-
-if TYPE_CHECKING:
-    from keephold.testing.comet.fake import FakeComet
+from keephold.testing.comet.disk import Disk
 
 _PAGE: Final = 100
 _ZERO_TIME: Final = "0001-01-01T00:00:00Z"
@@ -25,9 +24,11 @@ _ZERO_TIME: Final = "0001-01-01T00:00:00Z"
 class FakeRpc:
     """Answers on a unix socket between `start` and `stop`."""
 
-    def __init__(self, path: Path, comet: FakeComet) -> None:
+    def __init__(self, path: Path, disk: Disk, offer: Callable[[bytes], str | None]) -> None:
+        """Answer from `disk`; `offer` takes a transaction, or says why not."""
         self._path: Final = path
-        self._comet: Final = comet
+        self._disk: Final = disk
+        self._offer: Final = offer
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -57,7 +58,7 @@ class FakeRpc:
         return {"jsonrpc": "2.0", "id": request["id"], "result": result}
 
     def _broadcast_tx_async(self, tx: str) -> tuple[Any, str | None]:
-        return {"code": 0, "data": "", "log": "", "codespace": "", "hash": ""}, self._comet.offer(base64.b64decode(tx))
+        return {"code": 0, "data": "", "log": "", "codespace": "", "hash": ""}, self._offer(base64.b64decode(tx))
 
     def _commit(self, height: str) -> tuple[Any, str | None]:
         block, error = self._stored(int(height))
@@ -67,7 +68,7 @@ class FakeRpc:
         block, error = self._stored(int(height))
         if block is None:
             return None, error
-        raws = self._comet.disk.transactions[int(height) - 1]
+        raws = self._disk.transactions[int(height) - 1]
         return {"block": {"data": {"txs": [base64.b64encode(raw).decode() for raw in raws]}}}, None
 
     def _validators(self, height: str, page: str, per_page: str) -> tuple[Any, str | None]:
@@ -88,7 +89,7 @@ class FakeRpc:
         return {"block_height": height, "validators": some, "count": str(len(some)), "total": str(len(everyone))}, None
 
     def _stored(self, height: int) -> tuple[StoredBlock | None, str | None]:
-        blocks = self._comet.disk.blocks
+        blocks = self._disk.blocks
         if not 0 < height <= len(blocks):
             return None, f"height {height} must be less than or equal to the current blockchain height {len(blocks)}"
         return blocks[height - 1], None
