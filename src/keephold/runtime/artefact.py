@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 from keephold.base.errors import ConfigurationError
 from keephold.crypto.hashing import sha256
+from keephold.runtime.linking.flatten import flatten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ Progress = Callable[[str], None]
 
 _GUEST: Final = Path(__file__).parent / "guest"
 _PACKAGE: Final = Path(__file__).parent.parent
+_LINKING: Final = Path(__file__).parent / "linking"
 _PACKAGED: Final = _GUEST / "artefact.wasm"
 _TOOL: Final = "componentize-py"
 
@@ -104,7 +106,8 @@ def _sources() -> dict[str, Path]:
 def _key() -> str:
     """Return the name of this state of the sources: 16 hexadecimal digits."""
     digest = hashlib.sha256(_tool_version().encode())
-    for name, path in _sources().items():
+    linking = {f"linking/{path.name}": path for path in sorted(_LINKING.glob("*.py"))}
+    for name, path in (_sources() | linking).items():
         digest.update(f"{name}\0{sha256(path.read_bytes()).hex()}\0".encode())
     return digest.hexdigest()[:16]
 
@@ -137,8 +140,16 @@ def _build(path: Path, progress: Progress) -> None:
         )
         if ran.returncode:
             raise ConfigurationError(f"{_TOOL} failed: {ran.stderr.strip()[:2000]}")
-        (tree / "guest.wasm").replace(path)
+        (tree / "linked.wasm").write_bytes(_linked(tree / "guest.wasm"))
+        (tree / "linked.wasm").replace(path)
     progress(f"built in {time.monotonic() - started:.1f} s")
+
+
+def _linked(path: Path) -> bytes:
+    try:
+        return flatten(path.read_bytes())
+    except ValueError as e:
+        raise ConfigurationError(f"{_TOOL} left a guest that cannot be linked: {e}") from e
 
 
 @contextmanager

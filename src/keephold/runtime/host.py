@@ -248,7 +248,7 @@ class Instance:
         """Make what its memory holds now the image of instances to come; it must not have been left by a trap.
 
         Memory is all that an execution leaves behind: the guest's code writes no table, and no global but the stack
-        pointer, which is back where it was when an export has returned.
+        pointer (the linker refuses others), which is back where it was when an export has returned.
         """
         image.fill(self._memory())
 

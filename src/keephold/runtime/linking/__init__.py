@@ -1,0 +1,1 @@
+"""Links the guest's many core modules into one, when it is built."""
