@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
@@ -125,16 +126,19 @@ def binary() -> Path:
 
 
 @pytest.fixture
-def start(binary: Path, tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
+def start(binary: Path) -> Iterator[Callable[..., Cluster]]:
     started: list[Cluster] = []
 
     def run(validators: int, followers: int = 0) -> Cluster:
-        started.append(Cluster.start(tmp_path, genesis_of, binary=binary, validators=validators, followers=followers))
+        started.append(
+            Cluster.start(Path(directory), genesis_of, binary=binary, validators=validators, followers=followers)
+        )
         return started[-1]
 
-    yield run
-    for cluster in started:
-        cluster.stop()
+    with tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:  # sockets want short paths
+        yield run
+        for cluster in started:
+            cluster.stop()
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import logging
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,12 @@ def genesis_of(*public: bytes) -> Genesis:
         tuple(ValidatorEntry(key, 10) for key in public),
     )
     return Genesis("net", 1_700_000_000 * SECOND, bytes(32), law, simulated=True)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:  # sockets want short paths
+        yield Path(directory)
 
 
 @pytest.fixture
@@ -78,6 +87,14 @@ def test_a_node_opens_its_ledger_with_comets_directory_beside_it(founded):
     finally:
         engine.stop()
         ledger.close()
+
+
+def test_an_old_genesis_without_blocks_is_warned_about(founded, caplog):
+    with caplog.at_level(logging.WARNING, "keephold.node"):
+        ledger, engine = node.open_ledger(load(founded[0], node.NodeConfig))
+    engine.stop()
+    ledger.close()
+    assert "older than its trusting period" in caplog.text
 
 
 def test_a_binary_that_is_not_there(founded):

@@ -10,6 +10,7 @@ Founding a network of N validators takes two steps, because its genesis names th
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
+from keephold.base.clock import SystemClock
 from keephold.base.errors import ConfigurationError
 from keephold.chain.chain_id import chain_id
 from keephold.crypto.ed25519 import ValidatorKey
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from keephold.ledger.engines.cometbft.adapter import Founding
     from keephold.ledger.engines.cometbft.engine import CometEngine
 
+_LOG: Final = logging.getLogger("keephold.node")
 _DIRECTORY: Final = "cometbft"
 _SEED: Final = "validator.seed"
 _GENESIS: Final = "genesis.bin"
@@ -76,6 +79,7 @@ def open_comet_engine(
     binary = shutil.which(config.binary)
     if binary is None:
         raise ConfigurationError(f"cometbft.binary: there is no program {config.binary!r}")
+    _warn_of_age(ledger)
     founding = founding_of(ledger)
     comet = CometHome((home / _DIRECTORY).absolute())
     comet.write(
@@ -101,6 +105,21 @@ def founding_of(ledger: LedgerApplication) -> Founding:
     from keephold.ledger.engines.cometbft.adapter import Founding
 
     return Founding(chain_id(ledger.network), ledger.genesis.time_ns + 1, ledger.validators())
+
+
+def _warn_of_age(ledger: LedgerApplication) -> None:
+    """Say so when the chain may begin too late to be followed. A node that joins an old chain cannot tell yet.
+
+    Block 1 carries the genesis time, block 2 the time of its making; a light client follows from one to the other only
+    within the trusting period.
+    """
+    genesis = ledger.genesis
+    age_ns = SystemClock().now_ns() - genesis.time_ns
+    if ledger.info().height == 0 and age_ns > genesis.law.timing.trusting_period_ns:
+        _LOG.warning(
+            "the genesis is older than its trusting period: if the network has no blocks yet, nobody will be able to "
+            "follow it; found it anew"
+        )
 
 
 @dataclass(frozen=True, slots=True)

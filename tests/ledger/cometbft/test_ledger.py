@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from keephold.chain.chain_id import chain_id
 from keephold.follower.view import VerifiedView
@@ -165,3 +167,12 @@ def test_a_block_out_of_order_stops_the_node_instead_of_being_applied(node):
     with pytest.raises(CometStopped, match="does not follow"):
         dialer.call("finalize_block", txs=[], height=7, hash=bytes(32))
     assert node.desk.height == 0
+
+
+@given(raws=st.lists(st.binary(max_size=200), max_size=5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_no_bytes_are_an_exception(node, raws):
+    dialer = node.comet.dialer("mempool")
+    assert all(reply.code for reply in dialer.exchange([make("check_tx", tx=raw) for raw in raws]))
+    assert list(dialer.call("prepare_proposal", txs=raws, max_tx_bytes=1000).txs) == []
+    assert dialer.call("process_proposal", txs=raws).status in {ACCEPT, REJECT}

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, final
 
 _PR_SET_PDEATHSIG: Final = 1
+_STDERR: Final = 2
 _GRACE: Final = 5.0
 """Seconds between asking CometBFT to end and killing it."""
 
@@ -67,7 +68,7 @@ class CometProcess:
             self._process = subprocess.Popen(  # noqa: S603 - the binary that the operator configured
                 [*command, str(self._home)],
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr.fileno(),  # JSON lines, as our own log
+                stdout=_STDERR,  # JSON lines, as our own log
                 process_group=0,  # the terminal's interrupt is for us, who end it in order
             )
         except OSError as error:
