@@ -155,7 +155,8 @@ async def verify_contract(
 
     Raises:
         NoLiveWorker: nobody with evidence that holds now vouches for its keys; retrying may help.
-        LedgerRefused: reason `unknown_contract`, or `contract_not_active` in another phase than active.
+        LedgerRefused: reason `unknown_contract`; `rotating` while its key epoch changes, which passes;
+            `contract_not_active` in another phase than active.
         ChainRefused, CryptoError, EncodingError: what the node sent does not hold.
         UnavailableError
     """
@@ -164,6 +165,8 @@ async def verify_contract(
     deployment = await verify_deployment(follower, contract, at_least=at_least)
     record = deployment.record
     # (4) Active, with the keys that workers published.
+    if record.phase == "rotating":
+        raise LedgerRefused(Refusal.ROTATING.word, f"epoch {record.epoch} ends")
     if record.phase != _ACTIVE:
         raise LedgerRefused(Refusal.CONTRACT_NOT_ACTIVE.word, record.refusal or f"phase {record.phase}")
     raws = await follower.transactions([publication.transaction for publication in record.publications])

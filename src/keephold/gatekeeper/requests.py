@@ -5,7 +5,9 @@ Partials of t gatekeepers *are* contract keys, so this argument is the one that 
 1. It is a transaction that the worker signed (`open_request`), for distinct keys.
 2. Each contract's record is proven by a header at or above the block after the request, on the gatekeeper's own chain.
 3. Each contract id is the hash of the code and policy on record: nobody can relax a policy, or swap code, behind an id.
-4. The worker is assigned and not suspended, the key epoch is the present one, the contract is in use.
+4. The worker is assigned and not suspended, the contract is in use, and the key epoch is the present one or, while it
+   changes, the one on its way in. Whoever was excluded is assigned nothing, so he gets neither; when the next epoch has
+   begun, the one before is on no record again, for epochs only rise.
 5. The worker's registration verifies now, evidence included, in the role of worker (`follower.trust`).
 6. The live instance is the one that asks: what is sealed to it, no clone and no earlier boot can open.
 7. Its confidence level, as judged here, is at least as good as each contract's policy asks for.
@@ -34,6 +36,7 @@ from keephold.protocol.codec import decode
 from keephold.protocol.custody import CONTRACT_LINE
 from keephold.protocol.messages import ReleasePlain
 from keephold.protocol.refusals import Refusal
+from keephold.protocol.rotation import open_epochs
 from keephold.protocol.state import ContractRecord, contract_path
 from keephold.protocol.transactions import KeyItem, KeyRelease, KeyRequest, open_signed
 from keephold.sealing.release import ReleaseContext, seal_partials
@@ -45,7 +48,7 @@ MAX_PENDING: Final = 256
 """Requests waiting; more push the oldest out, whose worker asks again."""
 
 _REMEMBERED: Final = 4096
-_IN_USE: Final = frozenset({"keying", "active"})
+_IN_USE: Final = frozenset({"keying", "active", "rotating"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +115,12 @@ def justify(
         record = _record(contracts.values, item)
         # (3) Code and policy are the contract's.
         check_identity(ContractId(item.contract), record, network)
-        # (4) Assigned, in the present epoch, in use.
+        # (4) Assigned, in an epoch that is open, in use.
         if request.worker not in record.workers or request.worker in record.suspended:
             raise LedgerRefused(Refusal.NOT_ASSIGNED.word, item.contract.hex())
-        if record.epoch != item.epoch:
-            raise LedgerRefused(Refusal.WRONG_EPOCH.word, f"epoch {item.epoch}, present {record.epoch}")
+        epochs = open_epochs(record)
+        if item.epoch not in epochs:
+            raise LedgerRefused(Refusal.WRONG_EPOCH.word, f"epoch {item.epoch}, present {epochs}")
         if record.phase not in _IN_USE:
             raise LedgerRefused(Refusal.CONTRACT_NOT_ACTIVE.word, f"phase {record.phase}")
         # (7) Good enough for this contract.

@@ -1,6 +1,7 @@
 """All keys of one contract in one epoch, from the seed that the gatekeepers' partials combine to.
 
-Held by enclaves of the assigned workers, in memory only. Each use has a key of its own (HKDF, one label each), so
+Held by enclaves of the assigned workers, in memory only, and dropped when the epoch ends: every secret in here is
+overwritten when the last reference goes (`crypto.secret`). Each use has a key of its own (HKDF, one label each), so
 that handing one out, as event keys are, tells nothing about the others.
 """
 

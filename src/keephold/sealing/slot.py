@@ -6,6 +6,10 @@
   version, state root before, inbox head after the batch, hash of the block that ordered it. A context recurs only if
   all of these recur, that is, when the same batch is executed again on the same state, which yields the same value.
   On a fork of the ledger the ordering block differs, so equal values do not show as equal ciphertexts across forks.
+* A slot that is sealed anew for the next key epoch has a context under a label of its own, so it meets no result's.
+  Among migrations, equal tag and context mean equal state root before and equal cursor; the root commits to the slots
+  of the old epoch, of which at most one has this storage key. So the plaintext is the same, and so is the ciphertext:
+  a nonce never comes with two plaintexts, not even on forks.
 * The context's hash is stored beside the ciphertext, because whoever opens it later did not see that batch. It is
   authenticated: the nonce and the associated data come from it.
 """
@@ -19,7 +23,7 @@ from keephold.base.ids import ContractId, HeaderHash, NetworkId, SlotTag, StateR
 from keephold.crypto.aead import ContextSealer
 from keephold.crypto.hashing import number, tagged_hash
 from keephold.crypto.kdf import mac
-from keephold.crypto.labels import KEY_TAG, SEAL_SLOT, SLOT_NONCE
+from keephold.crypto.labels import KEY_TAG, SEAL_SLOT, SLOT_MIGRATION, SLOT_NONCE
 from keephold.crypto.opaque import Opaque
 from keephold.crypto.padding import pad, unpad
 from keephold.crypto.secret import SecretBytes
@@ -44,6 +48,21 @@ class SlotContext(NamedTuple):
         return tagged_hash(SLOT_NONCE, number(self.version), self.pre_root, self.head, self.block)
 
 
+class MigrationContext(NamedTuple):
+    """When a slot was sealed anew: what makes its nonce new."""
+
+    version: int
+    """State version before the page."""
+    pre_root: StateRoot
+    """State root before the page."""
+    cursor: bytes
+    """Where the page begins."""
+
+    def digest(self) -> bytes:
+        """Return the 32-byte context of all slots of this page."""
+        return tagged_hash(SLOT_MIGRATION, number(self.version), self.pre_root, self.cursor)
+
+
 @final
 class SlotSealer(Opaque):
     """Seals and opens the slots of one contract in one epoch."""
@@ -63,7 +82,7 @@ class SlotSealer(Opaque):
         return SlotTag(mac(self._tag_key, KEY_TAG, key.encode()))
 
     def seal(self, key: str, value: bytes, context: bytes, buckets: tuple[int, ...]) -> tuple[SlotTag, bytes]:
-        """Return tag and sealed value; `context` is `SlotContext.digest()` of the result that writes it."""
+        """Return tag and sealed value; `context` is the `digest()` of the result or page that writes it."""
         tag = self.tag(key)
         plain = pad(encode(SlotPlain(key, value)), buckets)
         sealed = self._sealer.seal(plain, *self._bound, tag, context)

@@ -15,6 +15,11 @@ proves decides:
    proven root. Everything of ours beyond is dropped and executed again.
 3. Neither: the state is downloaded again.
 
+**Rotation.** While the record says so, keys of two epochs are held. The inbox drains under the old ones; then slots are
+sealed anew page by page, each built on a proven state (`migration`), adopted from another worker as results are, or
+found in the downloaded state by whoever was killed: what is done is what lies behind the committed cursor. With the
+record of the next epoch the old keys are dropped, and with their last reference they are overwritten.
+
 **What leaves.** A result is submitted only when the entry it ends at is proven, with the head it was executed under. So
 nothing leaves that rests on a node's word, or on a block whose calls the rules refused.
 
@@ -32,17 +37,30 @@ from typing import Final, NamedTuple, final
 from keephold.base.errors import ProofInvalid, SandboxError
 from keephold.base.ids import ContractId, HeaderHash, Height, InstanceId, PublicKey, StateRoot, TransactionId
 from keephold.chain.sparse import EMPTY_ROOT
+from keephold.protocol.rotation import open_epochs
 from keephold.protocol.state import ContractRecord
-from keephold.protocol.transactions import PublishKey, RefuseCode, Result, SubmitResult
+from keephold.protocol.transactions import Migration, RefuseCode, Result, SubmitMigration, SubmitResult
 from keephold.runtime.outcome import ContractInfo
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.worker.adoption import adopt, is_at
 from keephold.worker.code import ContractCode, check_loaded
+from keephold.worker.epochs import Epochs
 from keephold.worker.execution import Job
 from keephold.worker.inbox import Inbox, Ordering, ProvenBatch, head_before
-from keephold.worker.orders import Execute, FetchBatch, FetchCode, FetchKey, FetchSlots, LoadCode, Order, Submit
+from keephold.worker.migration import MigrationJob, SealedPage
+from keephold.worker.orders import (
+    Execute,
+    FetchBatch,
+    FetchCode,
+    FetchKey,
+    FetchSlots,
+    LoadCode,
+    Migrate,
+    Order,
+    Submit,
+)
 from keephold.worker.results import Built, Position
-from keephold.worker.state import ContractState, Opened, downloaded
+from keephold.worker.state import ContractState, downloaded
 
 MAX_PIPELINE: Final = 8
 """Own results beyond the proven state."""
@@ -54,7 +72,7 @@ _MAX_HOLD: Final = 8
 """Blocks to wait after repeated refusals."""
 _MAX_REASON: Final = 256
 _MAX_SEEN: Final = 32
-"""Results seen on the ledger, kept in case one that we did not compute is accepted."""
+"""Results and migrations seen on the ledger, kept in case one that we did not compute is accepted."""
 
 
 class Proven(NamedTuple):
@@ -91,17 +109,18 @@ class ContractCore:
         self._code: ContractCode | None = None
         self._is_loaded = False
         self._refusal: SandboxError | None = None
-        self._keys: ContractKeys | None = None
-        self._opened: Opened | None = None
+        self._epochs: Final = Epochs()
         self._wanted: ContractRecord | None = None
         self._base: Position | None = None
         self._inbox: Inbox | None = None
         self._pipeline: Final[deque[Built]] = deque()
         self._submitted = -1
-        self._seen: Final[deque[Result]] = deque(maxlen=_MAX_SEEN)
+        self._seen: Final[deque[Result | Migration]] = deque(maxlen=_MAX_SEEN)
         self._running: Job | None = None
+        self._sealing: MigrationJob | None = None
+        self._page: SealedPage | None = None
         self._tickets = 0
-        self._asked: Final[dict[type, Order]] = {}
+        self._asked: Final[dict[object, Order]] = {}
         self._refusals = 0
         self._hold = 0
 
@@ -117,12 +136,21 @@ class ContractCore:
         """Whether the newest proven record names this worker."""
         return self._proven is not None and self._identity in self._proven.record.workers
 
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The key epochs that are of use: the present one, and the one on its way in."""
+        return () if self._proven is None else open_epochs(self._proven.record)
+
     def readable(self) -> Readable | None:
         """Return what questions are answered from; None until all of it is there and in step with the ledger."""
-        proven, base, keys, code = self._proven, self._base, self._keys, self._code
-        if proven is None or base is None or keys is None or code is None or not self.is_assigned:
+        proven, base, code = self._proven, self._base, self._code
+        if proven is None or base is None or code is None or not self.is_assigned:
             return None
-        if not self._is_active(proven.record, keys) or base.version != proven.record.version:
+        keys = self._epochs.in_use(proven.record)
+        if keys is None or base.version != proven.record.version:
+            return None
+        # Half of the slots are another epoch's: whoever asks again in a moment finds all of them there.
+        if any(rotation.pages for rotation in proven.record.rotation):
             return None
         return Readable(proven, base.state, keys, code)
 
@@ -150,17 +178,14 @@ class ContractCore:
             raise ProofInvalid("the contract's record went back")
         self._proven = proven
         self._height = max(self._height, proven.height)
-        if self._keys is not None and record.epoch != self._keys.epoch:
-            self._keys = None
-            self._opened = None
-            self._start_over()
         self._progress(record)
+        self._turn(record)
         if self._inbox is not None:
             self._inbox.confirm(record.inbox_count, record.inbox_head)
             self._reconcile()
 
     def block(
-        self, ordering: Ordering, calls: Iterable[tuple[TransactionId, bytes]], results: Iterable[Result]
+        self, ordering: Ordering, calls: Iterable[tuple[TransactionId, bytes]], results: Iterable[Result | Migration]
     ) -> None:
         """Take what a verified block orders for this contract; the record that its header proves goes before."""
         self._height = max(self._height, ordering.height)
@@ -170,8 +195,10 @@ class ContractCore:
             return
         self._inbox.settle(ordering.height)
         self._reconcile()
-        # Tentative entries continue a complete inbox only; gaps are filled by proven batches.
-        if self._inbox.tip == self._proven.record.inbox_count:
+        # Tentative entries continue a complete inbox only; gaps are filled by proven batches. While the epoch changes,
+        # the rules take none.
+        record = self._proven.record
+        if self._inbox.tip == record.inbox_count and record.phase == "active":
             self._inbox.follow(ordering, calls)
 
     def coded(self, code: ContractCode) -> None:
@@ -195,11 +222,10 @@ class ContractCore:
             self._is_loaded = True
 
     def keyed(self, keys: ContractKeys) -> None:
-        """Take the contract's keys."""
-        if self._keys is None and self._proven is not None and keys.epoch == self._proven.record.epoch:
-            self._keys = keys
-            self._opened = Opened(keys.slots)
-            self._asked.pop(FetchKey, None)
+        """Take the contract's keys of an epoch; those of one that is of no use any more are not kept."""
+        self._asked.pop(FetchKey(keys.epoch), None)
+        if self._proven is not None:
+            self._epochs.take(keys, self._proven.record)
 
     def slots(self, root: StateRoot, slots: Iterable[tuple[bytes, bytes]]) -> None:
         """Take downloaded slots.
@@ -207,7 +233,7 @@ class ContractCore:
         Raises:
             ProofInvalid: they are not those of `root`; the order counts as failed.
         """
-        wanted, opened = self._wanted, self._opened
+        wanted, opened = self._wanted, self._epochs.opened
         asked = self._asked.pop(FetchSlots, None)
         if asked is None or wanted is None or opened is None or root != wanted.state_root or self._base is not None:
             return
@@ -236,14 +262,22 @@ class ContractCore:
             self._pipeline.extend(built)
             self._reconcile()
 
+    def migrated(self, job: MigrationJob, page: SealedPage) -> None:
+        """Take a page; that of a job that was given up changes nothing."""
+        if job is self._sealing:
+            self._sealing = None
+            self._page = page
+
     def failed(self, order: Order) -> None:
         """An order could not be carried out: it will be given again."""
-        if self._asked.get(type(order)) == order:
-            del self._asked[type(order)]
+        if self._asked.get(_kind(order)) == order:
+            del self._asked[_kind(order)]
         if isinstance(order, FetchSlots):
             self._wanted = None  # a root of long ago: ask for the newest
         if isinstance(order, Execute) and order.job is self._running:
             self._running = None
+        if isinstance(order, Migrate) and order.job is self._sealing:
+            self._sealing = None
         if isinstance(order, Submit):
             self._refused(order)
 
@@ -254,7 +288,7 @@ class ContractCore:
         if self._proven is None or not self.is_assigned or self._height < self._hold:
             return []
         record = self._proven.record
-        if record.phase not in ("keying", "active"):
+        if record.phase not in ("keying", "active", "rotating"):
             return []
         if self._refusal is not None:
             # The reason is public, as the code is. Later deployments of the same text are other contracts.
@@ -265,26 +299,26 @@ class ContractCore:
         orders: list[Order] = []
         if not self._is_loaded:
             orders += self._once(LoadCode(self._code))
-        if self._keys is None:
-            orders += self._once(FetchKey(record.epoch))
-        if self._keys is None or not self._is_loaded:
+        for epoch in self._epochs.missing(record):
+            orders += self._once(FetchKey(epoch))
+        if not self._is_loaded:
             return orders
-        if self._identity not in {publication.worker for publication in record.publications}:
-            orders += self._once(Submit(self._publication(self._keys)))
-        # Keys on record that differ from ours are a dispute for the ledger; nothing is executed under them.
-        if self._is_active(record, self._keys):
+        publication = self._epochs.publication(record, self._identity, self._instance)
+        if publication is not None:
+            orders += self._once(Submit(publication))
+        keys = self._epochs.in_use(record)
+        if keys is not None:
             orders += self._state_orders(record)
-            orders += self._job_orders(self._code, self._keys)
+            orders += self._job_orders(self._code, keys)
             orders += self._result_orders(record)
+            orders += self._migration_orders(record, self._code)
         return orders
-
-    def _publication(self, keys: ContractKeys) -> PublishKey:
-        return PublishKey(self.contract, keys.epoch, self._instance, keys.signing.public, keys.encryption.public)
 
     def _state_orders(self, record: ContractRecord) -> list[Order]:
         if self._base is None:
-            if record.state_root == EMPTY_ROOT and self._opened is not None:
-                self._base = Position(record.done, record.version, downloaded(StateRoot(EMPTY_ROOT), (), self._opened))
+            if record.state_root == EMPTY_ROOT and self._epochs.opened is not None:
+                empty = downloaded(StateRoot(EMPTY_ROOT), (), self._epochs.opened)
+                self._base = Position(record.done, record.version, empty)
             else:
                 self._wanted = self._wanted or record
                 return self._once(FetchSlots(StateRoot(self._wanted.state_root)))
@@ -322,18 +356,42 @@ class ContractCore:
                 orders.append(Submit(SubmitResult(self._instance, built.result)))
         return orders
 
-    def _once(self, order: Order) -> list[Order]:
-        if self._asked.get(type(order)) == order:
+    def _migration_orders(self, record: ContractRecord, code: ContractCode) -> list[Order]:
+        keys = self._epochs.to_migrate(record)
+        if keys is None or self._base is None or self._base.version != record.version:
             return []
-        self._asked[type(order)] = order
+        if self._page is None:
+            if self._sealing is not None:
+                return []
+            self._sealing = MigrationJob(*keys, code, self._base, record.rotation[0].cursor)
+            return [Migrate(self._sealing)]
+        if self._page.migration.version <= self._submitted:
+            return []
+        self._submitted = self._page.migration.version
+        return [Submit(SubmitMigration(self._instance, self._page.migration))]
+
+    def _once(self, order: Order) -> list[Order]:
+        if self._asked.get(_kind(order)) == order:
+            return []
+        self._asked[_kind(order)] = order
         return [order]
 
     # --- decisions ---
 
-    @staticmethod
-    def _is_active(record: ContractRecord, keys: ContractKeys) -> bool:
-        agreed = (record.signing_key, record.encryption_key) == (keys.signing.public, keys.encryption.public)
-        return record.phase == "active" and record.epoch == keys.epoch and agreed
+    def _turn(self, record: ContractRecord) -> None:
+        """Hold the keys that the record names; read the state with those of the epoch that began."""
+        open_now, coming = open_epochs(record), self._epochs.coming
+        for asked in [kind for kind in self._asked if isinstance(kind, FetchKey) and kind.epoch not in open_now]:
+            del self._asked[asked]
+        is_turned = self._epochs.turn(record)
+        if self._epochs.coming is not coming:
+            self._sealing = self._page = None
+        if not is_turned:
+            return
+        if self._base is not None and self._epochs.opened is not None:
+            self._base = self._base._replace(state=self._base.state.under(self._epochs.opened))
+        else:
+            self._start_over()
 
     def _progress(self, record: ContractRecord) -> None:
         """Bring the proven state in step with a proven record; see the module's argument."""
@@ -345,6 +403,11 @@ class ContractCore:
                 raise ProofInvalid("the state changed without a result")
             return
         # (1) Ours.
+        if self._page is not None and is_at(self._page.after, record):
+            after, self._page = self._page.after, None
+            self._stand_at(after)
+            self._refusals = 0
+            return
         for at, built in enumerate(self._pipeline):
             if is_at(built.after, record):
                 for _ in range(at + 1):
@@ -379,7 +442,7 @@ class ContractCore:
 
     def _drop_pending(self) -> None:
         self._pipeline.clear()
-        self._running = None
+        self._running = self._sealing = self._page = None
         self._submitted = self._base.version - 1 if self._base is not None else -1
 
     def _reconcile(self) -> None:
@@ -401,7 +464,14 @@ class ContractCore:
         body = order.body
         if isinstance(body, SubmitResult) and all(built.result is not body.result for built in self._pipeline):
             return  # of a past that was given up already
+        if isinstance(body, SubmitMigration) and (self._page is None or self._page.migration is not body.migration):
+            return
         self._refusals += 1
         self._hold = self._height + min(1 << min(self._refusals, _MAX_HOLD) - 1, _MAX_HOLD)
-        if isinstance(body, SubmitResult):
+        if isinstance(body, SubmitResult | SubmitMigration):
             self._drop_pending()
+
+
+def _kind(order: Order) -> object:
+    """Return what an order is the only one of: keys are asked for one by one."""
+    return order if isinstance(order, FetchKey) else type(order)

@@ -60,6 +60,10 @@ class KeyFetcher:
         """Want no key of this contract any more."""
         self._desk.forget(contract)
 
+    def keep(self, contract: ContractId, epochs: tuple[int, ...]) -> None:
+        """Want no key of this contract but of these epochs."""
+        self._desk.keep(contract, epochs)
+
     def seat(self, raw: bytes | None) -> None:
         """Take the proven record of the committee."""
         self._committee = CommitteeRecord() if raw is None else decode(raw, CommitteeRecord)

@@ -35,7 +35,18 @@ from keephold.worker.contract import ContractCore, Proven, Readable
 from keephold.worker.execution import CRASHED
 from keephold.worker.inbox import Ordering, ProvenBatch
 from keephold.worker.lane import Lane
-from keephold.worker.orders import Execute, FetchBatch, FetchCode, FetchKey, FetchSlots, LoadCode, Order, Submit
+from keephold.worker.migration import MigrationJob, SealedPage
+from keephold.worker.orders import (
+    Execute,
+    FetchBatch,
+    FetchCode,
+    FetchKey,
+    FetchSlots,
+    LoadCode,
+    Migrate,
+    Order,
+    Submit,
+)
 
 _LOG: Final = logging.getLogger("keephold.worker")
 _FIRST_PAUSE: Final = 0.1
@@ -156,8 +167,16 @@ class Hosted:
                 await self._fetch_batch(index)
             case Execute(job) if self._calls is not None:
                 self.core.executed(job, await self._calls.run(job.run, self._calls))
+            case Migrate(job) if self._calls is not None:
+                self._sealed(job, await self._calls.run(job.run))
             case _:
                 raise ExecutionCrashed("no process")
+
+    def _sealed(self, job: MigrationJob, page: SealedPage) -> None:
+        if page.dropped:
+            _LOG.error("contract %s: %d slots that no enclave sealed are dropped", self._name, page.dropped)
+        _LOG.info("contract %s: %d slots under epoch %d", self._name, len(page.migration.writes), job.new.epoch)
+        self.core.migrated(job, page)
 
     async def _fetch_code(self) -> None:
         deployed = await verify_deployment(self._session.follower, self.contract)

@@ -63,6 +63,11 @@ class KeyDesk:
         for item in [item for item in self._wanted if item.contract == contract]:
             del self._wanted[item]
 
+    def keep(self, contract: ContractId, epochs: tuple[int, ...]) -> None:
+        """Want no key of this contract but of these epochs: no other is released any more."""
+        for item in [item for item in self._wanted if item.contract == contract and item.epoch not in epochs]:
+            del self._wanted[item]
+
     def due(self, instance: Instance, now: float) -> KeyRequest | None:
         """Return the request to send now, if any; `now` is monotonic, in seconds."""
         due = [item for item, asked in self._wanted.items() if asked is None or now - asked >= RETRY_SECONDS]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keephold.base.ids import StateRoot
-from keephold.protocol.transactions import PublishKey, RefuseCode, SubmitResult
+from keephold.protocol.transactions import PublishKey, RefuseCode, SubmitMigration, SubmitResult
 from keephold.worker.code import ContractCode
 from keephold.worker.execution import Job
+from keephold.worker.migration import MigrationJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,17 @@ class Execute:
 
 
 @dataclass(frozen=True, slots=True)
+class Migrate:
+    """Seal a page of slots anew."""
+
+    job: MigrationJob
+
+
+@dataclass(frozen=True, slots=True)
 class Submit:
     """Send a transaction."""
 
-    body: PublishKey | RefuseCode | SubmitResult
+    body: PublishKey | RefuseCode | SubmitResult | SubmitMigration
 
 
-Order = FetchCode | LoadCode | FetchKey | FetchSlots | FetchBatch | Execute | Submit
+Order = FetchCode | LoadCode | FetchKey | FetchSlots | FetchBatch | Execute | Migrate | Submit

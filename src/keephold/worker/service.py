@@ -33,8 +33,10 @@ from keephold.protocol.transactions import (
     KeyItem,
     KeyRelease,
     KeyRequest,
+    Migration,
     Result,
     SignedTransaction,
+    SubmitMigration,
     SubmitResult,
 )
 from keephold.protocol.wire import AnswerEnvelope, Interest, QueryEnvelope
@@ -48,7 +50,7 @@ from keephold.worker.lane import Lane
 _LOG: Final = logging.getLogger("keephold.worker")
 
 Calls = dict[ContractId, list[tuple[TransactionId, bytes]]]
-Results = dict[ContractId, list[Result]]
+Results = dict[ContractId, list[Result | Migration]]
 
 
 @final
@@ -156,6 +158,7 @@ class Worker:
             if hosted.path in values:
                 try:
                     hosted.proven(values[hosted.path], ordering)
+                    self._fetcher.keep(contract, hosted.core.epochs)
                 except ProofInvalid as error:
                     self._halt(contract, error)
 
@@ -173,6 +176,8 @@ class Worker:
                     calls[ContractId(contract)].append((ordered.id, ordered.raw))
                 case SubmitResult(_, result):
                     results[ContractId(result.contract)].append(result)
+                case SubmitMigration(_, migration):
+                    results[ContractId(migration.contract)].append(migration)
                 case KeyRequest() | KeyRelease():
                     self._fetcher.observe(ordered)
                 case _:

@@ -18,7 +18,8 @@ from keephold.chain.sparse import SparseMap
 from keephold.crypto.aead import OVERHEAD
 from keephold.crypto.hashing import number
 from keephold.crypto.padding import padded_size
-from keephold.protocol.transactions import SlotWrite
+from keephold.protocol.rotation import migration_page
+from keephold.protocol.transactions import Migration, SlotWrite
 from keephold.sealing.slot import SlotContext, SlotSealer
 
 _OWN: Final = "c/"
@@ -86,6 +87,11 @@ class ContractState:
         self._opened: Final = opened
 
     @property
+    def slots(self) -> SparseMap:
+        """The sealed slots."""
+        return self._slots
+
+    @property
     def root(self) -> StateRoot:
         """Root of the sealed slots."""
         return StateRoot(self._slots.root)
@@ -134,6 +140,16 @@ class ContractState:
         """Return the state after writes that somebody sealed."""
         slots = self._slots.update((write.tag, write.value or None) for write in writes)
         return ContractState(slots, self._opened)
+
+    def migrate(self, migration: Migration) -> ContractState:
+        """Return the state after a page that somebody sealed anew; it is read no more until `under` the new keys."""
+        page = migration_page(self._slots, migration.after, migration.to_epoch)
+        changes = [(tag, None) for tag, _ in page.slots] + [(write.tag, write.value) for write in migration.writes]
+        return ContractState(self._slots.update(changes), self._opened)
+
+    def under(self, opened: Opened) -> ContractState:
+        """Return the same slots, read with the keys of another epoch."""
+        return ContractState(self._slots, opened)
 
     def _read(self, key: str) -> bytes | None:
         tag = self._opened.tag(key)
