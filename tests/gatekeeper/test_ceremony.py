@@ -37,7 +37,7 @@ def ceremony(vault=None) -> Ceremony:
 
 
 def test_a_lawful_opening_is_accepted(law) -> None:
-    ceremony().check_opening(opened(), law)
+    ceremony().check_opening(opened(), law, 10**9)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_lawful_opening_is_accepted(law) -> None:
 )
 def test_an_opening_that_is_not_the_laws_or_not_the_first_state(law, changes) -> None:
     with pytest.raises(LedgerRefused):
-        ceremony().check_opening(opened(**changes), law)
+        ceremony().check_opening(opened(**changes), law, 10**9)
 
 
 def test_the_journal_is_written_before_anything_is_sent_and_read_again() -> None:

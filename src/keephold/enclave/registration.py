@@ -18,7 +18,14 @@ from typing import Final, final
 
 from keephold.attestation.platforms.base import Platform
 from keephold.attestation.policy import report_data
-from keephold.base.errors import ChainRefused, ConfigurationError, LedgerRefused, Superseded, UnavailableError
+from keephold.base.errors import (
+    ChainRefused,
+    ConfigurationError,
+    LedgerRefused,
+    QuoteUnavailable,
+    Superseded,
+    UnavailableError,
+)
 from keephold.base.ids import InstanceId, NetworkId, PublicKey
 from keephold.crypto.labels import SIGN_OPERATOR
 from keephold.crypto.signing import SigningKey
@@ -68,6 +75,8 @@ class Registrar:
         self._registered: Final = asyncio.Event()
         self.refused: LedgerRefused | None = None
         """Why the last attempt was refused; for logs."""
+        self.gives_quotes = True
+        """Whether the platform gave a quote when it was last asked."""
 
     @property
     def identity(self) -> PublicKey:
@@ -183,7 +192,12 @@ class Registrar:
             anchor_hash=anchor.hash(),
         )
         # The platform may block for long: a device or a file, never a socket that listens.
-        evidence = await asyncio.to_thread(self._platform.quote, report_data(claim))
+        try:
+            evidence = await asyncio.to_thread(self._platform.quote, report_data(claim))
+        except QuoteUnavailable:
+            self.gives_quotes = False
+            raise
+        self.gives_quotes = True
         self._attempts[fresh.id] = fresh
         outcome = await self._sender.submit(
             Register(

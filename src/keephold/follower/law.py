@@ -36,12 +36,22 @@ class Law(metaclass=NoPublicConstructor):
     """Count and hash-chain head of the entries."""
 
     def at(self, time_ns: int) -> Constitution:
-        """Return the constitution in force at a block time.
+        """Return the constitution in force at a block time; actions ordered later do not bear on it.
 
         Raises:
             LedgerRefused: reason `governance`.
         """
-        return constitution_at(self.genesis.law, self.entries, time_ns, network_id(self.genesis))
+        known = [entry for entry in self.entries if entry.enacted_ns <= time_ns]
+        return constitution_at(self.genesis.law, known, time_ns, network_id(self.genesis))
+
+    def before(self, time_ns: int) -> Constitution:
+        """Return the constitution in force when the block of this time began: without the actions that it orders.
+
+        Raises:
+            LedgerRefused: reason `governance`.
+        """
+        known = [entry for entry in self.entries if entry.enacted_ns < time_ns]
+        return constitution_at(self.genesis.law, known, time_ns, network_id(self.genesis))
 
     def validator_sets(self) -> Iterator[tuple[ValidatorEntry, ...]]:
         """Yield every validator set that governance ever signed, the genesis' first."""

@@ -8,9 +8,11 @@ durable before the first message leaves, and the share before the journal is era
 between reads the journal, hears the round's messages again from the ledger, and goes on where it was; without a journal
 (no durable seal) it stays silent and is dropped, which costs the round a seat and never a secret.
 
+In a resharing the old share stays in use until a verified header shows the successor in office (`settle`, `shares`).
+
 What is believed: that the ledger *opened* the round, in this order of messages. Who is seated is verified by the caller
-(`Opening`), the size and threshold are governance's, the first state is recomputed here, and the rest is the
-participant's own computation. Where the ledger's state differs from it, somebody runs other rules: we fall silent.
+(`Opening`, `handover`), the size and threshold are governance's, the first state is recomputed here, and the rest is
+the participant's own computation. Where the ledger's state differs from it, somebody runs other rules: we fall silent.
 """
 
 from __future__ import annotations
@@ -29,25 +31,27 @@ from keephold.base.errors import (
 )
 from keephold.base.ids import NetworkId, PublicKey
 from keephold.crypto.secret import SecretBytes
-from keephold.custody.public.opening import open_generation
+from keephold.custody.public import qualified
+from keephold.custody.public.opening import open_generation, open_resharing
 from keephold.custody.secret.dealer import Participant
 from keephold.custody.secret.release import Entropy
 from keephold.custody.secret.share import Share
 from keephold.enclave.vault import Vault
+from keephold.gatekeeper.shares import Shares
 from keephold.protocol.codec import Record, decode, encode
-from keephold.protocol.custody import CommitteeKeys, DkgMessage, RoundState
+from keephold.protocol.custody import CommitteeKeys, DkgMessage, DkgVerdict, RoundState
 from keephold.protocol.governance import Constitution
-from keephold.protocol.types import Bytes32, Positive
+from keephold.protocol.types import Bytes32, Positive, PublicKeyBytes
 
 _JOURNAL: Final = "ceremony"
-_SHARE: Final = "share"
-_NEXT_SHARE: Final = "share-next"
 
 
 class _Journal(Record):
     root: Bytes32
     opened: RoundState
     height: Positive
+    vetted: tuple[PublicKeyBytes, ...] = ()
+    """Dealers of a resharing that were verified, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +61,18 @@ class Opening:
     state: RoundState
     height: int
     """Of the block after which this was the state."""
+    office: CommitteeKeys | None = None
+    """The committee that the same header proves to be in office."""
 
     @property
-    def members(self) -> tuple[PublicKey, ...]:
-        """Dealers and receivers, each once."""
-        named = [*(dealer.member for dealer in self.state.dealers), *(one.member for one in self.state.receivers)]
-        return tuple(PublicKey(member) for member in dict.fromkeys(named))
+    def dealers(self) -> tuple[PublicKey, ...]:
+        """Those who deal."""
+        return tuple(PublicKey(one.member) for one in self.state.dealers)
+
+    @property
+    def receivers(self) -> tuple[PublicKey, ...]:
+        """Those who receive shares."""
+        return tuple(PublicKey(one.member) for one in self.state.receivers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +100,10 @@ class Ceremony:
         self._network: Final = network
         self._entropy: Final = entropy
         self._participant: Participant | None = None
+        self._vetted: frozenset[bytes] = frozenset()
         self._height = 0
-        self.was_restarted: Final = vault.holds(_SHARE) or vault.holds(_NEXT_SHARE)
-        self._shares: Final[list[Share]] = [
-            share for name in (_SHARE, _NEXT_SHARE) if (share := self._stored(name)) is not None
-        ]
+        self._shares: Final = Shares(vault)
+        self.was_restarted: Final = self._shares.were_stored
         if vault.holds(_JOURNAL):
             self._resume()
 
@@ -108,90 +117,103 @@ class Ceremony:
         """Height of the last block heard: after a restart, messages have to be heard again from the next one on."""
         return self._height
 
+    @property
+    def state(self) -> RoundState | None:
+        """The round under way, as computed here."""
+        return None if self._participant is None else self._participant.state
+
     def share_for(self, committee: CommitteeKeys) -> Share | None:
         """Return our share of the committee in office, None without one."""
-        return next((share for share in self._shares if share.committee == committee), None)
+        return self._shares.of(committee)
 
     def settle(self, committee: CommitteeKeys) -> None:
-        """Erase older shares: the committee of ours that is in office has been proven final."""
-        current = self.share_for(committee)
-        if current is None or self._shares == [current]:
-            return
-        self._vault.write(_SHARE, current.to_sealed_bytes())
-        self._vault.remove(_NEXT_SHARE)
-        for share in self._shares:
-            if share is not current:
-                share.wipe()
-        self._shares[:] = [current]
+        """Erase the shares that this committee, proven to be in office, has succeeded.
+
+        While a ceremony goes on whose share may be ours nothing is erased: a share has to be there first.
+        """
+        if self._participant is None or self._shares.of(committee) is not None:
+            self._shares.settle(committee)
 
     def wipe(self) -> None:
         """Overwrite what is in memory: the process ends."""
-        for share in self._shares:
-            share.wipe()
-        self._shares.clear()
+        self._shares.wipe()
         if self._participant is not None:
             self._participant.wipe()
         self._participant = None
 
     # --- opening ---
 
-    def check_opening(self, opening: Opening, law: Constitution) -> None:
+    def inherited(self, state: RoundState) -> Share | None:
+        """Return the share that this round hands on, None in a generation and for who has none."""
+        return self._shares.dealt_in(state)
+
+    def check_opening(self, opening: Opening, law: Constitution, time_ns: int) -> None:
         """Check that this is how a round of this network opens; who its members are is the caller's business.
 
+        Args:
+            opening: what the ledger opened.
+            law: in force when the block began.
+            time_ns: of that block.
+
         Raises:
-            LedgerRefused: it is not: other members' word, another threshold, or messages were missed.
+            LedgerRefused: it is not: another law, another committee, or messages were missed.
         """
         state = opening.state
         rules = law.committee
-        # (1) By the law in force.
-        if (
-            state.threshold != rules.threshold
-            or len(state.receivers) != rules.seats
-            or state.phase_ns != rules.phase_ns
-        ):
+        # (1) By the law in force, at the time of the block.
+        if state.threshold != rules.threshold or len(state.receivers) != rules.seats:
             raise LedgerRefused("governance", "a round that is not governance's")
-        # (2) Exactly the first state of a generation: nothing was said yet, so nothing was missed. A resharing deals
-        #     the share itself, and is taken part in only from a committee that we sit in.
-        if state.purpose == "resharing":
-            self._check_resharing(state)
-            return
+        # (2) A generation where there is no committee; else a resharing of the one in office, and of no other key than
+        #     those we have shares of.
+        office = opening.office
+        if (state.purpose == "generation") != (office is None):
+            raise LedgerRefused("wrong_round", f"a {state.purpose} is not what is due")
+        if office is not None and not self._shares.know(office.master):
+            raise LedgerRefused("wrong_round", "a resharing of another key")
+        # (3) Exactly the first state: nothing was said yet, so nothing was missed.
+        if state != self._first_state(opening, law, time_ns):
+            raise LedgerRefused("wrong_round", "not the first state of a round")
+
+    def _first_state(self, opening: Opening, law: Constitution, time_ns: int) -> RoundState:
+        rules, number = law.committee, opening.state.round
         try:
-            expected = open_generation(
-                network=self._network,
-                round_number=state.round,
-                members=[PublicKey(receiver.member) for receiver in state.receivers],
+            if opening.office is None:
+                return open_generation(
+                    network=self._network,
+                    round_number=number,
+                    members=opening.receivers,
+                    threshold=rules.threshold,
+                    phase_ns=rules.phase_ns,
+                    time_ns=time_ns,
+                )
+            return open_resharing(
+                opening.office,
+                round_number=number,
+                members=opening.receivers,
                 threshold=rules.threshold,
                 phase_ns=rules.phase_ns,
-                time_ns=state.deadline_ns - rules.phase_ns,
+                time_ns=time_ns,
             )
         except ConfigurationError as error:
             raise LedgerRefused("wrong_round", str(error)) from error
-        if state != expected:
-            raise LedgerRefused("wrong_round", "not the first state of a round")
 
-    def _check_resharing(self, state: RoundState) -> None:
-        share = next((one for one in self._shares if one.sharing_epoch + 1 == state.sharing_epoch), None)
-        fresh = all(not one.keys and not one.satisfied for one in state.receivers) and not state.drops
-        if share is None or not fresh or state.phase != "keys" or state.network != self._network:
-            raise LedgerRefused("wrong_round", "not the first state of a resharing of our key")
-        known = share.committee
-        anchors = {(one.seat, one.member, one.anchor) for one in state.dealers}
-        if (state.master, state.peppers) != (known.master, known.peppers) or anchors != {
-            (seat.seat, seat.member, seat.public_share) for seat in known.seats
-        }:
-            raise LedgerRefused("wrong_round", "a resharing of another key")
+    def begin(self, opening: Opening, time_ns: int, vetted: Iterable[PublicKey] = ()) -> tuple[DkgMessage, ...]:
+        """Take part; the journal is durable when this returns.
 
-    def begin(self, opening: Opening, time_ns: int) -> tuple[DkgMessage, ...]:
-        """Take part; the journal is durable when this returns. `time_ns`: of the block that opened the round."""
-        inherited = next((one for one in self._shares if one.sharing_epoch + 1 == opening.state.sharing_epoch), None)
+        Args:
+            opening: checked, its receivers verified.
+            time_ns: of the block that opened the round.
+            vetted: dealers of a resharing that the caller verified, or knows because the committee is ours.
+        """
         self._participant, root = Participant.begin(
             member=self._own,
             opened=opening.state,
             entropy=self._entropy,
-            inherited=inherited if opening.state.purpose == "resharing" else None,
+            inherited=self.inherited(opening.state),
         )
         self._height = opening.height
-        journal = _Journal(root.reveal(), opening.state, opening.height)
+        self._vetted = frozenset(vetted)
+        journal = _Journal(root.reveal(), opening.state, opening.height, tuple(sorted(self._vetted)))
         self._vault.write(_JOURNAL, SecretBytes(encode(journal)))
         return self._participant.advance(time_ns=time_ns)
 
@@ -204,11 +226,27 @@ class Ceremony:
             if self._participant is None or block.height <= self._height:
                 continue
             due += self._hear(self._participant, block)
-        return tuple(message for message in due if self._participant and message.round == self._participant.state.round)
+        return tuple(message for message in due if self._is_due(message))
 
     def pending(self) -> tuple[DkgMessage, ...]:
         """Return all that is due and not on record yet: after a restart, or when a message was refused by accident."""
-        return self._participant.pending() if self._participant is not None else ()
+        if self._participant is None:
+            return ()
+        return tuple(message for message in self._participant.pending() if self._is_due(message))
+
+    def _is_due(self, message: DkgMessage) -> bool:
+        """Whether the message is of this round, and no consent to shares from dealers whom nobody verified."""
+        state = self.state
+        return (
+            state is not None
+            and message.round == state.round
+            and (not isinstance(message, DkgVerdict) or self._has_vetted_dealers(state))
+        )
+
+    def _has_vetted_dealers(self, state: RoundState) -> bool:
+        if state.purpose == "generation":
+            return True  # dealers are the receivers, verified all
+        return sum(dealer.member in self._vetted for dealer in qualified.dealers(state)) >= state.quorum
 
     def compare(self, proven: RoundState) -> bool:
         """Compare the ledger's state, as of the last block heard, with ours; fall silent if it differs."""
@@ -243,36 +281,26 @@ class Ceremony:
 
     def _finish(self, participant: Participant) -> None:
         try:
-            share = participant.share()
+            share = participant.share() if self._has_vetted_dealers(participant.state) else None
         except BadShare:
             share = None
         if share is not None:
             # Durable before the root that it could be computed from again is erased.
-            self._vault.write(_NEXT_SHARE if self._shares else _SHARE, share.to_sealed_bytes())
-            self._shares.append(share)
+            self._shares.keep(share)
         self.abandon()
 
     # --- the vault ---
-
-    def _stored(self, name: str) -> Share | None:
-        if not self._vault.holds(name):
-            return None
-        try:
-            return Share.from_sealed_bytes(self._vault.read(name))
-        except (BadShare, SealBroken) as error:
-            raise RollbackDetected(f"{name}: {error}") from error
 
     def _resume(self) -> None:
         try:
             journal = decode(self._vault.read(_JOURNAL).reveal(), _Journal)
         except (EncodingError, SealBroken) as error:
             raise RollbackDetected(f"{_JOURNAL}: {error}") from error
-        opened = journal.opened
-        inherited = next((one for one in self._shares if one.sharing_epoch + 1 == opened.sharing_epoch), None)
+        self._vetted = frozenset(journal.vetted)
         self._participant = Participant(
             SecretBytes(journal.root),
             member=self._own,
-            opened=opened,
-            inherited=inherited if opened.purpose == "resharing" else None,
+            opened=journal.opened,
+            inherited=self.inherited(journal.opened),
         )
         self._height = journal.height

@@ -7,7 +7,7 @@ a gatekeeper acts on is looked at:
     Echo         → ours: a nonce that peers may vouch for; a member's: we may owe a vouch
     Vouch        → for us: an errand to verify peer and head; for others: one vouch less that they need
     Dkg*         → the ceremony's, once the ledger's result is known
-    committee    → who is in office; a round that opens with us in it is an errand to verify its members
+    committee    → who is in office; a round that opens with us in it is an errand to verify cause and members
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from keephold.protocol.custody import CommitteeKeys, DkgMessage, RoundState
 from keephold.protocol.state import CommitteeRecord, Registration, committee_path, registration_path, round_path
 from keephold.protocol.transactions import Echo, KeyRequest, Transaction, Vouch, open_signed
 from keephold.protocol.wire import Interest
+
+_UNDER_WAY: Final = ("generating", "resharing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Core:
         self.standing: Final = Standing(restarted=ceremony.was_restarted)
         self.vouching: Final = Vouching(own)
         self._committee = CommitteeRecord()
+        self._as_of = 0
         self._instances: Final[dict[PublicKey, bytes]] = {}
         self._judged_round = 0
 
@@ -101,10 +104,10 @@ class Core:
     def observe(self, block: VerifiedBlock) -> Observed:
         """Take the next verified block."""
         errands: list[Errand] = []
-        self.learn(block.values)
+        self.learn(block.values, block.height)
         opened = self._round(block.values)
         if opened is not None and self._is_new(opened):
-            errands.append(VerifyOpening(Opening(opened, block.height - 1)))
+            errands.append(VerifyOpening(Opening(opened, block.height - 1, self.office)))
         spoken = []
         for ordered in block.transactions:
             transaction = _opened(ordered, self._network)
@@ -124,17 +127,22 @@ class Core:
                     continue
         return Observed(tuple(errands), tuple(spoken), opened)
 
-    def learn(self, values: Values) -> None:
-        """Take proven values: who is in office, which instances its members have."""
-        if values.get(committee_path()) is not None:
+    def learn(self, values: Values, height: int) -> None:
+        """Take values proven by the header of this height: who is in office, which instances its members have."""
+        if values.get(committee_path()) is not None and height >= self._as_of:
+            self._as_of = height
             self._committee = decode(values[committee_path()] or b"", CommitteeRecord)
-            if self.office is not None:
-                self.ceremony.settle(self.office)
-                self.standing.settle(self.office)
+            self.settle()
         for member in self._committee.members:
             raw = values.get(registration_path(PublicKey(member)))
             if raw is not None:
                 self._instances[PublicKey(member)] = decode(raw, Registration).instance
+
+    def settle(self) -> None:
+        """Let go of what the committee in office has succeeded, as soon as our part in it is settled."""
+        if self.office is not None:
+            self.ceremony.settle(self.office)
+            self.standing.settle(self.office)
 
     def vouched(self, peer: PublicKey) -> None:
         """A vouch for us was verified: peer, head and all."""
@@ -146,10 +154,11 @@ class Core:
         return decode(raw, RoundState) if raw is not None else None
 
     def _is_new(self, state: RoundState) -> bool:
-        if self.ceremony.is_taking_part or state.round <= self._judged_round or self._committee.phase != "generating":
+        if self.ceremony.is_taking_part or state.round <= self._judged_round or self._committee.phase not in _UNDER_WAY:
             return False
         self._judged_round = state.round
-        return self._own in Opening(state, 0).members
+        opening = Opening(state, 0)
+        return self._own in (*opening.dealers, *opening.receivers)
 
     def _echo(self, sender: PublicKey, body: Echo, block: VerifiedBlock) -> None:
         if sender == self._own:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections.abc import Sequence
 from typing import Final, final
 
 from keephold.base.errors import (
@@ -21,16 +22,19 @@ from keephold.base.errors import (
     UnavailableError,
 )
 from keephold.base.ids import PublicKey
+from keephold.custody.public import qualified
 from keephold.enclave.outbox import Outcome
 from keephold.enclave.session import Session
 from keephold.enclave.tasks import run_together
 from keephold.follower.follow import Follower
+from keephold.follower.past import verify_past
 from keephold.follower.trust import VerifiedRegistration
 from keephold.follower.view import VerifiedBlock, VerifiedView
 from keephold.gatekeeper.ceremony import Ceremony, Heard, Opening
-from keephold.gatekeeper.core import Core, Spoken, VerifyOpening, VerifyVouch
+from keephold.gatekeeper.core import Core, Errand, Spoken, VerifyOpening, VerifyVouch
+from keephold.gatekeeper.handover import Standing, check_handover, check_successors
 from keephold.gatekeeper.requests import Request, answer, justify, paths
-from keephold.protocol.custody import DkgMessage
+from keephold.protocol.custody import CommitteeKeys, DkgDealing, DkgMessage, RoundState
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import committee_path
 from keephold.protocol.wire import Interest
@@ -60,6 +64,9 @@ class Gatekeeper:
         self._unresolved: tuple[VerifiedBlock, tuple[Spoken, ...]] | None = None
         self._sending: Final[dict[DkgMessage, asyncio.Future[Outcome]]] = {}
         self._was_speaking = False
+        self._postponed: tuple[Errand, ...] = ()
+        self._dealing = 0
+        """Round in which we deal: its receivers were verified again just before."""
 
     async def run(self) -> None:
         """Follow, take part in ceremonies, answer requests: for ever."""
@@ -72,11 +79,14 @@ class Gatekeeper:
 
     @property
     def may_speak(self) -> bool:
-        """Whether releases leave: share in office, vouched for, fresh, lease live."""
+        """Whether releases leave: share in office, vouched for, fresh, lease live, registration not ended."""
+        record = self._session.registrar.record
         return (
             self.core.share is not None
             and self.core.standing.is_vouched
             and self._session.registrar.is_live
+            and record is not None
+            and record.status == "live"
             and self._session.freshness.is_fresh(self._session.clock.monotonic())
         )
 
@@ -85,30 +95,39 @@ class Gatekeeper:
     def _paths(self) -> tuple[bytes, ...]:
         return (committee_path(),)
 
-    def _on_fresh(self, values: dict[bytes, bytes | None], _: int) -> None:
-        self.core.learn(values)
+    def _on_fresh(self, values: dict[bytes, bytes | None], height: int) -> None:
+        self.core.learn(values, height)
         self._work.set()
 
     async def _on_block(self, block: VerifiedBlock) -> None:
         observed = self.core.observe(block)
         self._session.watch(self.core.interest())
         await self._resolve(block)
+        self.core.settle()
         if observed.round is not None and not self.core.ceremony.compare(observed.round):
             _LOG.error("ceremony diverged from the ledger's: falling silent")
-        for errand in observed.errands:
-            try:
-                if isinstance(errand, VerifyOpening):
-                    await self._open(errand.opening)
-                else:
-                    await self._hear_vouch(errand)
-            except (*_REFUSED, UnavailableError) as error:
-                _LOG.warning("%s: %s", type(errand).__name__, error)
+        errands, self._postponed = (*self._postponed, *observed.errands), ()
+        for errand in errands:
+            await self._run(errand)
         self._unresolved = (block, observed.spoken) if self.core.ceremony.is_taking_part else None
-        self._speak()
+        await self._speak()
         if self._session.registrar.is_live:
             for vouch in self.core.vouching.due(block.height, block.header_hash):
                 self._session.sender.submit_nowait(vouch)
         self._work.set()
+
+    async def _run(self, errand: Errand) -> None:
+        try:
+            if isinstance(errand, VerifyOpening):
+                await self._open(errand.opening)
+            else:
+                await self._hear_vouch(errand)
+        except UnavailableError as error:
+            _LOG.warning("%s: %s", type(errand).__name__, error)
+            if isinstance(errand, VerifyOpening):
+                self._postponed = (*self._postponed, errand)  # what was said meanwhile can be heard again
+        except _REFUSED as error:
+            _LOG.warning("%s: %s", type(errand).__name__, error)
 
     async def _hear_vouch(self, errand: VerifyVouch) -> None:
         """Believe a peer's vouch: a gatekeeper with evidence that holds, whose head lies on our chain."""
@@ -122,13 +141,67 @@ class Gatekeeper:
     # --- ceremony ---
 
     async def _open(self, opening: Opening) -> None:
-        """Take part in a round whose members are verified: gatekeepers all, of independent operators and platforms."""
-        law = (await self._follower.law()).at(self._follower.view.time_ns)
-        self.core.ceremony.check_opening(opening, law)
-        _check_members(await self._session.registrations.verify_all(opening.members), opening)
+        """Take part in a round that the law opens, with gatekeepers verified all, from a committee that is ours."""
+        ceremony = self.core.ceremony
+        opened = await self._follower.header(opening.height)
+        law = (await self._follower.law()).before(opened.time_ns)
+        ceremony.check_opening(opening, law, opened.time_ns)
+        successors = await self._session.registrations.verify_all(opening.receivers)
+        check_successors(successors)
+        vetted: tuple[PublicKey, ...] = ()
+        if opening.office is not None:
+            vetted = await self._vet_dealers(opening, opening.office, successors)
         self._session.seal_head()
-        self.core.ceremony.begin(opening, opening.state.deadline_ns - opening.state.phase_ns)
-        _LOG.info("taking part in round %d", opening.state.round)
+        ceremony.begin(opening, opened.time_ns, vetted)
+        _LOG.info("taking part in round %d, a %s", opening.state.round, opening.state.purpose)
+
+    async def _vet_dealers(
+        self, opening: Opening, office: CommitteeKeys, successors: Sequence[VerifiedRegistration]
+    ) -> tuple[PublicKey, ...]:
+        """Return the dealers known to be gatekeepers: all of a committee of ours; else those that verify."""
+        session = self._session
+        if self.core.ceremony.inherited(opening.state) is not None:
+            standing = {member: await self._standing(member) for member in opening.dealers}
+            quotes = session.registrar.gives_quotes
+            check_handover(opening.state, office, session.identity, successors, standing, gives_quotes=quotes)
+            return opening.dealers
+        vetted = []
+        for member in opening.dealers:
+            try:
+                found = await verify_past(self._follower, member)
+            except (AttestationRefused, LedgerRefused) as error:
+                _LOG.warning("dealer %s does not count: %s", member.hex()[:16], error)
+            else:
+                if found.proof.claim.role == "gatekeeper":
+                    vetted.append(member)
+        if len(vetted) < opening.state.quorum:
+            raise LedgerRefused(Refusal.NOT_SEATED.word, f"{len(vetted)} of {opening.state.quorum} dealers verified")
+        return tuple(vetted)
+
+    async def _standing(self, member: PublicKey) -> Standing:
+        try:
+            return await self._session.registrations.verify(member)
+        except (AttestationRefused, LedgerRefused) as error:
+            return error
+
+    async def _may_deal(self, state: RoundState) -> bool:
+        """Look again at those who are still in, now that shares leave; without them, and without us, nothing does."""
+        if state.round == self._dealing:
+            return True
+        receivers = [PublicKey(one.member) for one in qualified.receivers(state)]
+        own = self._session.identity
+        try:
+            if any(one.member == own for one in state.receivers) and own not in receivers:
+                raise LedgerRefused(Refusal.SEATED.word, "dropped before anything was dealt")
+            check_successors(await self._session.registrations.verify_all(receivers))
+        except UnavailableError:
+            return False
+        except _REFUSED as error:
+            _LOG.warning("not dealing in round %d: %s", state.round, error)
+            self.core.ceremony.abandon()
+            return False
+        self._dealing = state.round
+        return True
 
     async def _resolve(self, block: VerifiedBlock) -> None:
         """Feed the ceremony the block before this one, now that its results are committed."""
@@ -169,13 +242,17 @@ class Gatekeeper:
         )
         return Heard(block.height, block.time_ns, accepted)
 
-    def _speak(self) -> None:
+    async def _speak(self) -> None:
         """Send what the ceremony wants from us; again if it was refused for a reason that passes."""
-        for message in self.core.ceremony.pending():
+        ceremony = self.core.ceremony
+        for message in ceremony.pending():
+            state = ceremony.state
+            if isinstance(message, DkgDealing) and (state is None or not await self._may_deal(state)):
+                break
             sent = self._sending.get(message)
             if sent is None or (sent.done() and sent.exception() is not None):
                 self._sending[message] = self._session.sender.submit_nowait(message)
-        if not self.core.ceremony.is_taking_part:
+        if not ceremony.is_taking_part:
             self._sending.clear()
 
     # --- releases ---
@@ -214,19 +291,3 @@ class Gatekeeper:
             _LOG.warning("request %s of %s refused: %s", request.id.hex()[:16], request.worker.hex()[:16], error)
         else:
             _LOG.info("released %d keys to %s", len(request.items), request.worker.hex()[:16])
-
-
-def _check_members(members: tuple[VerifiedRegistration, ...], opening: Opening) -> None:
-    """Check that the verified members may hold shares of one key.
-
-    Raises:
-        LedgerRefused: one is no gatekeeper, or two are not independent.
-    """
-    seated = {PublicKey(receiver.member) for receiver in opening.state.receivers}
-    receivers = [member for member in members if member.identity in seated]
-    if any(member.proof.claim.role != "gatekeeper" for member in members):
-        raise LedgerRefused(Refusal.WRONG_ROLE.word, "a member that is no gatekeeper")
-    operators = {member.record.operator for member in receivers}
-    platforms = {member.proof.platform for member in receivers}
-    if not len(operators) == len(platforms) == len(receivers):
-        raise LedgerRefused(Refusal.SEATED.word, "two seats of one operator or platform")
