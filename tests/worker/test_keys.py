@@ -194,3 +194,15 @@ def test_the_master_key_is_pinned_at_first_sight(committee):
     pin(vault, committee.keys)
     with pytest.raises(RollbackDetected):
         pin(vault, Committee(name="two").keys)
+
+
+def test_a_committee_is_succeeded_under_the_same_master_key_and_never_comes_back(committee):
+    vault = ForgetfulVault()
+    pin(vault, committee.keys)
+    pin(vault, replace(committee.keys, sharing_epoch=3))
+    pin(vault, replace(committee.keys, sharing_epoch=3))
+    for older in (committee.keys, replace(committee.keys, sharing_epoch=2)):
+        with pytest.raises(RollbackDetected, match="sharing epoch"):
+            pin(vault, older)
+    with pytest.raises(RollbackDetected, match="master key"):
+        pin(vault, replace(Committee(name="two").keys, sharing_epoch=4))

@@ -23,9 +23,20 @@ from keephold.enclave.session import Session
 from keephold.gatekeeper.service import Gatekeeper
 from keephold.protocol.evidence import Role
 from keephold.protocol.genesis import Genesis, network_id
-from keephold.protocol.governance import CommitteeRules, Constitution, GovernanceRules, Timing, ValidatorEntry
-from keephold.protocol.state import AccountRecord, account_path
-from keephold.protocol.transactions import Body, UpdateCollateral, sign
+from keephold.protocol.governance import (
+    Action,
+    CommitteeRules,
+    Constitution,
+    GovernanceRecord,
+    GovernanceRules,
+    Proposal,
+    SignedProposal,
+    Timing,
+    ValidatorEntry,
+    sign_proposal,
+)
+from keephold.protocol.state import AccountRecord, account_path, governance_path
+from keephold.protocol.transactions import Body, Govern, UpdateCollateral, sign
 from keephold.protocol.wire import Verdict
 from keephold.testing.remote import LocalNode, LocalRemote
 from keephold.testing.vendor import DevelopmentVendor, Machine, SgxBuild
@@ -46,7 +57,14 @@ class LocalNetwork:
     """One node, and enclaves by name."""
 
     def __init__(
-        self, directory: Path, *, seats: int = 1, threshold: int = 1, freshness_s: int = 6, lease_s: int = 3600
+        self,
+        directory: Path,
+        *,
+        seats: int = 1,
+        threshold: int = 1,
+        freshness_s: int = 6,
+        lease_s: int = 3600,
+        phase_s: int = 30,
     ) -> None:
         """Lay down a genesis; `start` begins."""
         self.directory: Final = directory
@@ -60,7 +78,7 @@ class LocalNetwork:
             law=Constitution(
                 governance=GovernanceRules((self.governor.public,), 1, 0),
                 attestation=self.vendor.policy((WORKER, "worker"), (GATEKEEPER, "gatekeeper")),
-                committee=CommitteeRules(seats, threshold, 30 * SECOND),
+                committee=CommitteeRules(seats, threshold, phase_s * SECOND),
                 timing=Timing(lease_s * SECOND, freshness_s * SECOND, 86_400 * SECOND),
                 validators=(ValidatorEntry(self.validator.public, 10),),
             ),
@@ -122,11 +140,19 @@ class LocalNetwork:
         now_ns = self.node.application.map.newest.time_ns
         self.send(named_key("anyone"), UpdateCollateral(self.vendor.collateral(now_ns=now_ns - SECOND)))
 
+    def govern(self, *actions: Action) -> None:
+        """Have the governor sign actions and the ledger order them, one after the other."""
+        for action in actions:
+            record = self.node.reader.record(governance_path(), GovernanceRecord) or GovernanceRecord()
+            proposal = Proposal(self.network, record.count + 1, action)
+            signed = SignedProposal(proposal, (sign_proposal(proposal, self.governor),))
+            self.send(named_key("anyone"), Govern(signed))
+
     # --- enclaves ---
 
-    def session(self, name: str, role: Role, *, machine: str = "") -> Session:
+    def session(self, name: str, role: Role, *, machine: str = "", build: SgxBuild | None = None) -> Session:
         """Return the session of an enclave; the same name finds its sealed disk and identity again."""
-        build = WORKER if role == "worker" else GATEKEEPER
+        build = build or (WORKER if role == "worker" else GATEKEEPER)
         return Session(
             self.genesis,
             [self.remote()],
@@ -137,9 +163,9 @@ class LocalNetwork:
             SystemClock(),
         )
 
-    def gatekeeper(self, name: str) -> Gatekeeper:
+    def gatekeeper(self, name: str, *, build: SgxBuild | None = None) -> Gatekeeper:
         """Return a gatekeeper."""
-        return Gatekeeper(self.session(name, "gatekeeper"))
+        return Gatekeeper(self.session(name, "gatekeeper", build=build))
 
     # --- running ---
 

@@ -15,6 +15,10 @@ What is proven then: t attested gatekeepers hold shares of one secret whose publ
 the contract key is its evaluation. What is not proven here: that the *dealers* of that secret were honest. That is what
 the gatekeepers' own code checked in the ceremony, and what 1 rests on. A worker on its first boot pins what it sees;
 the second worker of a contract derives for itself, and differing keys are a dispute on the ledger.
+
+A committee may be succeeded by another that shares the same master key: the same argument for its members, and the
+sharing epoch rises. One that went down is an older ledger, or an older disk. Partials of two sharing epochs do not
+combine: each counts against the seats of one committee, and names its epoch (`custody.secret.release`).
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ from keephold.protocol.custody import CommitteeKeys
 from keephold.protocol.governance import SetCommittee
 
 _PIN: Final = "master"
+_EPOCH: Final = 8
 
 
 @final
@@ -87,15 +92,23 @@ def verify_committee(keys: CommitteeKeys, law: Law, members: Iterable[VerifiedRe
 
 
 def pin(vault: Vault, keys: CommitteeKeys) -> None:
-    """Keep the master public key at first sight; refuse another one ever after.
+    """Keep the master public key at first sight, and the newest sharing epoch; refuse another key or an older epoch.
+
+    Stored: the master public key (32 bytes), the sharing epoch (8).
 
     Raises:
-        RollbackDetected: another master key than the one seen first.
+        RollbackDetected: another master key than the one seen first, or a committee that was succeeded already.
     """
-    if not vault.holds(_PIN):
-        vault.write(_PIN, SecretBytes(keys.master))
-    elif not equal(vault.read(_PIN).reveal(), keys.master):
-        raise RollbackDetected("the committee's master key is not the one that this worker knows")
+    if vault.holds(_PIN):
+        known = vault.read(_PIN).reveal()
+        if not equal(known[:-_EPOCH], keys.master):
+            raise RollbackDetected("the committee's master key is not the one that this worker knows")
+        newest = int.from_bytes(known[-_EPOCH:], "big")
+        if keys.sharing_epoch < newest:
+            raise RollbackDetected(f"sharing epoch {keys.sharing_epoch} where {newest} was seen")
+        if keys.sharing_epoch == newest:
+            return
+    vault.write(_PIN, SecretBytes(keys.master + keys.sharing_epoch.to_bytes(_EPOCH, "big")))
 
 
 def _check_shares(keys: CommitteeKeys) -> None:

@@ -65,8 +65,11 @@ class KeyFetcher:
         self._desk.keep(contract, epochs)
 
     def seat(self, raw: bytes | None) -> None:
-        """Take the proven record of the committee."""
-        self._committee = CommitteeRecord() if raw is None else decode(raw, CommitteeRecord)
+        """Take the proven record of the committee; one that arrives after its successor's is let go."""
+        record = CommitteeRecord() if raw is None else decode(raw, CommitteeRecord)
+        if _epoch(record) < _epoch(self._committee):
+            return
+        self._committee = record
         self._due.set()
 
     def observe(self, ordered: OrderedTransaction) -> None:
@@ -136,3 +139,7 @@ class KeyFetcher:
             except _REFUSED as error:
                 _LOG.warning("gatekeeper %s does not count: %s", seat.member.hex()[:16], error)
         return verify_committee(keys, await self._session.follower.law(), members)
+
+
+def _epoch(record: CommitteeRecord) -> int:
+    return record.keys[0].sharing_epoch if record.keys else 0
