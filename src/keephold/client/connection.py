@@ -210,13 +210,15 @@ class Connection:
             while True:
                 following = asyncio.ensure_future(queue.get())
                 awaited: set[asyncio.Future[Any]] = {following, *failures}
-                await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                try:
+                    await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    following.cancel()  # no effect on what is done; whoever stops listening leaves no reader behind
                 if following.done():
                     if following.result() != last:
                         last = following.result()
                         yield last
                     continue
-                following.cancel()
                 for failure in [failure for failure in failures if failure.done()]:
                     failure.result()
                     failures.discard(failure)  # settled, not failed
