@@ -78,7 +78,7 @@ class SeatView(msgspec.Struct, frozen=True):
 
 
 class CommitteeView(msgspec.Struct, frozen=True):
-    """The gatekeepers, or where their key generation stands."""
+    """The gatekeepers, or where their key generation stands; `short` when too few are live to release a key."""
 
     phase: str
     round: int
@@ -87,6 +87,7 @@ class CommitteeView(msgspec.Struct, frozen=True):
     master_key: str
     members: list[str]
     seats: list[SeatView]
+    successors: list[str]
 
 
 class TransactionView(msgspec.Struct, frozen=True):
@@ -203,6 +204,7 @@ def committee_view(record: CommitteeRecord) -> CommitteeView:
         [SeatView(seat.seat, account_text(seat.member), seat.public_share.hex()) for seat in keys.seats]
         if keys
         else [],
+        [account_text(member) for member in record.successors],
     )
 
 

@@ -14,6 +14,7 @@ from keephold.cli.place import ON_NETWORK, OnNetwork, contract_address, names
 from keephold.client.network import Network
 from keephold.client.outside import OutsideContract, OutsideNetwork, outside_account, outside_contract, outside_network
 from keephold.contract.address import Address
+from keephold.protocol.state import CommitteeRecord
 
 SIMULATED: Final = (
     "TEE: SIMULATED. The evidence rests on a development vendor: it shows how the proof works, and protects nothing "
@@ -97,12 +98,22 @@ def _address(thing: str, known: dict[str, Address]) -> Address:
         ) from None
 
 
+def _phase(committee: CommitteeRecord) -> str:
+    match committee.phase:
+        case "short":
+            return f"short: fewer than {committee.keys[0].threshold} live, no key is released until others take over"
+        case "resharing":
+            return f"resharing: {len(committee.successors)} successors receive their shares"
+        case phase:
+            return phase
+
+
 def _show_network(seen: OutsideNetwork, network: Network, *, as_json: bool) -> None:
     when = datetime.fromtimestamp(seen.time_ns / 1e9, UTC)
     lines = [
         f"network {network.id.hex()}",
         f"  height {seen.height}   time {when:%Y-%m-%d %H:%M:%S} UTC",
-        f"  gatekeepers {len(seen.committee.members)} seated, {seen.committee.phase}",
+        f"  gatekeepers {len(seen.committee.members)} seated, {_phase(seen.committee)}",
     ]
     enclaves = [("worker", item) for item in seen.workers] + [("gatekeeper", item) for item in seen.gatekeepers]
     lines += [
@@ -117,7 +128,12 @@ def _show_network(seen: OutsideNetwork, network: Network, *, as_json: bool) -> N
         "height": seen.height,
         "time_ns": seen.time_ns,
         "simulated": network.is_simulated,
-        "committee": {"phase": seen.committee.phase, "members": list(seen.committee.members)},
+        "committee": {
+            "phase": seen.committee.phase,
+            "members": list(seen.committee.members),
+            "successors": list(seen.committee.successors),
+            "sharing_epoch": max((keys.sharing_epoch for keys in seen.committee.keys), default=0),
+        },
         "enclaves": [
             {
                 "role": role,
