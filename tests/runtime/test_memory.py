@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import wasmtime
 
 from keephold.base.limits import CALL_FUEL
+from keephold.runtime import machine
 from keephold.runtime.host import Program
-from keephold.runtime.memory import Image
+from keephold.runtime.memory import Image, Memories
 from keephold.runtime.python.sandbox import PythonSandbox
 
 SOURCE = """
@@ -159,6 +161,32 @@ def test_an_image_cannot_be_altered_or_filled_twice(image):
         os.pwrite(image.descriptor, b"x", 0)
     with pytest.raises(OSError, match="not permitted"):
         image.fill(memoryview(bytearray(4096)))
+
+
+PEEK = """(module (memory (export "m") 1 4)
+  (func (export "peek") (param i32) (result i32) local.get 0 i32.load offset=%d)
+  (func (export "grow") (param i32) (result i32) local.get 0 memory.grow))"""
+
+
+@pytest.mark.parametrize("offset", [0, 1 << 20, (1 << 32) - 4])
+def test_an_access_beyond_the_memory_traps(image, offset):
+    image.fill(memoryview(bytearray(b"\1" * (1 << 16))))
+    memories = Memories()
+    memories.use(image)
+    engine = machine.new_engine(memories)
+    with wasmtime.Store(engine) as store:
+        store.set_fuel(10**6)
+        exports = wasmtime.Instance(store, wasmtime.Module(engine, PEEK % offset), []).exports(store)
+        for place in (1 << 16, (1 << 31) - 4, -4, -1):
+            with pytest.raises(wasmtime.Trap, match="out of bounds"):
+                exports["peek"](store, place)
+        if not offset:
+            assert exports["peek"](store, 0) == 0x01010101
+            assert [exports["grow"](store, pages) for pages in (2, 2, 1)] == [1, -1, 3]
+            assert exports["peek"](store, (4 << 16) - 4) == 0
+            exports["peek"](store, 1 << 16)
+            with pytest.raises(wasmtime.Trap, match="out of bounds"):
+                exports["peek"](store, 4 << 16)
 
 
 BROKEN = {

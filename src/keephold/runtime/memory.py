@@ -11,7 +11,7 @@ A fresh instance for each transaction means fresh memory, and most of what that 
     view by definition. The list stands as long as the process had no page fault, since only a fault makes a page
     anonymous.
 (3) What the instance grew is unmapped.
-(4) A view returns to the idle ones as the last step. A restoration that fails loses the view, not the isolation.
+(4) A view returns to the idle ones as the last step: one that was not restored serves nobody.
 
 For wasmtime this is a host memory: an address, a size, and room to grow. Compiled code relies on the whole span being
 reserved and inaccessible beyond the size. A callback that failed without saying so would leave it a memory at
