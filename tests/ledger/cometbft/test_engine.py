@@ -216,6 +216,19 @@ def test_an_application_that_fails_stops_comet_and_the_engine(bench, toy, wait, 
         engine.submit([b"one"])
 
 
+def test_a_block_store_that_fails_stops_the_engine(bench, toy, wait, monkeypatch):
+    engine, comet = bench.open(toy())
+
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(engine._store, "append", full)
+    comet.step()
+    wait(lambda: engine.failure is not None)
+    assert "the disk is full" in str(engine.failure)
+    assert engine.latest() == 0
+
+
 def test_a_comet_that_hangs_up_stops_the_engine(bench, toy, wait):
     engine, comet = bench.open(toy())
     comet.hang_up()

@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, Protocol, final
 
-from keephold.base.errors import EncodingError, HeaderInvalid, UnavailableError
+from keephold.base.errors import UnavailableError
 from keephold.base.limits import MAX_TRANSACTION
 from keephold.ledger.engines.base import Admission, Application, Block, StoredBlock
 from keephold.ledger.engines.cometbft.adapter import Adapter, Founding
@@ -203,8 +203,8 @@ class CometEngine:
             except UnavailableError:  # it starts, or replays blocks before it listens
                 with self._wake:
                     self._wake.wait_for(lambda: self._stopping, _AGAIN)
-            except (EncodingError, HeaderInvalid) as error:
-                self._fail(str(error))
+            except Exception as error:  # noqa: BLE001 - the thread's last word: reported through `failure`
+                self._fail(f"blocks cannot be stored: {error}")
                 return
             announced = self._announce(announced)
 
