@@ -50,6 +50,7 @@ _COMMANDS: Final = (
     ("deploy", "keephold.cli.contracts:deploy", "Put a contract on the ledger and set it up."),
     ("call", "keephold.cli.contracts:call", "Call a contract: sealed, ordered, executed, proven."),
     ("view", "keephold.cli.contracts:view", "Ask a contract a question that only it and you can read."),
+    ("rotate", "keephold.cli.rotation:rotate", "End a contract's key epoch: who left loses what it could read."),
     ("show", "keephold.cli.inspect:show", "Show what an outsider sees of a network, contract or account."),
     ("verify", "keephold.cli.inspect:verify", "Say who can read a contract, and prove it from the genesis up."),
     ("doctor", "keephold.cli.doctor:doctor", "Print what a bug report needs."),

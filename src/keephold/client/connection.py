@@ -99,8 +99,8 @@ class Connection:
         except BaseException:
             await connection.follower.aclose()
             raise
-        connection._spawn(connection._follow())
-        connection._spawn(connection._pump())
+        connection.spawn(connection._follow())
+        connection.spawn(connection._pump())
         return connection
 
     @property
@@ -339,7 +339,7 @@ class Connection:
             finally:
                 self._examined.discard(flight)
 
-        self._spawn(ask())
+        self.spawn(ask())
 
     async def _look(self, flight: Flight) -> bool:
         """Read what came of a transaction that was ordered; say whether it was found."""
@@ -368,7 +368,8 @@ class Connection:
 
     # --- life ---
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Run something beside, until the connection is closed."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -8,6 +8,9 @@ A call, numbered as in the design:
 4. The receipt counts once it is proven to be in an accepted result, for this call's id (`follower.view`).
 5. It opens under the reply key, or the call was consumed as unreadable. Rejections and failures are raised.
 
+While the contract's key epoch changes nothing is sealed: calls and questions wait for the next one. A call that the
+change shut out on its way is sealed again (`pending`); one that was accepted before is answered under its own epoch.
+
 A question (`query`) does not touch the ledger. It goes, sealed and signed, to one worker instance whose registration
 was verified; its answer must be to this question, of this epoch, from a block of the chain that this client follows,
 and not older than what this client has seen of its own doing.
@@ -16,108 +19,38 @@ and not older than what this client has seen of its own doing.
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import Any, Final, final
 
 from keephold.base.errors import (
-    CallUnreadable,
-    ContractFailed,
     DeadlineExceeded,
     EncodingError,
     HeaderInvalid,
     KeepholdError,
     LedgerRefused,
     NoLiveWorker,
-    Rejected,
     SealBroken,
     StaleAnswer,
 )
 from keephold.base.ids import ContractId
-from keephold.client.abi import Abi, Method, parse_abi
+from keephold.client.abi import Abi, parse_abi
 from keephold.client.account import Account
 from keephold.client.connection import Connection
-from keephold.client.outbox import Flight
+from keephold.client.pending import DEADLINE_SECONDS, PendingCall, Resealing, value_of
 from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
 from keephold.follower.contracts import VerifiedContract, verify_contract
-from keephold.protocol.messages import CallPlain, QueryBody, Reply
+from keephold.protocol.codec import decode
+from keephold.protocol.messages import QueryBody, Reply
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.transactions import Call
+from keephold.protocol.state import ContractRecord, contract_path
+from keephold.protocol.transactions import Rotate
 from keephold.protocol.wire import QueryEnvelope
-from keephold.sealing.call import CallContext, seal_call
 from keephold.sealing.query import open_answer, request_digest, seal_query, sign_query
-from keephold.sealing.receipt import open_receipt
-
-DEADLINE_SECONDS: Final = 30.0
-"""Of calls and queries that name none."""
 
 _KEY_SIZE: Final = 32
 _AGAIN_SECONDS: Final = 0.1
-_RENEWED_BY: Final = frozenset({Refusal.WRONG_EPOCH.word, Refusal.CONTRACT_NOT_ACTIVE.word})
-
-
-@final
-class PendingCall:
-    """A call on its way. It is executed whether or not anybody waits for it."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        verified: VerifiedContract,
-        method: Method,
-        flight: Flight,
-        reply_key: SecretBytes,
-        sealed: bytes,
-    ) -> None:
-        """For `AsyncContract.submit`."""
-        self._connection: Final = connection
-        self._verified: Final = verified
-        self._method: Final = method
-        self._flight: Final = flight
-        self._reply_key: Final = reply_key
-        self._reply: Reply | None = None
-        self.sealed: Final = sealed
-        """The call as everybody sees it, sealed to the contract."""
-        self.receipt = b""
-        """The proven receipt as everybody sees it; empty until it came."""
-
-    @property
-    def id(self) -> bytes:
-        """The call's transaction id, 32 bytes."""
-        return self._flight.id
-
-    async def wait(self, deadline: float = DEADLINE_SECONDS) -> Any:
-        """Return what the call returned; may be awaited again, after a deadline or after the answer.
-
-        Raises:
-            Rejected: the contract refused; nothing was written.
-            ContractFailed: the contract's code failed; nothing was written.
-            CallUnreadable: the contract could not open the call.
-            LedgerRefused: the ledger did not take it.
-            DeadlineExceeded: no proven receipt yet, after `deadline` seconds; the call may still be executed.
-            ChainRefused: the node's chain does not hold.
-        """
-        if self._reply is None:
-            self._reply = await self._receive(deadline)
-        return value_of(self._reply, self._method)
-
-    async def _receive(self, deadline: float) -> Reply:
-        try:
-            async with asyncio.timeout(deadline):
-                receipt = await self._connection.ended(self._flight)
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"no receipt for call {self.id.hex()[:16]} after {deadline:g} s; it may still be executed"
-            ) from None
-        if receipt is None:
-            raise CallUnreadable("settled without a receipt")
-        self.receipt = receipt.receipt
-        verified = self._verified
-        try:
-            return open_receipt(
-                self._reply_key, self._connection.network, verified.id, verified.epoch, self._flight.id, receipt.receipt
-            )
-        except (SealBroken, EncodingError):
-            raise CallUnreadable(f"the receipt of call {self.id.hex()[:16]} does not open") from None
+_RENEWED_BY: Final = frozenset({Refusal.WRONG_EPOCH.word, Refusal.ROTATING.word, Refusal.CONTRACT_NOT_ACTIVE.word})
 
 
 @final
@@ -131,6 +64,7 @@ class AsyncContract:
         self._verified = verified
         self._abi: Abi | None = None
         self._verifying: Final = asyncio.Lock()
+        self._resealing: Final = Resealing(connection, contract, self._verified_beyond)
         self._turn = 0
 
     @property
@@ -139,18 +73,43 @@ class AsyncContract:
         return Address.contract(self.id)
 
     async def verified(self) -> VerifiedContract:
-        """Return the contract with the argument why it can be sealed to.
+        """Return the contract with the argument why it can be sealed to; while its key epoch changes, wait.
 
         Raises:
+            DeadlineExceeded: the change of epoch takes longer than `DEADLINE_SECONDS`.
             As `follower.contracts.verify_contract`.
         """
+        connection = self._connection
         async with self._verifying:
-            if self._verified is None:
-                connection = self._connection
-                self._verified = await verify_contract(
-                    connection.follower, self.id, registrations=connection.registrations
-                )
+            while self._verified is None:
+                try:
+                    self._verified = await verify_contract(
+                        connection.follower, self.id, registrations=connection.registrations
+                    )
+                except LedgerRefused as error:
+                    if error.reason != Refusal.ROTATING.word:
+                        raise
+                    await self._turned()
             return self._verified
+
+    async def _verified_beyond(self, epoch: int) -> VerifiedContract:
+        """Return the contract under a later epoch than `epoch`, which is known to be closed."""
+        if self._verified is not None and self._verified.epoch <= epoch:
+            self._verified = None
+        return await self.verified()
+
+    async def _turned(self) -> None:
+        """Return once the contract's key epoch does not change any more."""
+        try:
+            async with (
+                asyncio.timeout(DEADLINE_SECONDS),
+                aclosing(self._connection.values(contract_path(self.id))) as values,
+            ):
+                async for raw in values:
+                    if raw is None or decode(raw, ContractRecord).phase != "rotating":
+                        return
+        except TimeoutError:
+            raise DeadlineExceeded(f"the contract's key epoch still changes after {DEADLINE_SECONDS:g} s") from None
 
     async def abi(self) -> Abi:
         """Return the interface, as the verified code says."""
@@ -189,26 +148,43 @@ class AsyncContract:
         verified = await self.verified()
         connection = self._connection
         await connection.admit(account)
-        reply_key = SecretBytes.random(_KEY_SIZE)
-        plain = CallPlain(method, encoded, reply_key.reveal())
-
-        sealed = b""
-
-        def build(nonce: int) -> Call:
-            nonlocal sealed
-            context = CallContext(connection.network, self.id, verified.epoch, account.key.public, nonce)
-            sealed = seal_call(verified.encryption_key, context, plain, abi.pad)
-            return Call(self.id, verified.epoch, sealed)
-
-        flight = connection.send(account.key, build)
-        pending = PendingCall(connection, verified, described, flight, reply_key, sealed)
-        connection.when_refused(flight, self._renew)
+        pending = PendingCall(connection, described, encoded, account, abi.pad, self._refused)
+        pending.send(verified)
         return pending
 
-    def _renew(self, error: LedgerRefused) -> None:
-        """Verify again before the next use; the refused call is its caller's to repeat, not ours (`outbox`, 2)."""
+    async def rotate(self, account: Account, deadline: float = DEADLINE_SECONDS) -> VerifiedContract:
+        """End the contract's key epoch, as its creator; return it verified under the next one.
+
+        Whoever holds keys of the present epoch and is not assigned now is shut out with it. Calls wait meanwhile.
+
+        Raises:
+            LedgerRefused: `not_creator`, `rotating`, `contract_not_active`.
+            DeadlineExceeded: the next epoch has not begun; it will.
+            As `follower.contracts.verify_contract`.
+        """
+        before = (await self.verified()).epoch
+        connection = self._connection
+        try:
+            async with asyncio.timeout(deadline):
+                await connection.admit(account)
+                flight = connection.send(account.key, lambda _: Rotate(self.id))
+                async with aclosing(connection.values(contract_path(self.id), unless=flight)) as values:
+                    async for raw in values:
+                        record = None if raw is None else decode(raw, ContractRecord)
+                        if record is not None and (record.phase == "rotating" or record.epoch > before):
+                            connection.settle(flight)
+                        if record is not None and record.phase == "active" and record.epoch > before:
+                            break
+                self._verified = None
+                return await self.verified()
+        except TimeoutError:
+            raise DeadlineExceeded(f"the next key epoch has not begun within {deadline:g} s") from None
+
+    def _refused(self, call: PendingCall, error: LedgerRefused) -> None:
+        """Verify again before the next use, and send again what a change of epoch shut out."""
         if error.reason in _RENEWED_BY:
             self._verified = None
+        self._resealing.refused(call, error)
 
     async def query(
         self, method: str, *arguments: object, account: Account, deadline: float = DEADLINE_SECONDS, **named: object
@@ -270,17 +246,3 @@ class AsyncContract:
         if await connection.follower.header_hash(answer.height + 1) != answer.header_hash:
             raise HeaderInvalid(f"the worker answers from another chain at height {answer.height}")
         return answer.reply
-
-
-def value_of(reply: Reply, method: Method) -> Any:
-    """Return the value of a reply, or raise what the contract raised.
-
-    Raises:
-        Rejected, ContractFailed
-        AbiError: the value does not fit the ABI.
-    """
-    if reply.outcome == "rejected":
-        raise Rejected(reply.code, reply.detail)
-    if reply.outcome == "failed":
-        raise ContractFailed(reply.detail)
-    return method.decode(reply.value)

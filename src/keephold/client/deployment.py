@@ -27,6 +27,7 @@ PROGRESS: Final = {
     "keying": "waiting for the gatekeepers' partials and the worker's key",
     "suspended": "waiting: workers published differing keys",
     "active": "the contract has its key",
+    "rotating": "waiting for the contract's next key: a worker was excluded",
     "init": "waiting for the init call's receipt",
 }
 """Each stage of a deployment, for people."""

@@ -19,6 +19,7 @@ from keephold.base.errors import UnavailableError
 from keephold.base.ids import NetworkId
 from keephold.client import contract as calls
 from keephold.client import deployment
+from keephold.client import pending as sent
 from keephold.client.abi import Abi
 from keephold.client.account import Account
 from keephold.client.aio import AsyncNetwork
@@ -62,7 +63,7 @@ class _Loop:
 class PendingCall:
     """A call on its way. It is executed whether or not anybody waits for it."""
 
-    def __init__(self, loop: _Loop, pending: calls.PendingCall) -> None:
+    def __init__(self, loop: _Loop, pending: sent.PendingCall) -> None:
         """For `Contract.submit`."""
         self._loop: Final = loop
         self._pending: Final = pending
@@ -82,8 +83,8 @@ class PendingCall:
         """The proven receipt as everybody sees it; empty until it came."""
         return self._pending.receipt
 
-    def wait(self, deadline: float = calls.DEADLINE_SECONDS) -> Any:
-        """Return what the call returned; see `contract.PendingCall.wait`."""
+    def wait(self, deadline: float = sent.DEADLINE_SECONDS) -> Any:
+        """Return what the call returned; see `pending.PendingCall.wait`."""
         return self._loop.run(self._pending.wait(deadline))
 
 
@@ -114,7 +115,7 @@ class Contract:
         method: str,
         *arguments: object,
         account: Account,
-        deadline: float = calls.DEADLINE_SECONDS,
+        deadline: float = sent.DEADLINE_SECONDS,
         **named: object,
     ) -> Any:
         """Call a method and return what it returned; see `contract.AsyncContract.call`."""
@@ -122,15 +123,19 @@ class Contract:
 
     def submit(self, method: str, *arguments: object, account: Account, **named: object) -> PendingCall:
         """Seal and send a call; see `contract.AsyncContract.submit`."""
-        sent = self._loop.run(self._contract.submit(method, *arguments, account=account, **named))
-        return PendingCall(self._loop, sent)
+        pending = self._loop.run(self._contract.submit(method, *arguments, account=account, **named))
+        return PendingCall(self._loop, pending)
+
+    def rotate(self, account: Account, deadline: float = sent.DEADLINE_SECONDS) -> VerifiedContract:
+        """End the contract's key epoch; see `contract.AsyncContract.rotate`."""
+        return self._loop.run(self._contract.rotate(account, deadline))
 
     def query(
         self,
         method: str,
         *arguments: object,
         account: Account,
-        deadline: float = calls.DEADLINE_SECONDS,
+        deadline: float = sent.DEADLINE_SECONDS,
         **named: object,
     ) -> Any:
         """Ask a view and return its answer; see `contract.AsyncContract.query`."""

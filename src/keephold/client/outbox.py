@@ -5,7 +5,7 @@ A call must reach the ledger once: not lost when a node dies, not executed twice
 1. A transaction is signed once, under one nonce, and its bytes are kept. What is offered again are these bytes; the
    ledger takes each nonce once. So offering again is always safe, and is done whenever in doubt.
 2. No body is signed under a second nonce by this module, ever: the first bytes are out, and a node that kept them
-   could have both ordered.
+   could have both ordered. (`pending` seals a call again, but only after a proof that the first bytes are dead.)
 3. A nonce is signed again, for another body, only after the node refused the first. At most one of the two can be
    accepted, whichever the node prefers.
 4. Transactions behind a refused one can never be accepted as they are, unless its nonce is used after all; they fail

@@ -1,0 +1,258 @@
+"""A call on its way, and what becomes of calls that a change of key epoch shut out.
+
+The ledger refuses a call sealed to an epoch that is closed. Its caller meant the call, not the ciphertext: so it is
+sealed again, to the next epoch, under a fresh reply key. It must not happen twice for that, and a node's word that it
+was refused is not enough. So before anything is sealed again one header has to prove both:
+
+1. The contract's record: the epoch that the call was sealed to is closed. Epochs only rise, so from that state on no
+   call of it is accepted, whatever bytes the node kept.
+2. The account's nonce has not passed the call's: up to that state it was not accepted either.
+
+Without this proof the refusal is the caller's, who knows what he meant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, final
+
+from keephold.base.errors import (
+    CallUnreadable,
+    ContractFailed,
+    DeadlineExceeded,
+    EncodingError,
+    KeepholdError,
+    LedgerRefused,
+    Rejected,
+    SealBroken,
+)
+from keephold.base.ids import ContractId, PublicKey
+from keephold.client.abi import Method
+from keephold.client.account import Account
+from keephold.client.connection import Connection
+from keephold.client.outbox import Flight
+from keephold.crypto.secret import SecretBytes
+from keephold.follower.contracts import VerifiedContract
+from keephold.protocol.codec import decode
+from keephold.protocol.messages import CallPlain, Reply
+from keephold.protocol.refusals import Refusal
+from keephold.protocol.state import AccountRecord, ContractRecord, account_path, contract_path
+from keephold.protocol.transactions import Call
+from keephold.protocol.wire import ProvenReceipt
+from keephold.sealing.call import CallContext, seal_call
+from keephold.sealing.receipt import open_receipt
+
+DEADLINE_SECONDS: Final = 30.0
+"""Of calls and queries that name none."""
+
+_KEY_SIZE: Final = 32
+_EPOCH_ENDED: Final = frozenset({Refusal.WRONG_EPOCH.word, Refusal.ROTATING.word})
+
+
+@final
+class PendingCall:
+    """A call on its way. It is executed whether or not anybody waits for it."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        method: Method,
+        arguments: bytes,
+        account: Account,
+        buckets: tuple[int, ...],
+        react: Callable[[PendingCall, LedgerRefused], None],
+    ) -> None:
+        """For `AsyncContract.submit`, which then sends it; `react` is called if the ledger refuses it."""
+        self._connection: Final = connection
+        self._method: Final = method
+        self._arguments: Final = arguments
+        self._account: Final = account
+        self._buckets: Final = buckets
+        self._react: Final = react
+        self._verified: VerifiedContract
+        self._flight: Flight
+        self._reply_key: SecretBytes
+        self._reply: Reply | None = None
+        self._again: asyncio.Future[None] | None = None
+        self.sealed = b""
+        """The call as everybody sees it, sealed to the contract."""
+        self.receipt = b""
+        """The proven receipt as everybody sees it; empty until it came."""
+
+    @property
+    def id(self) -> bytes:
+        """The call's transaction id, 32 bytes; another one once it was sealed to another epoch."""
+        return self._flight.id
+
+    @property
+    def account(self) -> PublicKey:
+        """Whose call it is."""
+        return self._account.key.public
+
+    @property
+    def nonce(self) -> int:
+        """The nonce that it was last signed under."""
+        return self._flight.nonce
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that it was last sealed to."""
+        return self._verified.epoch
+
+    def send(self, verified: VerifiedContract) -> None:
+        """Seal the call to the contract's present keys and put it on its way.
+
+        Raises:
+            KeepholdError: the connection is broken.
+        """
+        connection = self._connection
+        reply_key = SecretBytes.random(_KEY_SIZE)
+        plain = CallPlain(self._method.name, self._arguments, reply_key.reveal())
+        sealed = b""
+
+        def build(nonce: int) -> Call:
+            nonlocal sealed
+            context = CallContext(connection.network, verified.id, verified.epoch, self.account, nonce)
+            sealed = seal_call(verified.encryption_key, context, plain, self._buckets)
+            return Call(verified.id, verified.epoch, sealed)
+
+        self._flight = connection.send(self._account.key, build)
+        self._verified, self._reply_key, self.sealed = verified, reply_key, sealed
+        connection.when_refused(self._flight, lambda error: self._react(self, error))
+
+    def doubt(self) -> None:
+        """It was refused, and may be sealed again: `wait` waits for `resolve`."""
+        self._again = asyncio.get_running_loop().create_future()
+
+    def resolve(self) -> None:
+        """It is on its way again, or it is not and the refusal stands."""
+        again, self._again = self._again, None
+        if again is not None and not again.done():
+            again.set_result(None)
+
+    async def wait(self, deadline: float = DEADLINE_SECONDS) -> Any:
+        """Return what the call returned; may be awaited again, after a deadline or after the answer.
+
+        Raises:
+            Rejected: the contract refused; nothing was written.
+            ContractFailed: the contract's code failed; nothing was written.
+            CallUnreadable: the contract could not open the call.
+            LedgerRefused: the ledger did not take it.
+            DeadlineExceeded: no proven receipt yet, after `deadline` seconds; the call may still be executed.
+            ChainRefused: the node's chain does not hold.
+        """
+        if self._reply is None:
+            self._reply = await self._receive(deadline)
+        return value_of(self._reply, self._method)
+
+    async def _receive(self, deadline: float) -> Reply:
+        try:
+            async with asyncio.timeout(deadline):
+                receipt = await self._ended()
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"no receipt for call {self.id.hex()[:16]} after {deadline:g} s; it may still be executed"
+            ) from None
+        if receipt is None:
+            raise CallUnreadable("settled without a receipt")
+        self.receipt = receipt.receipt
+        verified = self._verified
+        try:
+            return open_receipt(
+                self._reply_key, self._connection.network, verified.id, verified.epoch, self._flight.id, receipt.receipt
+            )
+        except (SealBroken, EncodingError):
+            raise CallUnreadable(f"the receipt of call {self.id.hex()[:16]} does not open") from None
+
+    async def _ended(self) -> ProvenReceipt | None:
+        while True:
+            flight = self._flight
+            try:
+                return await self._connection.ended(flight)
+            except LedgerRefused:
+                if self._again is not None:
+                    await asyncio.shield(self._again)
+                if self._flight is flight:
+                    raise
+
+
+@final
+class Resealing:
+    """One contract's calls that were sealed to an epoch that ended."""
+
+    def __init__(
+        self, connection: Connection, contract: ContractId, verified: Callable[[int], Awaitable[VerifiedContract]]
+    ) -> None:
+        """`verified` returns the contract under a later epoch than a closed one; while it changes it waits."""
+        self._connection: Final = connection
+        self._contract: Final = contract
+        self._verified: Final = verified
+        self._shut_out: list[PendingCall] = []
+        self._is_running = False
+
+    def refused(self, call: PendingCall, error: LedgerRefused) -> None:
+        """Take a refused call; one that is refused for another reason than its epoch is its caller's again."""
+        # Calls of the same account behind one that was shut out lose their turn with it, in order.
+        is_behind = error.reason == Refusal.BAD_NONCE.word and any(
+            other.account == call.account for other in self._shut_out
+        )
+        if error.reason not in _EPOCH_ENDED and not is_behind:
+            return
+        call.doubt()
+        self._shut_out.append(call)
+        if not self._is_running:
+            self._is_running = True
+            self._connection.spawn(self._run())
+
+    async def _run(self) -> None:
+        calls: list[PendingCall] = []
+        try:
+            # What cannot be proven or verified now leaves the callers with the refusal that they had.
+            with suppress(KeepholdError):
+                while self._shut_out:
+                    calls, self._shut_out = self._shut_out, []
+                    await self._reseal(calls)
+        finally:
+            self._is_running = False
+            left, self._shut_out = (*calls, *self._shut_out), []
+            for call in left:
+                call.resolve()
+
+    async def _reseal(self, calls: list[PendingCall]) -> None:
+        paths = {account_path(call.account) for call in calls}
+        proven = await self._connection.follower.prove([contract_path(self._contract), *sorted(paths)])
+        raw = proven[contract_path(self._contract)]
+        if raw is None:
+            return
+        record = decode(raw, ContractRecord)
+        closed = record.epoch if record.phase == "rotating" else record.epoch - 1
+        again = []
+        for call in calls:
+            raw = proven[account_path(call.account)]
+            nonce = 0 if raw is None else decode(raw, AccountRecord).nonce
+            # (1) Its epoch is closed, and (2) it has not been accepted before it was.
+            if call.epoch <= closed and nonce <= call.nonce:
+                again.append(call)
+        if again:
+            verified = await self._verified(closed)
+            if verified.epoch > closed:
+                for call in again:
+                    call.send(verified)
+        for call in calls:
+            call.resolve()
+
+
+def value_of(reply: Reply, method: Method) -> Any:
+    """Return the value of a reply, or raise what the contract raised.
+
+    Raises:
+        Rejected, ContractFailed
+        AbiError: the value does not fit the ABI.
+    """
+    if reply.outcome == "rejected":
+        raise Rejected(reply.code, reply.detail)
+    if reply.outcome == "failed":
+        raise ContractFailed(reply.detail)
+    return method.decode(reply.value)
