@@ -79,12 +79,15 @@ class AsyncContract:
             DeadlineExceeded: the change of epoch takes longer than `DEADLINE_SECONDS`.
             As `follower.contracts.verify_contract`.
         """
+        return await self._verify(0)
+
+    async def _verify(self, at_least: int) -> VerifiedContract:
         connection = self._connection
         async with self._verifying:
             while self._verified is None:
                 try:
                     self._verified = await verify_contract(
-                        connection.follower, self.id, registrations=connection.registrations
+                        connection.follower, self.id, registrations=connection.registrations, at_least=at_least
                     )
                 except LedgerRefused as error:
                     if error.reason != Refusal.ROTATING.word:
@@ -92,11 +95,11 @@ class AsyncContract:
                     await self._turned()
             return self._verified
 
-    async def _verified_beyond(self, epoch: int) -> VerifiedContract:
-        """Return the contract under a later epoch than `epoch`, which is known to be closed."""
+    async def _verified_beyond(self, epoch: int, height: int) -> VerifiedContract:
+        """Return the contract under a later epoch than `epoch`, which is closed by the header at `height`."""
         if self._verified is not None and self._verified.epoch <= epoch:
             self._verified = None
-        return await self.verified()
+        return await self._verify(height)
 
     async def _turned(self) -> None:
         """Return once the contract's key epoch does not change any more."""

@@ -35,6 +35,7 @@ from keephold.client.connection import Connection
 from keephold.client.outbox import Flight
 from keephold.crypto.secret import SecretBytes
 from keephold.follower.contracts import VerifiedContract
+from keephold.follower.view import ProvenValues
 from keephold.protocol.codec import decode
 from keephold.protocol.messages import CallPlain, Reply
 from keephold.protocol.refusals import Refusal
@@ -48,6 +49,8 @@ DEADLINE_SECONDS: Final = 30.0
 """Of calls and queries that name none."""
 
 _KEY_SIZE: Final = 32
+_HEADERS: Final = 8
+"""Headers to wait for that prove what the node said: one is on its way whenever something changed."""
 _EPOCH_ENDED: Final = frozenset({Refusal.WRONG_EPOCH.word, Refusal.ROTATING.word})
 
 
@@ -183,9 +186,9 @@ class Resealing:
     """One contract's calls that were sealed to an epoch that ended."""
 
     def __init__(
-        self, connection: Connection, contract: ContractId, verified: Callable[[int], Awaitable[VerifiedContract]]
+        self, connection: Connection, contract: ContractId, verified: Callable[[int, int], Awaitable[VerifiedContract]]
     ) -> None:
-        """`verified` returns the contract under a later epoch than a closed one; while it changes it waits."""
+        """`verified` returns the contract under a later epoch than one closed at a height, once there is one."""
         self._connection: Final = connection
         self._contract: Final = contract
         self._verified: Final = verified
@@ -221,13 +224,7 @@ class Resealing:
                 call.resolve()
 
     async def _reseal(self, calls: list[PendingCall]) -> None:
-        paths = {account_path(call.account) for call in calls}
-        proven = await self._connection.follower.prove([contract_path(self._contract), *sorted(paths)])
-        raw = proven[contract_path(self._contract)]
-        if raw is None:
-            return
-        record = decode(raw, ContractRecord)
-        closed = record.epoch if record.phase == "rotating" else record.epoch - 1
+        proven, closed = await self._proof(calls)
         again = []
         for call in calls:
             raw = proven[account_path(call.account)]
@@ -236,12 +233,27 @@ class Resealing:
             if call.epoch <= closed and nonce <= call.nonce:
                 again.append(call)
         if again:
-            verified = await self._verified(closed)
+            verified = await self._verified(closed, proven.height)
             if verified.epoch > closed:
                 for call in again:
                     call.send(verified)
         for call in calls:
             call.resolve()
+
+    async def _proof(self, calls: list[PendingCall]) -> tuple[ProvenValues, int]:
+        """Return contract and accounts under one header, and the last epoch that is closed there."""
+        path, at_least, closed = contract_path(self._contract), 0, 0
+        accounts = sorted({account_path(call.account) for call in calls})
+        for _ in range(_HEADERS):
+            proven = await self._connection.follower.prove([path, *accounts], at_least)
+            raw = proven[path]
+            if raw is not None:
+                record = decode(raw, ContractRecord)
+                closed = record.epoch if record.phase == "rotating" else record.epoch - 1
+            if closed >= min(call.epoch for call in calls):
+                break
+            at_least = proven.height + 1
+        return proven, closed
 
 
 def value_of(reply: Reply, method: Method) -> Any:
