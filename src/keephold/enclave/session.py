@@ -9,6 +9,7 @@ A session keeps the interest of what it needs itself; a role adds its own with `
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, final
@@ -39,6 +40,9 @@ from keephold.protocol.transactions import Echo
 from keephold.protocol.wire import Interest
 
 _ECHOES_PER_WINDOW: Final = 3
+_NONCES: Final = 64
+"""Own nonces remembered: whoever answers one later than so many echoes answers another."""
+
 _NANOSECONDS: Final = 1_000_000_000
 
 OnBlock = Callable[[VerifiedBlock], Awaitable[None]]
@@ -78,6 +82,7 @@ class Session:
         self.registrar: Final = Registrar(self.follower, self.sender, platform, self.keys.signing, operator, role)
         self.registrations: Final = Registrations(self.follower)
         self.freshness: Final = Freshness(genesis.law.timing.freshness_ns / _NANOSECONDS)
+        self._nonces: Final[deque[bytes]] = deque(maxlen=_NONCES)
         self._extra = Interest()
         self.watch(self._extra)
 
@@ -103,6 +108,10 @@ class Session:
         identities = (self.identity, *(other for other in extra.identities if other != self.identity))
         paths = (*own, *(path for path in extra.paths if path not in own))
         self.follower.watch(replace(extra, paths=paths, identities=identities, sparse=False))
+
+    def drew(self, nonce: bytes) -> bool:
+        """Say whether this process drew that nonce lately: blocks also hold those of earlier lives and of clones."""
+        return nonce in self._nonces
 
     def seal_head(self) -> None:
         """Seal the newest verified header now: before something that an older chain must not see again."""
@@ -153,7 +162,9 @@ class Session:
             LedgerRefused, ChainRefused, UnavailableError: no echo this time.
         """
         submitted = self.clock.monotonic()
-        outcome = await self.sender.submit(Echo(SecretBytes.random(32).reveal()))
+        nonce = SecretBytes.random(32).reveal()
+        self._nonces.append(nonce)
+        outcome = await self.sender.submit(Echo(nonce))
         proven = await self.follower.prove((self.registrar.path, *paths), outcome.height + 1)
         self.registrar.judge(proven[self.registrar.path])
         if on_fresh is not None:

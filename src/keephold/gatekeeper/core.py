@@ -12,6 +12,7 @@ a gatekeeper acts on is looked at:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -72,7 +73,9 @@ class Observed:
 class Core:
     """One gatekeeper's view of committee, requests and standing."""
 
-    def __init__(self, own: PublicKey, network: NetworkId, ceremony: Ceremony) -> None:
+    def __init__(self, own: PublicKey, network: NetworkId, ceremony: Ceremony, drew: Callable[[bytes], bool]) -> None:
+        """`drew` says whether this process drew a nonce: an older chain holds vouches for those of earlier lives."""
+        self._drew: Final = drew
         self._own: Final = own
         self._network: Final = network
         self.ceremony: Final = ceremony
@@ -162,6 +165,8 @@ class Core:
 
     def _echo(self, sender: PublicKey, body: Echo, block: VerifiedBlock) -> None:
         if sender == self._own:
+            if not self._drew(body.nonce):
+                return
             self.standing.issued(body.nonce, block.height)
         elif self.office is not None and any(seat.member == sender for seat in self.office.seats):
             instance = self._instances.get(sender, b"")

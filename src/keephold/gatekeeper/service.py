@@ -59,7 +59,7 @@ class Gatekeeper:
         self._session: Final = session
         self._follower: Final = session.follower
         ceremony = Ceremony(session.vault, session.identity, session.network, secrets.token_bytes)
-        self.core: Final = Core(session.identity, session.network, ceremony)
+        self.core: Final = Core(session.identity, session.network, ceremony, session.drew)
         self._work: Final = asyncio.Event()
         self._unresolved: tuple[VerifiedBlock, tuple[Spoken, ...]] | None = None
         self._sending: Final[dict[DkgMessage, asyncio.Future[Outcome]]] = {}
@@ -221,7 +221,7 @@ class Gatekeeper:
         side = Follower([self._follower.remote], view, Interest(custody=True), skip_above=_NO_SKIP)
         await side.sync(to=ceremony.height)
         last: tuple[VerifiedBlock, tuple[Spoken, ...]] | None = None
-        replica = Core(self._session.identity, self._session.network, ceremony)
+        replica = Core(self._session.identity, self._session.network, ceremony, self._session.drew)
         stream = side.blocks()
         try:
             while ceremony.is_taking_part and ceremony.height < until:

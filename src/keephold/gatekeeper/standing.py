@@ -46,7 +46,11 @@ class Standing:
         return self._vouched
 
     def issued(self, nonce: bytes, height: int) -> None:
-        """Note an own nonce that the verified block of this height contains."""
+        """Note a nonce of this very process that the verified block of this height contains.
+
+        Not one that an earlier life drew: the host that puts an old sealed head back would replay, up to whatever
+        height suits it, a chain in which peers vouched for that one.
+        """
         self._nonces[nonce] = height
 
     def is_for_us(self, vouch: Vouch) -> bool:
