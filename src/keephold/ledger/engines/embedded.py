@@ -265,6 +265,9 @@ class EmbeddedEngine:
             if again != stored:
                 raise HeaderInvalid(f"stored block {height} does not follow from the state before it")
             self._apply(stored, transactions)
+        # The application came back with the state after the last block alone, which the next header proves: until
+        # that is made, nothing can be proven to anybody.
+        self._proof_due = last > 0
 
     def _stored(self, height: int) -> StoredBlock:
         stored = self._store.block(height)
