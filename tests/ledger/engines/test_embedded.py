@@ -214,6 +214,18 @@ def test_a_process_that_dies_after_the_block_was_stored_loses_nothing(open_engin
     follow(engine)
 
 
+def test_a_node_that_starts_again_makes_a_block_at_once(open_engine):
+    """What an application brings back is the state after the last block, and the next header proves it."""
+    application = Register()
+    engine = open_engine(application)
+    for _ in range(3):
+        engine.step()
+    again = open_engine(Register(application.durable))
+    again.start()
+    wait_height(again, 4)
+    follow(again)
+
+
 def test_an_application_that_lost_its_file_plays_all_blocks(open_engine):
     engine = open_engine(Register())
     for n in range(5):
