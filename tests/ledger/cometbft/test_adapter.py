@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from keephold.base.errors import ConfigurationError, EncodingError
+from keephold.ledger.engines.base import FinalizedBlock
 from keephold.ledger.engines.cometbft import messages
 from keephold.ledger.engines.cometbft.adapter import ORDERED, Adapter
 from keephold.ledger.engines.cometbft.messages import Request, Response, answer, parse
@@ -105,8 +106,8 @@ def test_what_was_ordered_has_to_leave_the_mempool(desk):
 
 def test_a_proposal_keeps_within_the_bytes_that_protobuf_adds(desk):
     raws = [bytes([n]) * 100 for n in range(10)]
-    prepared = desk.dial().call("prepare_proposal", txs=raws, max_tx_bytes=5 * 105 + 5 * 5)
-    assert list(prepared.txs) == raws[:5]
+    chosen = desk.dial().call("prepare_proposal", txs=raws, max_tx_bytes=1010).txs
+    assert list(chosen) == raws[:9], "ten have 1000 bytes, and 20 more in a block"
     assert list(desk.dial().call("prepare_proposal", txs=raws, max_tx_bytes=1).txs) == []
 
 
@@ -138,6 +139,19 @@ def test_a_block_finalized_twice_is_committed_once(desk):
     consensus.call("finalize_block", txs=[b"two"], height=1)
     consensus.call("commit")
     assert desk.application.seen == [b"two"]
+
+
+def test_another_number_of_results_is_told_to_stop(desk, monkeypatch):
+    monkeypatch.setattr(desk.application, "finalize", lambda block: FinalizedBlock((), bytes(32)))
+    with pytest.raises(CometStopped, match="another number of transactions"):
+        desk.dial().call("finalize_block", txs=[b"one"], height=1)
+
+
+def test_a_chain_that_does_not_begin_at_one_is_told_to_stop(desk, founding):
+    request = make("init_chain", chain_id=founding.chain_id, initial_height=2)
+    request.init_chain.time.seconds, request.init_chain.time.nanos = divmod(founding.time_ns, 10**9)
+    with pytest.raises(CometStopped, match="first height"):
+        desk.dial().exchange([request])
 
 
 def test_commit_without_a_block_is_told_to_stop(desk):

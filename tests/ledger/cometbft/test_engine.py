@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -214,6 +214,30 @@ def test_an_application_that_fails_stops_comet_and_the_engine(bench, toy, wait, 
     assert application.durable == []
     with pytest.raises(UnavailableError, match="stopped"):
         engine.submit([b"one"])
+
+
+def test_who_waits_for_a_verdict_is_told_when_the_engine_fails(bench, toy, wait):
+    engine, comet = bench.open(toy())
+    asked = Event()
+
+    def swallow(raw: bytes) -> None:
+        asked.set()
+
+    comet._rpc._offer = swallow
+    told: list[str] = []
+
+    def submit() -> None:
+        try:
+            engine.submit([b"one"])
+        except UnavailableError as error:
+            told.append(str(error))
+
+    thread = Thread(target=submit)
+    thread.start()
+    assert asked.wait(30)
+    comet.hang_up()
+    wait(lambda: told == ["the engine has stopped"], "being told at once")
+    thread.join()
 
 
 def test_a_block_store_that_fails_stops_the_engine(bench, toy, wait, monkeypatch):
