@@ -16,23 +16,38 @@ from keephold.crypto.entity import EntityKeys
 from keephold.crypto.secret import SecretBytes
 from keephold.ledger import rules
 from keephold.ledger.overlay import Overlay, State
-from keephold.ledger.rules import registrations, roll
+from keephold.ledger.rules import registrations, roll, rotation
 from keephold.ledger.rules.assignments import offer
 from keephold.ledger.rules.context import BlockContext, Deployed, is_live
 from keephold.protocol.contracts import Code, ContractPolicy
+from keephold.protocol.rotation import open_epochs
 from keephold.protocol.state import (
     ContractRecord,
+    Departures,
+    Due,
     Registration,
     Roll,
     Roster,
     Waiting,
     contract_path,
+    departed_path,
+    departures_path,
+    due_path,
     registration_path,
     roll_path,
     roster_path,
     waiting_path,
 )
-from keephold.protocol.transactions import Body, Deploy, PublishKey, RefuseCode, Transaction
+from keephold.protocol.transactions import (
+    Body,
+    Deploy,
+    Migration,
+    PublishKey,
+    RefuseCode,
+    Rotate,
+    SubmitMigration,
+    Transaction,
+)
 
 WORKERS = [hashlib.sha256(b"worker %d" % n).digest() for n in range(5)]
 CREATOR = hashlib.sha256(b"creator").digest()
@@ -55,6 +70,7 @@ class Assignments(RuleBasedStateMachine):
         self.contracts: list[ContractId] = []
         self.nonces: dict[bytes, int] = {}
         self.boots = 0
+        self.epochs: dict[bytes, int] = {}
         for who in range(len(WORKERS)):
             self.register(who, 1, who, who)
         self.deploy(3, 3, 1)
@@ -129,7 +145,7 @@ class Assignments(RuleBasedStateMachine):
         keys = KEYS[said]
         body = PublishKey(
             contract,
-            self.record(contract).epoch,
+            open_epochs(self.record(contract))[-1],
             registration.instance,
             keys.signing.public,
             keys.encryption.public,
@@ -141,6 +157,27 @@ class Assignments(RuleBasedStateMachine):
         contract, registration = self.assigned(nth, which)
         if not rarely and contract is not None and registration is not None:
             self.apply(registration.identity, RefuseCode(contract, registration.instance, "no"))
+
+    @rule(which=contracts)
+    def rotate(self, which: int) -> None:
+        if self.contracts:
+            self.apply(CREATOR, Rotate(self.contracts[-1 - which % len(self.contracts)]))
+
+    @rule(nth=st.integers(0, 2), which=contracts)
+    def migrate(self, nth: int, which: int) -> None:
+        contract, registration = self.assigned(nth, which)
+        record = None if contract is None else self.record(contract)
+        if contract is None or record is None or registration is None or not record.rotation:
+            return
+        to_epoch, cursor = record.rotation[0].to_epoch, record.rotation[0].cursor
+        page = Migration(
+            contract, record.epoch, to_epoch, cursor, cursor, record.version, record.state_root, is_last=True
+        )
+        self.apply(registration.identity, SubmitMigration(registration.instance, page))
+
+    @rule()
+    def a_block_begins(self) -> None:
+        rotation.start_due(self.state)
 
     def assigned(self, nth: int, which: int) -> tuple[ContractId | None, Registration | None]:
         """The nth worker of one of the newest contracts."""
@@ -174,6 +211,27 @@ class Assignments(RuleBasedStateMachine):
         assert enrolled == {item.identity for item in found if item is not None and item.status == "live"}
 
     @invariant()
+    def who_left_is_known_on_both_sides(self) -> None:
+        left = {worker: self.state.get(departed_path(PublicKey(worker)), Roster()).contracts for worker in WORKERS}
+        for contract in self.contracts:
+            assert set(self.record(contract).departed) == {who for who, gone in left.items() if contract in gone}
+        expected = tuple(sorted(worker for worker, gone in left.items() if gone))
+        assert self.state.get(departures_path(), Departures()).workers == expected
+
+    @invariant()
+    def the_excluded_hold_no_key_of_an_epoch_that_goes_on(self) -> None:
+        due = self.state.get(due_path(), Due()).contracts
+        for contract in self.contracts:
+            record = self.record(contract)
+            epoch = record.rotation[0].to_epoch if record.rotation else record.epoch
+            assert epoch >= self.epochs.get(contract, 1)
+            self.epochs[contract] = epoch
+            for who in record.departed:
+                found = self.registration(WORKERS.index(who))
+                assert found is not None
+                assert found.status != "revoked" or contract in due or record.phase == "refused"
+
+    @invariant()
     def policies_are_kept(self) -> None:
         for contract in self.contracts:
             record = self.record(contract)
@@ -200,9 +258,14 @@ class Assignments(RuleBasedStateMachine):
             if record.phase == "keying":
                 assert record.workers
                 assert len(agreed) < min(2, len(record.workers))
-            if record.phase in ("active", "keying"):
+            assert (record.phase == "rotating") == bool(record.rotation)
+            for coming in record.rotation:
+                assert coming.to_epoch > record.epoch
+                assert len({item.digest for item in coming.publications}) <= 1
+                assert bool(coming.encryption_key) >= bool(coming.publications)
+            if record.phase in ("active", "keying", "rotating"):
                 assert len({item.digest for item in record.publications}) <= 1
-            assert (record.phase == "active") <= bool(record.encryption_key)
+            assert (record.phase in ("active", "rotating")) <= bool(record.encryption_key)
             assert bool(record.encryption_key) == bool(record.publications)
 
 
