@@ -245,3 +245,10 @@ class AgainstDict(RuleBasedStateMachine):
 
 TestAgainstDict = AgainstDict.TestCase
 TestAgainstDict.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+@given(MAPS, KEYS)
+def test_what_comes_after_a_key(entries, start) -> None:
+    whole = SparseMap.of(entries.items())
+    for after in (start, bytes(32), *entries):
+        assert list(whole.after(after)) == sorted(item for item in entries.items() if item[0] > after)
