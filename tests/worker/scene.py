@@ -16,8 +16,18 @@ from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.messages import CallPlain, Reply
-from keephold.protocol.state import Batch, ContractRecord, Publication, inbox_head
-from keephold.protocol.transactions import Call, PublishKey, Result, SubmitResult, sign, transaction_id
+from keephold.protocol.rotation import may_migrate, migration_page
+from keephold.protocol.state import Batch, ContractRecord, Publication, Rotation, inbox_head
+from keephold.protocol.transactions import (
+    Call,
+    Migration,
+    PublishKey,
+    Result,
+    SubmitMigration,
+    SubmitResult,
+    sign,
+    transaction_id,
+)
 from keephold.runtime.outcome import CallRequest, ContractInfo, Emitted, Outcome, StateReader
 from keephold.sealing.call import CallContext, seal_call
 from keephold.sealing.contract_keys import ContractKeys
@@ -26,7 +36,17 @@ from keephold.worker.code import ContractCode, contract_code
 from keephold.worker.contract import ContractCore, Proven
 from keephold.worker.execution import Executor
 from keephold.worker.inbox import Ordering, ProvenBatch
-from keephold.worker.orders import Execute, FetchBatch, FetchCode, FetchKey, FetchSlots, LoadCode, Order, Submit
+from keephold.worker.orders import (
+    Execute,
+    FetchBatch,
+    FetchCode,
+    FetchKey,
+    FetchSlots,
+    LoadCode,
+    Migrate,
+    Order,
+    Submit,
+)
 
 NETWORK = NetworkId(b"n" * 32)
 CONTRACT = ContractId(b"c" * 32)
@@ -67,7 +87,8 @@ class Caller:
             nonce = self.nonce
             self.nonce += 1
         context = CallContext(NETWORK, CONTRACT, epoch, self.key.public, nonce)
-        sealed = seal_call(KEYS.encryption.public, context, CallPlain(method, arguments, REPLY_KEY), PAD)
+        public = KEYS.encryption.public if epoch == 1 else keys(epoch=epoch).encryption.public
+        sealed = seal_call(public, context, CallPlain(method, arguments, REPLY_KEY), PAD)
         return self.signed(sealed, nonce, epoch)
 
     def signed(self, sealed: bytes, nonce: int, epoch: int = 1) -> bytes:
@@ -142,7 +163,7 @@ class Ledger:
         self.history: dict[bytes, SparseMap] = {EMPTY_ROOT: self.slots}
         self.raws: dict[bytes, bytes] = {}
         self.batches: list[tuple[int, Batch]] = []
-        self.results: list[Result] = []
+        self.results: list[Result | Migration] = []
         self.receipts: dict[bytes, bytes] = {}
 
     def ordering(self, height: int) -> Ordering:
@@ -173,9 +194,52 @@ class Ledger:
         )
         return ProvenBatch(first, batch, self.ordering(batch.height), self.raws)
 
+    def rotate(self) -> None:
+        """End the key epoch."""
+        self.record = replace(self.record, phase="rotating", rotation=(Rotation(self.record.epoch + 1),))
+        self.height += 1
+
+    def migrate(self, migration: Migration) -> bool:
+        """Apply a page if the rules allow it."""
+        record = self.record
+        if not may_migrate(record) or (migration.version, migration.pre_root) != (record.version, record.state_root):
+            return False
+        (rotation,) = record.rotation
+        page = migration_page(self.slots, rotation.cursor, rotation.to_epoch)
+        assert (migration.after, migration.until, migration.is_last) == (rotation.cursor, page.until, page.is_last)
+        assert [write.tag for write in migration.writes] == sorted({write.tag for write in migration.writes})
+        self.slots = self.slots.update((tag, None) for tag, _ in page.slots)
+        self.slots = self.slots.update((write.tag, write.value) for write in migration.writes)
+        self.history[self.slots.root] = self.slots
+        self.results.append(migration)
+        rotation = replace(rotation, cursor=page.until, pages=rotation.pages + 1)
+        record = replace(record, version=record.version + 1, state_root=self.slots.root, rotation=(rotation,))
+        if page.is_last:
+            record = replace(
+                record,
+                phase="active",
+                epoch=rotation.to_epoch,
+                publications=rotation.publications,
+                signing_key=rotation.signing_key,
+                encryption_key=rotation.encryption_key,
+                rotation=(),
+            )
+        self.record = record
+        return True
+
     def publish(self, body: PublishKey, worker: bytes = WORKER) -> None:
         """Take a publication; the contract becomes active."""
         published = Publication(worker, b"t" * 32, b"g" * 32)
+        if self.record.rotation:
+            (rotation,) = self.record.rotation
+            rotation = replace(
+                rotation,
+                publications=(*rotation.publications, published),
+                signing_key=body.signing_key,
+                encryption_key=body.encryption_key,
+            )
+            self.record = replace(self.record, rotation=(rotation,))
+            return
         self.record = replace(
             self.record,
             phase="active",
@@ -214,10 +278,10 @@ class Ledger:
         )
         return True
 
-    def reply(self, raw: bytes) -> Reply:
-        """Open the receipt of a call."""
+    def reply(self, raw: bytes, epoch: int = 1) -> Reply:
+        """Open the receipt of a call that was sealed to `epoch`."""
         call = transaction_id(raw)
-        return open_receipt(SecretBytes(REPLY_KEY), NETWORK, CONTRACT, 1, call, self.receipts[call])
+        return open_receipt(SecretBytes(REPLY_KEY), NETWORK, CONTRACT, epoch, call, self.receipts[call])
 
 
 class Worker:
@@ -229,7 +293,7 @@ class Worker:
         self.sandbox = sandbox or Sandbox()
         self.core = ContractCore(CONTRACT, identity, INSTANCE)
         self.code = code(ledger.record.policy)
-        self.outbox: list[SubmitResult] = []
+        self.outbox: list[SubmitResult | SubmitMigration] = []
         self.held: list[Order] = []
         self.hold: tuple[type, ...] = ()
         self.given: list[Order] = []
@@ -260,7 +324,9 @@ class Worker:
                 self.core.executed(job, job.run(self.sandbox))
             case Submit(PublishKey() as body):
                 self.ledger.publish(body, self.identity)
-            case Submit(SubmitResult() as body):
+            case Migrate(job):
+                self.core.migrated(job, job.run())
+            case Submit(SubmitResult() | SubmitMigration() as body):
                 self.outbox.append(body)
 
     def see(self, calls: list[tuple[TransactionId, bytes]] = (), results: Sequence[Result] = ()) -> None:  # type: ignore[assignment] # none
@@ -275,8 +341,13 @@ class Worker:
         self.work()
 
     def deliver(self) -> int:
-        """Have the ledger take what was submitted; return how many results it accepted."""
-        accepted = sum(self.ledger.accept(body.result) for body in self.outbox)
+        """Have the ledger take what was submitted; return how much of it it accepted."""
+        accepted = 0
+        for body in self.outbox:
+            if isinstance(body, SubmitMigration):
+                accepted += self.ledger.migrate(body.migration)
+            else:
+                accepted += self.ledger.accept(body.result)
         self.outbox.clear()
         self.ledger.height += 1
         self.prove()
