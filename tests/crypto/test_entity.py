@@ -23,7 +23,7 @@ def test_one_seed_gives_two_independent_keys() -> None:
 
 def test_both_keys_work() -> None:
     keys = EntityKeys.generate()
-    verify(keys.signing.public, keys.signing.sign(labels.SIGN_HEAD, b"x"), labels.SIGN_HEAD, b"x")
+    verify(keys.signing.public, keys.signing.sign(labels.SIGN_OPERATOR, b"x"), labels.SIGN_OPERATOR, b"x")
     assert keys.encryption.open(seal(keys.encryption.public, b"x", labels.SEAL_CALL), labels.SEAL_CALL) == b"x"
 
 

@@ -25,9 +25,9 @@ def test_a_seed_expands_as_in_substrate() -> None:
 
 @given(st.lists(st.binary(max_size=40), max_size=4))
 def test_what_is_signed_verifies(parts: list[bytes]) -> None:
-    signature = KEY.sign(labels.SIGN_HEAD, *parts)
+    signature = KEY.sign(labels.SIGN_OPERATOR, *parts)
     assert len(signature) == SIGNATURE_SIZE
-    verify(KEY.public, signature, labels.SIGN_HEAD, *parts)
+    verify(KEY.public, signature, labels.SIGN_OPERATOR, *parts)
 
 
 def test_the_signed_message_is_the_tagged_hash() -> None:
@@ -91,7 +91,7 @@ def test_a_good_key_is_accepted() -> None:
 
 
 def test_two_signatures_of_one_message_differ() -> None:
-    assert KEY.sign(labels.SIGN_HEAD) != KEY.sign(labels.SIGN_HEAD)
+    assert KEY.sign(labels.SIGN_OPERATOR) != KEY.sign(labels.SIGN_OPERATOR)
 
 
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
