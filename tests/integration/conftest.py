@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,9 @@ import pytest
 from keephold.client.source import code_from_file
 from keephold.protocol.contracts import Code
 from keephold.runtime.artefact import cache_directory, guest_artefact
+from keephold.testing import programs
+from keephold.testing.proxy import Proxy
+from keephold.testing.supervisor import Program
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +41,37 @@ def own_place() -> Iterator[Path]:
         patch.setenv("KEEPHOLD_HOME", str(home))
         patch.setenv("KEEPHOLD_CACHE", str(cache))
         yield place
+
+
+@pytest.fixture(scope="session")
+def behind_a_proxy() -> Callable[[Path], AbstractContextManager[list[Proxy]]]:
+    """Let the enclaves of the next devnet reach its node through a proxy, which is in the list once that started."""
+
+    @contextmanager
+    def behind(captured: Path) -> Iterator[list[Proxy]]:
+        made: list[Proxy] = []
+        original = programs.of_devnet
+
+        def of_devnet(directory: Path, *rest: object) -> Iterator[Program]:
+            for program in original(directory, *rest):
+                if program.name == "node":
+                    made.append(Proxy(tomllib.loads((directory / "node.toml").read_text())["port"], captured))
+                else:
+                    config = directory / f"{program.name}.toml"
+                    written = tomllib.loads(config.read_text())
+                    (node,) = written["nodes"]
+                    config.write_text(config.read_text().replace(node, made[0].url))
+                yield program
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(programs, "of_devnet", of_devnet)
+            try:
+                yield made
+            finally:
+                for proxy in made:
+                    proxy.stop()
+
+    return behind
 
 
 @pytest.fixture(scope="session")

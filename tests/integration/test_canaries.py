@@ -37,7 +37,6 @@ from keephold.enclave.vault import open_vault
 from keephold.protocol.custody import CONTRACT_LINE
 from keephold.runtime.artefact import cache_directory
 from keephold.sealing.contract_keys import ContractKeys
-from keephold.testing import programs
 from keephold.testing.build import build_of
 from keephold.testing.devnet import Devnet
 from keephold.testing.proxy import Proxy
@@ -75,15 +74,13 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, behind_a_proxy) -> Iterator[World]:
     root = tmp_path_factory.mktemp("canaries")
     for name in ("temporary", "captured"):
         (root / name).mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(root / "temporary"))
-        behind: list[Proxy] = []
-        patch.setattr(programs, "of_devnet", _behind_a_proxy(programs.of_devnet, root / "captured/programs", behind))
-        with Devnet.start(state=root / "state") as net:
+        with behind_a_proxy(root / "captured" / "programs") as behind, Devnet.start(state=root / "state") as net:
             port = urlsplit(net.url).port or 0
             with Proxy(port, root / "captured" / "clients") as clients:
                 places = {
@@ -102,24 +99,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
                     contract.call("keep", "again", lived.canary("argument after a crash"), account=net.accounts["bob"])
                 _collect_keys(lived)
                 yield lived
-        behind[0].stop()
-
-
-def _behind_a_proxy(original, captured: Path, made: list[Proxy]):
-    """Return `of_devnet` with every enclave's configuration pointing at a proxy in front of the node."""
-
-    def of_devnet(directory, vendor, host, port, shape, guest):
-        proxy = Proxy(port, captured)
-        made.append(proxy)
-        for program in original(directory, vendor, host, port, shape, guest):
-            if program.name != "node":
-                config = directory / f"{program.name}.toml"
-                written = config.read_text()
-                assert f"http://{host}:{port}" in written
-                config.write_text(written.replace(f"http://{host}:{port}", proxy.url))
-            yield program
-
-    return of_devnet
 
 
 def _live(world: World, url: str) -> None:
