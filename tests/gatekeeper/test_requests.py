@@ -19,7 +19,7 @@ from keephold.gatekeeper.requests import MAX_ITEMS, MAX_PENDING, Queue, Request,
 from keephold.protocol.codec import encode
 from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contract_id
 from keephold.protocol.evidence import Claim
-from keephold.protocol.state import ContractRecord, Registration, contract_path
+from keephold.protocol.state import ContractRecord, Registration, Rotation, contract_path
 from keephold.protocol.transactions import Echo, KeyItem, KeyRequest, sign, transaction_id
 from keephold.sealing.release import ReleaseContext, open_partials
 
@@ -92,6 +92,42 @@ def test_a_contract_that_is_not_the_workers(record, reason: str) -> None:
     with pytest.raises(LedgerRefused) as refused:
         justify(REQUEST, proven(record), registered(), NETWORK)
     assert refused.value.reason == reason
+
+
+ROTATING = replace(RECORD, phase="rotating", rotation=(Rotation(2),))
+BEGUN = replace(RECORD, phase="active", epoch=2)
+
+
+def asked(*epochs: int) -> Request:
+    items = tuple(KeyItem(CONTRACT, epoch) for epoch in epochs)
+    return Request(REQUEST.id, REQUEST.worker, INSTANCE, items, REQUEST.height)
+
+
+def test_while_the_epoch_changes_both_keys_are_released_to_the_assigned() -> None:
+    for request in (asked(1), asked(2), asked(1, 2)):
+        assert justify(request, proven(ROTATING), registered(), NETWORK).request == request
+    justify(asked(2), proven(BEGUN), registered(), NETWORK)
+
+
+@pytest.mark.parametrize(
+    ("record", "epoch", "reason"),
+    [
+        (ROTATING, 3, "wrong_epoch"),
+        (RECORD, 2, "wrong_epoch"),
+        # The old one never again, asked for alone or beside the new one.
+        (BEGUN, 1, "wrong_epoch"),
+        (replace(ROTATING, epoch=2, rotation=(Rotation(3),)), 1, "wrong_epoch"),
+        # The excluded are assigned nothing: neither drains nor migrates, and neither takes the next one.
+        (replace(ROTATING, workers=(GATEKEEPER.public,)), 1, "not_assigned"),
+        (replace(ROTATING, workers=(GATEKEEPER.public,)), 2, "not_assigned"),
+        (replace(ROTATING, suspended=(WORKER.public,)), 2, "not_assigned"),
+    ],
+)
+def test_an_epoch_that_is_not_open_to_the_asker(record, epoch: int, reason: str) -> None:
+    for request in (asked(epoch), asked(*sorted({epoch, record.epoch}))):
+        with pytest.raises(LedgerRefused) as refused:
+            justify(request, proven(record), registered(), NETWORK)
+        assert refused.value.reason == reason
 
 
 @pytest.mark.parametrize(

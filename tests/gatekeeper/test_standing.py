@@ -58,7 +58,19 @@ def test_one_vouch_is_owed_for_each_instance_that_needs_one() -> None:
 def test_no_vouch_is_owed_to_oneself_or_to_whoever_has_enough() -> None:
     vouching = Vouching(ME)
     vouching.heard_echo(ME, b"i", b"\x01" * 32, SECOND, needed=1)
-    vouching.heard_vouch(BOB, ADA, b"i1")
-    vouching.heard_echo(ADA, b"i1", b"\x01" * 32, SECOND, needed=1)
+    vouching.heard_echo(ADA, b"i1", b"\x01" * 32, SECOND, needed=0)
+    vouching.heard_vouch(BOB, ADA, b"i1", b"\x01" * 32)
+    vouching.heard_echo(ADA, b"i1", b"\x02" * 32, SECOND, needed=1)
     vouching.heard_echo(BOB, b"i1", b"\x01" * 32, SECOND, needed=0)
     assert vouching.due(7, bytes(32)) == ()
+
+
+def test_a_vouch_for_what_an_earlier_life_asked_helps_nobody() -> None:
+    """It may be ordered after the new life registered: whoever took it for help would leave that one mute for good."""
+    vouching = Vouching(ME)
+    vouching.heard_echo(ADA, b"i1", b"\x01" * 32, SECOND, needed=1)
+    vouching.heard_vouch(BOB, ADA, b"i2", b"\x01" * 32)
+    vouching.due(7, bytes(32))
+    vouching.heard_echo(ADA, b"i2", b"\x02" * 32, SECOND, needed=1)
+    (vouch,) = vouching.due(8, bytes(32))
+    assert vouch.nonce == b"\x02" * 32

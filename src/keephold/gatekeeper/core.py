@@ -84,7 +84,8 @@ class Core:
         self.vouching: Final = Vouching(own)
         self._committee = CommitteeRecord()
         self._as_of = 0
-        self._instances: Final[dict[PublicKey, bytes]] = {}
+        self._instances: Final[dict[PublicKey, tuple[bytes, int]]] = {}
+        """Of each member: the live instance, and the height of its registration."""
         self._judged_round = 0
 
     @property
@@ -139,7 +140,8 @@ class Core:
         for member in self._committee.members:
             raw = values.get(registration_path(PublicKey(member)))
             if raw is not None:
-                self._instances[PublicKey(member)] = decode(raw, Registration).instance
+                registration = decode(raw, Registration)
+                self._instances[PublicKey(member)] = registration.instance, registration.height
 
     def settle(self) -> None:
         """Let go of what the committee in office has succeeded, as soon as our part in it is settled."""
@@ -169,15 +171,17 @@ class Core:
                 return
             self.standing.issued(body.nonce, block.height)
         elif self.office is not None and any(seat.member == sender for seat in self.office.seats):
-            instance = self._instances.get(sender, b"")
-            self.vouching.heard_echo(sender, instance, body.nonce, block.time_ns, self.office.threshold - 1)
+            instance, since = self._instances.get(sender, (b"", 0))
+            # What stands below its registration, an earlier life of it asked.
+            if block.height > since:
+                self.vouching.heard_echo(sender, instance, body.nonce, block.time_ns, self.office.threshold - 1)
 
     def _vouch(self, sender: PublicKey, body: Vouch) -> tuple[Errand, ...]:
         target = PublicKey(body.target)
         if target == self._own:
             wanted = not self.standing.is_vouched and self.standing.is_for_us(body)
             return (VerifyVouch(sender, body),) if wanted else ()
-        self.vouching.heard_vouch(sender, target, self._instances.get(target, b""))
+        self.vouching.heard_vouch(sender, target, self._instances.get(target, (b"", 0))[0], body.nonce)
         return ()
 
 

@@ -21,6 +21,8 @@ whoever asks, vouches are transactions.
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Final, final
 
 from keephold.base.ids import PublicKey
@@ -29,6 +31,9 @@ from keephold.protocol.transactions import Vouch
 
 _REPEAT_NS: Final = 10_000_000_000
 """Block time after which a member's echo is vouched for again while it still asks."""
+
+_NONCES: Final = 64
+"""Of one member, remembered."""
 
 
 @final
@@ -72,6 +77,15 @@ class Standing:
             self._vouched = True
 
 
+@dataclass(slots=True)
+class _Asking:
+    """A member's live instance, the nonces that it echoed lately, and who vouched for any of them."""
+
+    instance: bytes
+    nonces: deque[bytes] = field(default_factory=lambda: deque(maxlen=_NONCES))
+    peers: set[bytes] = field(default_factory=set)
+
+
 @final
 class Vouching:
     """For whom we owe a vouch: members in office whose echo was ordered and who have too few vouches yet."""
@@ -81,22 +95,24 @@ class Vouching:
         self._owed: Final[dict[PublicKey, bytes]] = {}
         self._answered: Final[dict[PublicKey, tuple[bytes, int]]] = {}
         """Of each member: the instance that we last vouched for, and when, in block time."""
-        self._heard: Final[dict[PublicKey, tuple[bytes, set[bytes]]]] = {}
-        """Of each member: the instance, and who vouched for it."""
+        self._heard: Final[dict[PublicKey, _Asking]] = {}
 
     def heard_echo(self, member: PublicKey, instance: bytes, nonce: bytes, time_ns: int, needed: int) -> None:
-        """A member's echo was ordered; `needed` vouches let it speak."""
-        _, peers = self._vouches(member, instance)
-        if member == self._own or len(peers) >= needed:
+        """A member's echo was ordered, after its live instance was registered; `needed` vouches let it speak."""
+        asking = self._asking(member, instance)
+        asking.nonces.append(nonce)
+        if member == self._own or len(asking.peers) >= needed:
             return
         answered, at_ns = self._answered.get(member, (b"", 0))
         if instance != answered or time_ns - at_ns >= _REPEAT_NS:
             self._owed[member] = nonce
             self._answered[member] = (instance, time_ns)
 
-    def heard_vouch(self, peer: bytes, target: PublicKey, instance: bytes) -> None:
-        """Somebody vouched for a member."""
-        self._vouches(target, instance)[1].add(peer)
+    def heard_vouch(self, peer: bytes, target: PublicKey, instance: bytes, nonce: bytes) -> None:
+        """Somebody vouched for a member; it helps only if it answers what this instance asked."""
+        asking = self._asking(target, instance)
+        if nonce in asking.nonces:
+            asking.peers.add(peer)
 
     def due(self, height: int, header_hash: bytes) -> tuple[Vouch, ...]:
         """Return the vouches owed, with our head; they are owed no more."""
@@ -107,8 +123,8 @@ class Vouching:
         self._owed.clear()
         return vouches
 
-    def _vouches(self, member: PublicKey, instance: bytes) -> tuple[bytes, set[bytes]]:
+    def _asking(self, member: PublicKey, instance: bytes) -> _Asking:
         known = self._heard.get(member)
-        if known is None or known[0] != instance:
-            known = self._heard[member] = (instance, set())
+        if known is None or known.instance != instance:
+            known = self._heard[member] = _Asking(instance)
         return known
