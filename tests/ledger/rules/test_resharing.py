@@ -181,7 +181,7 @@ def test_a_longer_registered_candidate_pushes_nobody_out(court) -> None:
 
 @pytest.mark.parametrize(("seats", "threshold"), [(5, 3), (5, 2), (3, 1), (2, 1)])
 def test_governance_sets_another_size_or_threshold(court, seats: int, threshold: int) -> None:
-    held, (a, b, c) = court
+    held, (a, b, _) = court
     before, seed = held.record.keys[0], held.seed([a, b])
     rules = replace(held.desk.genesis.law.committee, seats=seats, threshold=threshold)
     held.govern(SetCommittee(rules))
@@ -265,7 +265,7 @@ def test_a_delisted_committee_deals_to_its_successors(court) -> None:
 
 
 def test_the_lapsed_only_deal_and_the_revoked_do_not_even_that(court) -> None:
-    held, (a, b, c) = court
+    held, (_, _, c) = court
     held.enrol("d")
     lapsed(held, c)
     held.desk.block()
