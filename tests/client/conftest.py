@@ -117,6 +117,9 @@ class PaperNode:
         self.known: dict[bytes, int] = {}
         self.contract = ContractId(b"c" * 32)
         self.keys = ContractKeys(SecretBytes(b"k" * 32), self.network, self.contract, 1)
+        self.epochs = {1: self.keys}
+        self.leaves: dict[bytes, bytes] = {}
+        """What the map holds besides accounts."""
         self.executed: list[tuple[bytes, int]] = []
         self.submissions: list[list[bytes]] = []
         # What goes wrong, by hand.
@@ -139,6 +142,7 @@ class PaperNode:
         state = self.blocks[-1].state if self.blocks else SparseMap.empty()
         for account, nonce in self.nonces.items():
             state = state.put(account_path(account), encode(AccountRecord(nonce)))
+        state = state.update(self.leaves.items())
         self.chain = self.chain.after(stored, self.chain.next_validators, state.root, outcomes)
         signed = encode_signed_header(stored.signed)
         block = Block(signed, stored.signed.header.hash(), raws, outcomes, state)
@@ -170,13 +174,15 @@ class PaperNode:
         self.make([])
 
     def run(self, transaction: Any, call: bytes) -> bytes:
-        context = CallContext(self.network, self.contract, 1, transaction.sender, transaction.nonce)
-        plain = open_call(self.keys, context, transaction.body.sealed)
+        epoch = transaction.body.epoch
+        keys = self.epochs[epoch]
+        context = CallContext(self.network, self.contract, epoch, transaction.sender, transaction.nonce)
+        plain = open_call(keys, context, transaction.body.sealed)
         (number,) = json.loads(plain.arguments)
         self.executed.append((transaction.sender, number))
         if not self.is_readable:
-            return unreadable_receipt(self.keys, call, (256,))
-        return seal_receipt(self.keys, SecretBytes(plain.reply_key), call, self.reply(number), (256,))
+            return unreadable_receipt(keys, call, (256,))
+        return seal_receipt(keys, SecretBytes(plain.reply_key), call, self.reply(number), (256,))
 
     # --- what a client asks ---
 

@@ -146,6 +146,16 @@ def test_keys_are_asked_for_together_and_again_after_a_while():
     assert items[0] not in desk.due(instance, 3 * RETRY_SECONDS).items
 
 
+def test_keys_of_epochs_that_ended_are_asked_for_no_more():
+    desk = KeyDesk(worker_scene.NETWORK, IDENTITY.public)
+    contract, other = b"c" * 32, b"d" * 32
+    for item in (KeyItem(contract, 1), KeyItem(contract, 2), KeyItem(contract, 3), KeyItem(other, 1)):
+        desk.want(item)
+    desk.keep(contract, (2, 3))
+    instance = Instance(InstanceId(b"i" * 32), EncryptionKey.generate())
+    assert desk.due(instance, 0.0).items == (KeyItem(contract, 2), KeyItem(contract, 3), KeyItem(other, 1))
+
+
 def test_a_committee_needs_t_verified_members(committee):
     with pytest.raises(BadShare, match="1 of 2"):
         verify_committee(committee.keys, law(2), [registered(committee.members[0].public)])

@@ -79,6 +79,8 @@ class PendingCall:
         self._reply_key: SecretBytes
         self._reply: Reply | None = None
         self._again: asyncio.Future[None] | None = None
+        self._refusal: tuple[Flight, LedgerRefused] | None = None
+        """The last one, and of what: it stands unless the call is on its way again."""
         self.sealed = b""
         """The call as everybody sees it, sealed to the contract."""
         self.receipt = b""
@@ -171,14 +173,15 @@ class PendingCall:
 
     async def _ended(self) -> ProvenReceipt | None:
         while True:
+            if self._again is not None:
+                await asyncio.shield(self._again)
             flight = self._flight
+            if self._refusal is not None and self._refusal[0] is flight:
+                raise self._refusal[1]
             try:
                 return await self._connection.ended(flight)
-            except LedgerRefused:
-                if self._again is not None:
-                    await asyncio.shield(self._again)
-                if self._flight is flight:
-                    raise
+            except LedgerRefused as error:
+                self._refusal = (flight, error)
 
 
 @final
