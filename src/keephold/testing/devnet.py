@@ -151,6 +151,14 @@ class Devnet:
         """
         self._supervisor.resume(name)
 
+    def add_gatekeeper(self, name: str) -> None:
+        """Start one more gatekeeper under a free name: a candidate for the next seat, until the devnet ends.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        self._supervisor.start(programs.gatekeeper(self.home, home() / _VENDOR, name, [self.url], self.genesis.guest))
+
     def link(self) -> None:
         """Make this devnet the network that commands of this user mean when they name none."""
         link = devnet_link()

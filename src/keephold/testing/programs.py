@@ -50,12 +50,17 @@ def of_devnet(
     yield Program("node", _NODE, ("--config", _written(directory / "node.toml", node)))
     nodes = [f"http://{host}:{port}"]
     for name in (f"g{number}" for number in range(shape.gatekeepers)):
-        config = _enclave(directory, name, nodes)
-        yield _simulated(directory, machines, name, "gatekeeper", config, build_of("gatekeeper", guest).mr_enclave)
+        yield gatekeeper(directory, machines, name, nodes, guest)
     enclave = build_of("worker", guest).mr_enclave
     for name in (f"w{number}" for number in range(shape.workers)):
         config = {**_enclave(directory, name, nodes), "cache": _cache(vendor, name, enclave)}
         yield _simulated(directory, machines, name, "worker", config, enclave)
+
+
+def gatekeeper(directory: Path, machines: Path, name: str, nodes: list[str], guest: bytes) -> Program:
+    """Return one gatekeeper's program, on a machine and of an operator of its own; see `of_devnet`."""
+    config = _enclave(directory, name, nodes)
+    return _simulated(directory, machines, name, "gatekeeper", config, build_of("gatekeeper", guest).mr_enclave)
 
 
 def prepare_caches(vendor: DevelopmentVendor, guest: GuestArtefact, shape: Shape, progress: Progress) -> None:
