@@ -14,6 +14,7 @@ import pytest
 from keephold import Address
 from keephold.base.errors import ExecutionCrashed, SandboxError
 from keephold.base.limits import MAX_SLOT_VALUE
+from keephold.runtime import process as process_module
 from keephold.runtime import wire
 from keephold.runtime.outcome import Emitted, Outcome
 
@@ -39,11 +40,36 @@ def test_a_batch_sees_its_own_writes_and_asks_once_for_each_slot(token, slots, c
     transfer = call("transfer", json.dumps([BOB, "60"]))
     outcomes = token.execute_batch([transfer, transfer, transfer], slots)
     assert [outcome.status for outcome in outcomes] == ["ok", "rejected", "rejected"]
-    assert len(slots.asked) == len(set(slots.asked)) == 3
+    assert len(slots.asked) == len(set(slots.asked)) == 4  # three that a transfer reads, and one that setup wrote
     assert dict(slots) == before
     for outcome in outcomes:
         slots.apply(outcome)
     assert token.query(query("balance", reader=BOB), slots).value_json == "60"
+
+
+def test_slots_that_calls_used_travel_unasked_as_the_state_holds_them_now(token, slots, call, monkeypatch):
+    transfer = call("transfer", json.dumps([BOB, "1"]))
+    slots.apply(token.execute(transfer, slots))
+    needs = []
+    decode = wire.decode_to_parent
+    monkeypatch.setattr(wire, "decode_to_parent", lambda raw: needs.append(decode(raw)) or needs[-1])
+    balance = next(key for key in slots if ALICE in key)
+    slots[balance] = b"7"  # as another worker's result would
+    outcome = token.execute(transfer, slots)
+    assert outcome.writes[balance] == b"6"
+    assert [type(message) for message in needs] == [wire.Done]
+
+
+def test_warm_slots_are_bounded_in_number_and_bytes(token, slots, call, monkeypatch):
+    monkeypatch.setattr(process_module, "WARM_KEYS", 2)
+    monkeypatch.setattr(process_module, "WARM_BYTES", 150)
+    for _ in range(2):
+        outcome = token.execute(call("transfer", json.dumps([BOB, "1"])), slots)
+        assert outcome.status == "ok"
+        slots.apply(outcome)
+    slots.asked.clear()
+    token.execute(call("transfer", json.dumps([BOB, "1"])), slots)
+    assert len(slots.asked) == len(set(slots.asked)) == 3
 
 
 def test_a_batch_equals_its_calls_one_by_one(token, slots, call):
@@ -170,12 +196,12 @@ def test_a_stuck_process_is_killed(process, slots, call):
     assert not stuck.is_alive
 
 
-def test_a_store_that_raises_ends_the_process_and_the_error_comes_through(token, call):
+def test_a_store_that_raises_ends_the_process_and_the_error_comes_through(token, slots, call):
     class Broken:
         def get(self, key):
-            if "[" in key:
+            if BOB in key:
                 raise LookupError(key)
-            return b"true"
+            return slots.get(key)
 
     with pytest.raises(LookupError):
         token.execute(call("transfer", json.dumps([BOB, "1"])), Broken())

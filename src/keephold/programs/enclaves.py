@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
+import uvloop
 
 from keephold.attestation.platforms.base import Platform
 from keephold.attestation.platforms.dstack import DstackKmsPlatform, DstackPlatform
@@ -120,7 +121,8 @@ def run_program(start: Callable[[], Coroutine[object, object, None]], *, bound: 
     if bound:
         die_with_parent()
     try:
-        asyncio.run(start())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(start())
     except KeepholdError as error:
         _LOG.critical("stopped", exc_info=error)
         return error.exit_status

@@ -39,9 +39,39 @@ SILENCE_SECONDS: Final = 20.0
 START_SECONDS: Final = 60.0
 """The same while it starts and compiles its contract."""
 
+WARM_KEYS: Final = 256
+"""Storage keys whose values are sent along with calls, unasked."""
 
-def _known(store: StateReader) -> dict[str, bytes | None]:
-    return {INITIALISED: store.get(INITIALISED)}
+WARM_BYTES: Final = 1 << 16
+"""Bytes of such keys and values for one batch."""
+
+
+class _Warm:
+    """Keys that calls of late read or wrote. Their values travel with the next calls, which spares the child asking."""
+
+    def __init__(self) -> None:
+        self._keys: Final[dict[str, None]] = {}
+
+    def use(self, key: str) -> None:
+        """Note that a call read or wrote a key."""
+        self._keys.pop(key, None)
+        self._keys[key] = None
+        if len(self._keys) > WARM_KEYS:
+            del self._keys[next(iter(self._keys))]
+
+    def values(self, store: StateReader) -> dict[str, bytes | None]:
+        """Return what every call reads, and what the newest of the others hold, within the bound."""
+        found = {INITIALISED: store.get(INITIALISED)}
+        room = WARM_BYTES
+        for key in reversed(self._keys):
+            if key in found:
+                continue
+            value = store.get(key)
+            room -= len(key) + len(value or b"")
+            if room < 0:
+                break
+            found[key] = value
+        return found
 
 
 class ExecutionProcess:
@@ -53,6 +83,7 @@ class ExecutionProcess:
         self._channel: Final = wire.Channel(sock)
         self._silence: Final = silence
         self._lock: Final = threading.Lock()
+        self._warm: Final = _Warm()
         self._info: ContractInfo | None = None
 
     @classmethod
@@ -126,12 +157,13 @@ class ExecutionProcess:
     def execute_batch(self, calls: Sequence[CallRequest], store: StateReader) -> list[Outcome]:
         """Run transactions in order, each in a fresh instance, each seeing what those before it wrote.
 
-        `store` answers for the state before the batch, once for each slot read. Nothing is written to it.
+        `store` answers for the state before the batch, at most once for each slot: those that calls of late used, then
+        those that are asked for. Nothing is written to it.
 
         Raises:
             ExecutionCrashed: the process is gone; no outcome of this batch is returned.
         """
-        return self._ask(wire.Execute(tuple(calls), _known(store)), len(calls), store)
+        return self._ask(wire.Execute(tuple(calls), self._warm.values(store)), len(calls), store)
 
     def query(self, query: QueryRequest, store: StateReader) -> Outcome:
         """Answer one question in the warm instance.
@@ -139,7 +171,7 @@ class ExecutionProcess:
         Raises:
             ExecutionCrashed: the process is gone.
         """
-        return self._ask(wire.Ask(query, _known(store)), 1, store)[0]
+        return self._ask(wire.Ask(query, {INITIALISED: store.get(INITIALISED)}), 1, store)[0]
 
     def _ask(self, request: wire.Execute | wire.Ask, count: int, store: StateReader) -> list[Outcome]:
         with self._lock:
@@ -162,11 +194,14 @@ class ExecutionProcess:
         while len(outcomes) < count:
             message = wire.decode_to_parent(self._channel.receive())
             if isinstance(message, wire.Need):
+                self._warm.use(message.key)
                 self._channel.send(wire.encode(wire.Value(store.get(message.key))))
             elif isinstance(message, wire.Done) and wire.is_within_limits(message.outcome):
                 if isinstance(request, wire.Ask) and (message.outcome.writes or message.outcome.events):
                     raise wire.Closed("a question wrote")
                 outcomes.append(message.outcome)
+                for key in message.outcome.writes:
+                    self._warm.use(key)
             else:
                 raise wire.Closed("broke the order of messages, or a limit")
         return outcomes
