@@ -15,8 +15,8 @@ from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.ledger.application import LedgerApplication
 from keephold.programs import node
+from keephold.programs.comet_binary import look, require
 from keephold.programs.cometbft import Address, CometConfig, draw, found, founding_of
-from keephold.programs.config import load
 from keephold.protocol.codec import encode
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import CommitteeRules, Constitution, GovernanceRules, Timing, ValidatorEntry
@@ -42,16 +42,24 @@ def tmp_path() -> Iterator[Path]:
         yield Path(directory)
 
 
+def comet_of(directory: Path, version: str) -> Path:
+    """Write a program that says it is CometBFT of a version."""
+    path = directory / "comet"
+    path.write_text(f"#!/bin/sh\necho {version}\n")
+    path.chmod(0o700)
+    return path
+
+
 @pytest.fixture
 def founded(tmp_path: Path) -> list[Path]:
     members = [draw(tmp_path / name) for name in ("a", "b")]
     genesis = genesis_of(*(member.public_key for member in members))
     addresses = [Address(7001, 7101), Address(7002, 7102)]
-    return found(members, addresses, genesis, CometConfig(binary="true"), 3.0)
+    return found(members, addresses, genesis, CometConfig(binary=str(comet_of(tmp_path, "0.38.25"))), 3.0)
 
 
 def test_each_member_gets_a_configuration_that_names_the_others(founded, tmp_path):
-    first, second = (load(path, node.NodeConfig) for path in founded)
+    first, second = (node.read_config(path) for path in founded)
     assert (first.engine, first.port, first.cometbft.port) == ("cometbft", 7001, 7101)
     assert first.cometbft.peers == (f"{draw(tmp_path / 'b').node_id}@127.0.0.1:7102",)
     assert second.cometbft.peers == (f"{draw(tmp_path / 'a').node_id}@127.0.0.1:7101",)
@@ -77,7 +85,7 @@ def test_a_genesis_of_other_validators_is_refused(tmp_path):
 
 
 def test_a_node_opens_its_ledger_with_comets_directory_beside_it(founded):
-    config = load(founded[0], node.NodeConfig)
+    config = node.read_config(founded[0])
     ledger, engine = node.open_ledger(config)
     try:
         assert (Path(config.home) / "cometbft/config/genesis.json").exists()
@@ -91,16 +99,45 @@ def test_a_node_opens_its_ledger_with_comets_directory_beside_it(founded):
 
 def test_an_old_genesis_without_blocks_is_warned_about(founded, caplog):
     with caplog.at_level(logging.WARNING, "keephold.node"):
-        ledger, engine = node.open_ledger(load(founded[0], node.NodeConfig))
+        ledger, engine = node.open_ledger(node.read_config(founded[0]))
     engine.stop()
     ledger.close()
     assert "older than its trusting period" in caplog.text
 
 
 def test_a_binary_that_is_not_there(founded):
-    config = load(founded[0], node.NodeConfig)
+    config = node.read_config(founded[0])
     with pytest.raises(ConfigurationError, match=r"cometbft\.binary: there is no program"):
         node.open_ledger(replace(config, cometbft=CometConfig(binary="/nowhere/cometbft")))
+
+
+@pytest.mark.parametrize("version", ["1.0.1", "0.37.9", "0.40.0-dev"])
+def test_a_version_that_is_not_supported_is_named_with_what_to_install(founded, tmp_path, version):
+    binary = str(comet_of(tmp_path, version))
+    with pytest.raises(ConfigurationError, match=rf"is v{version}; v0\.38 and v0\.39 .*go install .*@v0\.38\.25"):
+        node.open_ledger(replace(node.read_config(founded[0]), cometbft=CometConfig(binary=binary)))
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [("echo hello", "no CometBFT"), ("exit 3", "no CometBFT"), ("#", "no CometBFT")]
+)
+def test_another_program_is_no_comet(tmp_path, said, reason):
+    path = comet_of(tmp_path, "")
+    path.write_text(f"#!/bin/sh\n{said}\n")
+    with pytest.raises(ConfigurationError, match=reason):
+        look(str(path))
+
+
+@pytest.mark.parametrize("version", ["0.38.25", "v0.39.4", "0.38.17+1"])
+def test_supported_versions(tmp_path, version):
+    assert require(str(comet_of(tmp_path, version))).is_supported
+
+
+def test_a_members_directory_may_be_moved(founded, tmp_path):
+    moved = founded[0].parent.rename(tmp_path / "elsewhere") / "node.toml"
+    config = node.read_config(moved)
+    assert node.read_validator_seed(Path(config.validator_key)).reveal()
+    assert config.home == str(tmp_path / "elsewhere" / "home")
 
 
 def test_without_protobuf_the_extra_is_named(founded, monkeypatch):
@@ -109,11 +146,11 @@ def test_without_protobuf_the_extra_is_named(founded, monkeypatch):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "google.protobuf", None)
     with pytest.raises(ConfigurationError, match=r"keephold\[cluster\]"):
-        node.open_ledger(load(founded[0], node.NodeConfig))
+        node.open_ledger(node.read_config(founded[0]))
 
 
 def test_the_embedded_engine_asks_for_none_of_it(founded):
-    config = load(founded[0], node.NodeConfig)
+    config = node.read_config(founded[0])
     genesis = node.read_genesis(Path(config.genesis))
     alone = [entry for entry in genesis.law.validators if entry.public_key == draw(founded[0].parent).public_key]
     Path(config.genesis).write_bytes(encode(genesis_of(alone[0].public_key)))

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -25,6 +25,7 @@ from keephold.chain.chain_id import chain_id
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
 from keephold.ledger.application import LedgerApplication
+from keephold.programs.comet_binary import require
 from keephold.protocol.codec import encode
 from keephold.protocol.genesis import Genesis
 
@@ -36,7 +37,9 @@ _LOG: Final = logging.getLogger("keephold.node")
 _DIRECTORY: Final = "cometbft"
 _SEED: Final = "validator.seed"
 _GENESIS: Final = "genesis.bin"
-_CONFIG: Final = "node.toml"
+_HOME: Final = "home"
+CONFIG: Final = "node.toml"
+"""The node's configuration, in its member's directory."""
 
 
 class CometConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,17 +71,14 @@ def open_comet_engine(
         heartbeat: Seconds between blocks without transactions.
 
     Raises:
-        ConfigurationError: no such binary, the extra `cluster` is not installed, or the directory is damaged.
+        ConfigurationError: no such binary or an unsupported one, the extra `cluster` is not installed, or the directory
+            is damaged.
     """
-    try:
+    with _cluster_extra():
         from keephold.ledger.engines.cometbft.engine import CometEngine
         from keephold.ledger.engines.cometbft.home import CometHome, Settings
         from keephold.ledger.engines.cometbft.process import CometProcess
-    except ImportError as error:
-        raise ConfigurationError("engine: cometbft needs protobuf: install keephold[cluster]") from error
-    binary = shutil.which(config.binary)
-    if binary is None:
-        raise ConfigurationError(f"cometbft.binary: there is no program {config.binary!r}")
+    binary = require(config.binary)
     _warn_of_age(ledger)
     founding = founding_of(ledger)
     comet = CometHome((home / _DIRECTORY).absolute())
@@ -91,10 +91,19 @@ def open_comet_engine(
         ledger,
         home,
         founding,
-        CometProcess(Path(binary), comet.directory),
+        CometProcess(binary.path, comet.directory),
         abci_socket=comet.abci_socket,
         rpc_socket=comet.rpc_socket,
     )
+
+
+@contextmanager
+def _cluster_extra() -> Iterator[None]:
+    """Say what to install where an import inside fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError("engine: cometbft needs protobuf: install keephold[cluster]") from error
 
 
 def founding_of(ledger: LedgerApplication) -> Founding:
@@ -143,8 +152,13 @@ class Address:
 
 
 def draw(directory: Path) -> Member:
-    """Make a validator's directory and draw its keys; one that exists keeps them."""
-    from keephold.ledger.engines.cometbft.home import CometHome
+    """Make a validator's directory and draw its keys; one that exists keeps them.
+
+    Raises:
+        ConfigurationError: the extra `cluster` is not installed.
+    """
+    with _cluster_extra():
+        from keephold.ledger.engines.cometbft.home import CometHome
 
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     seed = directory / _SEED
@@ -152,13 +166,15 @@ def draw(directory: Path) -> Member:
         seed.touch(mode=0o600)
         seed.write_bytes(SecretBytes.random().reveal())
     public = ValidatorKey.from_seed(SecretBytes(seed.read_bytes())).public
-    return Member(directory, public, CometHome(directory / "home" / _DIRECTORY).node_id())
+    return Member(directory, public, CometHome(directory / _HOME / _DIRECTORY).node_id())
 
 
 def found(
     members: Sequence[Member], addresses: Sequence[Address], genesis: Genesis, options: CometConfig, heartbeat: float
 ) -> list[Path]:
     """Write genesis and configuration to each member's directory; return the configurations.
+
+    Paths in a configuration are relative to it, so that a directory may be moved to the machine it is for.
 
     Args:
         members: All of them.
@@ -183,17 +199,17 @@ def found(
             if other is not member
         ]
         (member.directory / _GENESIS).write_bytes(encode(genesis))
-        path = member.directory / _CONFIG
-        path.write_text(_node_toml(member, at, peers, options, heartbeat), encoding="utf-8")
+        path = member.directory / CONFIG
+        path.write_text(_node_toml(at, peers, options, heartbeat), encoding="utf-8")
         written.append(path)
     return written
 
 
-def _node_toml(member: Member, at: Address, peers: list[str], options: CometConfig, heartbeat: float) -> str:
+def _node_toml(at: Address, peers: list[str], options: CometConfig, heartbeat: float) -> str:
     node: dict[str, object] = {
-        "genesis": str(member.directory / _GENESIS),
-        "home": str(member.directory / "home"),
-        "validator_key": str(member.directory / _SEED),
+        "genesis": _GENESIS,
+        "home": _HOME,
+        "validator_key": _SEED,
         "host": at.host,
         "port": at.api_port,
         "heartbeat": heartbeat,

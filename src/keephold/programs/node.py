@@ -51,7 +51,7 @@ _SHUTDOWN_SECONDS: Final = 2
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`node.toml`."""
+    """`node.toml`. Paths that are not absolute are relative to the file (`read_config`)."""
 
     genesis: str
     """File with the canonical genesis."""
@@ -67,6 +67,22 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What orders transactions: this process alone, or CometBFT with other nodes."""
     cometbft: CometConfig = CometConfig()
     """Of the engine `cometbft`."""
+
+
+def read_config(path: Path) -> NodeConfig:
+    """Return the configuration in a file, its paths made absolute.
+
+    Raises:
+        ConfigurationError: see `load`.
+    """
+    config = load(path, NodeConfig)
+    place = path.absolute().parent
+    return msgspec.structs.replace(
+        config,
+        genesis=str(place / config.genesis),
+        home=str(place / config.home),
+        validator_key=str(place / config.validator_key),
+    )
 
 
 class RunningEngine(Engine, Protocol):
@@ -239,7 +255,7 @@ def main() -> None:
     arguments = parser.parse_args()
     log_to_stderr()
     try:
-        config = load(arguments.config, NodeConfig)
+        config = read_config(arguments.config)
         with (
             open_port(config.host, config.port) as listener,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,

@@ -22,7 +22,6 @@ from typing import Any, Final, Literal, final
 
 from keephold.ledger.application import LedgerApplication
 from keephold.programs import node
-from keephold.programs.config import load
 
 Moment = Literal["finalize", "finalized", "commit", "committing", "committed"]
 
@@ -75,7 +74,7 @@ def main() -> None:
     """Start the node."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--config", required=True, type=Path)
-    make_frail(Order(Path(load(parser.parse_args().config, node.NodeConfig).home)))
+    make_frail(Order(Path(node.read_config(parser.parse_args().config).home)))
     node.main()
 
 
