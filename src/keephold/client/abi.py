@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
 from keephold.base.errors import AbiError
@@ -98,6 +98,8 @@ class Abi:
     pad: tuple[int, ...]
     """Size buckets of everything sealed to or by this contract."""
     methods: Mapping[str, Method]
+    events: Mapping[str, Schema] = field(default_factory=dict)
+    """Name to the schema of its fields."""
 
     @property
     def init(self) -> Method | None:
@@ -131,7 +133,8 @@ def parse_abi(raw: bytes) -> Abi:
             raise AbiError(f"ABI version {described['abi']}: this client reads version 1")
         methods = {str(name): _method(str(name), method) for name, method in described["methods"].items()}
         pad = tuple(int(size) for size in described["pad"])
-        return Abi(str(described["name"]), str(described["doc"]), pad, methods)
+        events = {str(name): dict(event["schema"]) for name, event in described["events"].items()}
+        return Abi(str(described["name"]), str(described["doc"]), pad, methods, events)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise AbiError(f"not an ABI: {error}") from error
 

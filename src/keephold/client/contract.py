@@ -36,6 +36,7 @@ from keephold.base.ids import ContractId
 from keephold.client.abi import Abi, parse_abi
 from keephold.client.account import Account
 from keephold.client.connection import Connection
+from keephold.client.events import EVENT_KEY, ContractEvent, EventLog
 from keephold.client.pending import DEADLINE_SECONDS, PendingCall, Resealing, value_of
 from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
@@ -148,11 +149,9 @@ class AsyncContract:
         abi = await self.abi()
         described = abi.method(method, "call", "init")
         encoded = described.encode(arguments, named)
-        verified = await self.verified()
-        connection = self._connection
-        await connection.admit(account)
-        pending = PendingCall(connection, described, encoded, account, abi.pad, self._refused)
-        pending.send(verified)
+        await self._connection.admit(account)
+        pending = PendingCall(self._connection, described, encoded, account, abi.pad, self._refused)
+        pending.send(await self._resealing.settled())
         return pending
 
     async def rotate(self, account: Account, deadline: float = DEADLINE_SECONDS) -> VerifiedContract:
@@ -200,7 +199,7 @@ class AsyncContract:
             StaleAnswer: the worker lags behind what this client has seen, until the deadline.
             NoLiveWorker, DeadlineExceeded, ChainRefused, NodeUnreachable
         """
-        described = (await self.abi()).method(method, "view")
+        described = EVENT_KEY if method == EVENT_KEY.name else (await self.abi()).method(method, "view")
         encoded = described.encode(arguments, named)
         failed: KeepholdError = DeadlineExceeded(f"{method}: no answer within {deadline:g} s")
         try:
@@ -214,6 +213,32 @@ class AsyncContract:
                     await asyncio.sleep(_AGAIN_SECONDS)
         except TimeoutError:
             raise failed from None
+
+    async def events(
+        self, *, account: Account | None = None, since: int = 0, deadline: float = DEADLINE_SECONDS
+    ) -> tuple[ContractEvent, ...]:
+        """Return the events that `account` can open and the public ones, of entries after number `since`, in order.
+
+        Events of an earlier key epoch than the present one are sealed under a key that is gone: of those, only the
+        public ones are returned.
+
+        Raises:
+            ProofInvalid: the node leaves results out.
+            As `query`.
+        """
+        ends = asyncio.get_running_loop().time() + deadline
+        key, epoch = b"", 0
+        while account is not None:
+            epoch = (await self.verified()).epoch
+            key = await self.query(EVENT_KEY.name, account=account, deadline=deadline)
+            if (await self.verified()).epoch == epoch:
+                break
+        log = EventLog(self._connection.follower, self.id, (await self.abi()).events)
+        try:
+            async with asyncio.timeout_at(ends):
+                return await log.read(SecretBytes(key) if key else None, epoch, since)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the results were not read within {deadline:g} s") from None
 
     async def _ask(self, method: str, arguments: bytes, account: Account) -> Reply:
         connection = self._connection

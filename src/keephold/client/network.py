@@ -23,6 +23,7 @@ from keephold.client import pending as sent
 from keephold.client.abi import Abi
 from keephold.client.account import Account
 from keephold.client.aio import AsyncNetwork
+from keephold.client.events import ContractEvent
 from keephold.contract.address import Address
 from keephold.follower.contracts import VerifiedContract
 from keephold.protocol.contracts import Code, ContractPolicy
@@ -140,6 +141,12 @@ class Contract:
     ) -> Any:
         """Ask a view and return its answer; see `contract.AsyncContract.query`."""
         return self._loop.run(self._contract.query(method, *arguments, account=account, deadline=deadline, **named))
+
+    def events(
+        self, *, account: Account | None = None, since: int = 0, deadline: float = sent.DEADLINE_SECONDS
+    ) -> tuple[ContractEvent, ...]:
+        """Return the events that `account` can open and the public ones; see `contract.AsyncContract.events`."""
+        return self._loop.run(self._contract.events(account=account, since=since, deadline=deadline))
 
 
 @final

@@ -1,0 +1,172 @@
+"""The devnet backend of `net`: the same tests through the client library, against separate programs.
+
+Everything is proven and sealed as anywhere else. A ledger does not go back and its clock is not ours: snapshots do
+nothing, and `warp` waits, a few seconds at most, or skips the test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Self, final
+
+import pytest
+
+from keephold.base.errors import ConfigurationError
+from keephold.client.abi import Abi, encode_value
+from keephold.client.account import Account
+from keephold.client.aio import AsyncNetwork
+from keephold.client.network import Contract as ContractHandle
+from keephold.client.network import Network
+from keephold.client.pinned import PinnedNetwork, devnet_link
+from keephold.contract.address import Address
+from keephold.contract.context import Block
+from keephold.contract.model import Contract, model_of
+from keephold.contract.records import Event
+from keephold.contract.text import parse
+from keephold.contract.values import codec_of
+from keephold.protocol.codec import decode
+from keephold.protocol.state import AccountRecord, account_path
+from keephold.protocol.transactions import RevokePermits
+from keephold.testing.devnet import Devnet
+from keephold.testing.network import Deployed, code_of, event_classes
+
+LONGEST_WARP: Final = 10.0
+"""Seconds that a test may be made to wait."""
+
+MOST_MINED: Final = 32
+_MARGIN_SECONDS: Final = 0.05
+
+
+def open_backend(where: str) -> DevnetBackend:
+    """Return the backend that `--net` names: `devnet`, or the URL of the devnet that runs.
+
+    Raises:
+        ConfigurationError: no devnet of that URL runs for this user.
+        DeadlineExceeded: the devnet does not come up.
+    """
+    if where == "devnet":
+        with contextlib.ExitStack() as undo:
+            devnet = undo.enter_context(Devnet.start())
+            return DevnetBackend.open(devnet.pinned, undo.pop_all())
+    link = devnet_link()
+    pinned = PinnedNetwork.read(link.resolve()) if link.exists() else None
+    if pinned is None or pinned.url.rstrip("/") != where.rstrip("/"):
+        raise ConfigurationError(f"--net {where}: no devnet of this user runs there; its genesis has to be known here")
+    return DevnetBackend.open(pinned, contextlib.ExitStack())
+
+
+@final
+class DevnetBackend:
+    """A devnet."""
+
+    def __init__(self, network: Network, accounts: Mapping[str, Account], held: contextlib.ExitStack) -> None:
+        """For `open`."""
+        self.accounts: Final = accounts
+        self._network: Final = network
+        self._held: Final = held
+        self._miner: Final = Account.generate("miner")
+
+    @classmethod
+    def open(cls, pinned: PinnedNetwork, held: contextlib.ExitStack) -> Self:
+        """Connect; what is `held` is released at `close`, or if there is no connection."""
+        try:
+            network = held.enter_context(Network.connect(pinned.url, pinned.genesis))
+        except BaseException:
+            held.close()
+            raise
+        return cls(network, {name: Account(key, name) for name, key in pinned.devnet_keys().items()}, held)
+
+    @property
+    def block(self) -> Block:
+        """See `Backend`."""
+
+        async def newest(network: AsyncNetwork) -> Block:
+            follower = network.connection.follower
+            await follower.sync()
+            return Block(follower.view.height, follower.view.time_ns)
+
+        return self._network.run(newest)
+
+    def deploy(
+        self, cls: type[Contract], arguments: tuple[object, ...], named: dict[str, object], sender: Account
+    ) -> Deployed:
+        """See `Backend`."""
+        given: dict[str, Any] = dict(named)
+        return DevnetDeployed(cls, self._network.deploy(code_of(cls), *arguments, account=sender, **given))
+
+    def mine(self, blocks: int) -> None:
+        """Send something harmless, `blocks` times."""
+        if blocks > MOST_MINED:
+            pytest.skip(f"{blocks} blocks take too long on a devnet")
+        for _ in range(blocks):
+            self._network.run(self._one_block)
+
+    async def _one_block(self, network: AsyncNetwork) -> None:
+        connection, path = network.connection, account_path(self._miner.key.public)
+        await connection.admit(self._miner)
+        flight = connection.send(self._miner.key, lambda _: RevokePermits())
+        async with contextlib.aclosing(connection.values(path, unless=flight)) as values:
+            async for value in values:
+                if value is not None and decode(value, AccountRecord).nonce > flight.nonce:
+                    break
+        connection.settle(flight)
+
+    def warp(self, seconds: float) -> None:
+        """Wait."""
+        if seconds > LONGEST_WARP:
+            pytest.skip(f"the clock of a devnet cannot be turned, and {seconds:g} s are long to wait")
+        time.sleep(seconds + _MARGIN_SECONDS)
+        self.mine(1)
+
+    def snapshot(self) -> None:
+        """A ledger does not go back."""
+
+    def restore(self, snapshot: object) -> None:
+        """A ledger does not go back."""
+
+    def close(self) -> None:
+        """Disconnect, and end the devnet if it is ours."""
+        self._held.close()
+
+
+@final
+class DevnetDeployed:
+    """One contract on a devnet."""
+
+    def __init__(self, cls: type[Contract], contract: ContractHandle) -> None:
+        """For `DevnetBackend.deploy`."""
+        self._cls: Final = cls
+        self._contract: Final = contract
+        self._nobody: Final = Account.generate("nobody")
+        self.abi: Final[Abi] = contract.abi()
+
+    @property
+    def address(self) -> Address:
+        """See `Deployed`."""
+        return self._contract.address
+
+    def call(self, method: str, arguments: tuple[object, ...], named: dict[str, object], sender: Account) -> Any:
+        """See `Deployed`."""
+        given: dict[str, Any] = dict(named)
+        return self._typed(method, self._contract.call(method, *arguments, account=sender, **given))
+
+    def view(self, method: str, arguments: tuple[object, ...], named: dict[str, object], reader: Account | None) -> Any:
+        """See `Deployed`."""
+        given: dict[str, Any] = dict(named)
+        return self._typed(method, self._contract.query(method, *arguments, account=reader or self._nobody, **given))
+
+    def events(self, reader: Account | None) -> list[Event]:
+        """See `Deployed`."""
+        classes = event_classes(self._cls)
+        found = self._contract.events(account=reader)
+        return [codec_of(classes[event.name]).decode(parse(event.body.decode())) for event in found]
+
+    def _typed(self, method: str, value: Any) -> Any:
+        """Return a result as the contract's own classes: the client, which has the ABI only, returns dictionaries."""
+        returns = self.abi.methods[method].returns
+        if returns is None:
+            return None
+        codec = model_of(self._cls).methods[method].signature()[1]
+        return codec.decode(encode_value(returns, value, "the result"))

@@ -1,0 +1,175 @@
+"""The native backend of `net`: contracts in this process, over dictionaries, under a clock that tests move.
+
+Shown as on a network: dispatch and its order of refusals, the checks of arguments, the text of storage, results and
+events, dropped writes of refused calls, what the sandbox's loader refuses. Not shown: seals and sizes, limits on fuel,
+memory and output, delays, several callers at once, whatever a node could do. `ctx.random` is predictable here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast, final
+
+from keephold.base.errors import ContractFailed, Rejected
+from keephold.client.abi import Abi, parse_abi
+from keephold.client.account import Account
+from keephold.contract.address import Address
+from keephold.contract.context import Block
+from keephold.contract.dispatch import execute
+from keephold.contract.model import Contract, model_of
+from keephold.contract.native import MemoryHost
+from keephold.contract.records import Event
+from keephold.contract.text import Json, canonical, parse
+from keephold.contract.values import codec_of
+from keephold.crypto.secret import SecretBytes
+from keephold.crypto.signing import SigningKey
+from keephold.testing.network import Deployed, code_of, event_classes
+
+GENESIS_NS: Final = 1_700_000_000 * 10**9
+_SECOND: Final = 10**9
+_STEP_NS: Final = 10**6
+"""Block time rises strictly; each call stands in a block of its own."""
+
+
+@dataclass(slots=True)
+class _State:
+    """What a snapshot keeps of one contract."""
+
+    slots: dict[str, str] = field(default_factory=dict)
+    emitted: tuple[tuple[str, str, str], ...] = ()
+    """Name, body and audience, as the contract's code handed them over."""
+    calls: int = 0
+
+    def copy(self) -> _State:
+        return _State(dict(self.slots), self.emitted, self.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    block: Block
+    states: Mapping[Address, _State]
+
+
+@final
+class NativeBackend:
+    """Contracts in this process."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        """Begin at height 1 with an account for each name; the same name has the same key everywhere."""
+        self.accounts: Final[Mapping[str, Account]] = {name: _account(name) for name in names}
+        self.block = Block(1, GENESIS_NS)
+        self.states: dict[Address, _State] = {}
+        self._deployed = 0
+
+    def deploy(
+        self, cls: type[Contract], arguments: tuple[object, ...], named: dict[str, object], sender: Account
+    ) -> Deployed:
+        """See `Backend`."""
+        abi = parse_abi(code_of(cls).abi)
+        self._deployed += 1
+        address = Address.contract(hashlib.sha256(b"native contract" + self._deployed.to_bytes(8, "big")).digest())
+        self.states[address] = _State()
+        deployed = NativeDeployed(self, cls, abi, address, sender)
+        if abi.init is not None:
+            deployed.call(abi.init.name, arguments, named, sender)
+        return deployed
+
+    def mine(self, blocks: int) -> None:
+        """See `Backend`."""
+        self.block = Block(self.block.height + blocks, self.block.time_ns + blocks * _SECOND)
+
+    def warp(self, seconds: float) -> None:
+        """See `Backend`."""
+        self.block = Block(self.block.height + 1, self.block.time_ns + round(seconds * _SECOND))
+
+    def tick(self) -> Block:
+        """Return the block of the next call."""
+        self.block = Block(self.block.height + 1, self.block.time_ns + _STEP_NS)
+        return self.block
+
+    def snapshot(self) -> _Snapshot:
+        """See `Backend`."""
+        return _Snapshot(self.block, {address: state.copy() for address, state in self.states.items()})
+
+    def restore(self, snapshot: object) -> None:
+        """See `Backend`."""
+        if isinstance(snapshot, _Snapshot):
+            self.block = snapshot.block
+            self.states = {address: state.copy() for address, state in snapshot.states.items()}
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+@final
+class NativeDeployed:
+    """One contract over a dictionary."""
+
+    def __init__(
+        self, backend: NativeBackend, cls: type[Contract], abi: Abi, address: Address, creator: Account
+    ) -> None:
+        """For `NativeBackend.deploy`."""
+        self._backend: Final = backend
+        self._cls: Final = cls
+        self._creator: Final = creator
+        self.abi: Final = abi
+        self.address: Final = address
+
+    def call(self, method: str, arguments: tuple[object, ...], named: dict[str, object], sender: Account) -> Any:
+        """See `Deployed`."""
+        encoded = self.abi.method(method, "call", "init").encode(arguments, named)
+        block, state = self._backend.tick(), self._backend.states[self.address]
+        state.calls += 1
+        seed = hashlib.sha256(self.address.value + state.calls.to_bytes(8, "big")).hexdigest()
+        env = {"sender": sender.address.text, "creator": self._creator.address.text, "seed": seed}
+        host = MemoryHost(state.slots)
+        value = self._run("call", method, encoded, env, block, host)
+        host.commit()
+        state.emitted += tuple(host.events)
+        return value
+
+    def view(self, method: str, arguments: tuple[object, ...], named: dict[str, object], reader: Account | None) -> Any:
+        """See `Deployed`."""
+        encoded = self.abi.method(method, "view").encode(arguments, named)
+        host = MemoryHost(self._backend.states[self.address].slots)
+        env: dict[str, Json] = {"reader": None if reader is None else reader.address.text}
+        return self._run("view", method, encoded, env, self._backend.block, host)
+
+    def events(self, reader: Account | None) -> list[Event]:
+        """See `Deployed`."""
+        classes = event_classes(self._cls)
+        return [
+            cast(Event, codec_of(classes[name]).decode(parse(body)))
+            for name, body, audience in self._backend.states[self.address].emitted
+            if (to := json.loads(audience)) == "public" or (reader is not None and reader.address.text in to)
+        ]
+
+    def _run(
+        self,
+        kind: Literal["call", "view"],
+        method: str,
+        encoded: bytes,
+        who: Mapping[str, Json],
+        block: Block,
+        host: MemoryHost,
+    ) -> Any:
+        env = {"contract": self.address.text, "height": block.height, "time_ns": block.time_ns, **who}
+        outcome = cast(
+            "dict[str, Any]", parse(execute(self._cls, kind, method, encoded.decode(), canonical(env), host))
+        )
+        for line in host.logs:
+            print(line)  # noqa: T201 - pytest captures it, and shows it with the test that failed
+        match outcome["status"]:
+            case "rejected":
+                raise Rejected(outcome["code"], outcome["detail"])
+            case "failed":
+                where = f"line {outcome['line']}: " if outcome["line"] else ""
+                raise ContractFailed(f"{where}{outcome['message']}")
+        return model_of(self._cls).methods[method].signature()[1].decode(outcome["value"])
+
+
+def _account(name: str) -> Account:
+    return Account(SigningKey(SecretBytes(hashlib.sha256(b"native account " + name.encode()).digest())), name)

@@ -1,0 +1,186 @@
+"""The plugin: quiet where it is not used, isolated where it is, the same on a devnet."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from auction import Auction
+from voting import Vote
+
+from keephold.base.errors import AbiError, ContractFailed, InputError, SandboxError
+from keephold.contract.model import Contract
+from keephold.runtime.artefact import cache_directory
+from keephold.testing import ceremony, pytest_plugin
+
+ROOT = Path(__file__).parents[2]
+
+TOKEN_TEST = """
+from token_example import Moved, Token
+
+def test_token(net, alice, bob, carol):
+    token = net.deploy(Token, "GLD", 100, sender=alice)
+    token.as_(alice).transfer(bob, 5)
+    token.as_(alice).transfer(carol, 7)
+    token.as_(bob).transfer(carol, 1)
+    assert token.as_(bob).balance() == 4
+    with net.rejects("insufficient_balance"):
+        token.as_(bob).transfer(alice, 6)
+    first = Moved(alice.address, bob.address, 5)
+    second = Moved(alice.address, carol.address, 7)
+    third = Moved(bob.address, carol.address, 1)
+    assert net.events(reader=alice) == [first, second]
+    assert net.events(reader=bob) == [first, third]
+    assert net.events(reader=carol, contract=token) == [second, third]
+    assert net.events() == []
+    before = net.block.height
+    net.mine(2)
+    assert net.block.height >= before + 2
+"""
+ISOLATION = """
+import pytest
+from hypothesis import given, settings, strategies as st
+from token_example import Token
+
+@pytest.fixture(scope="module")
+def shared(net, alice):
+    return net.deploy(Token, "GLD", 100, sender=alice)
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_each_test_starts_afresh(shared, net, turn, alice, bob):
+    assert shared.as_(bob).balance() == 0
+    shared.as_(alice).transfer(bob, 60)
+    assert len(net.events(reader=bob)) == 1
+
+@given(amount=st.integers(1, 100))
+@settings(max_examples=20)
+def test_each_example_starts_afresh(shared, alice, bob, amount):
+    shared.as_(alice).transfer(bob, amount)
+    assert shared.as_(bob).balance() == amount
+    assert shared.as_(alice).balance() == 100 - amount
+"""
+
+
+def run_pytest(directory: Path, test: str, *options: str) -> subprocess.CompletedProcess[str]:
+    (directory / "token_example.py").write_text((ROOT / "examples" / "token" / "token.py").read_text())
+    (directory / "test_it.py").write_text(test)
+    (directory / "pytest.ini").write_text("[pytest]\npythonpath = .\nfilterwarnings = error\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    home = str(cache_directory() / "test-home")
+    environment = {**os.environ, "KEEPHOLD_HOME": home}
+    return subprocess.run(
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=180, check=False
+    )
+
+
+def test_the_accounts_are_those_of_a_devnet():
+    assert pytest_plugin.ACCOUNTS == ceremony.ACCOUNTS
+
+
+def test_a_token_natively(tmp_path):
+    ended = run_pytest(tmp_path, TOKEN_TEST)
+    assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.slow
+def test_the_same_token_on_a_devnet(tmp_path):
+    ended = run_pytest(tmp_path, TOKEN_TEST, "--net", "devnet")
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_tests_and_examples_are_isolated(tmp_path):
+    ended = run_pytest(tmp_path, ISOLATION)
+    assert ended.returncode == 0, ended.stdout
+    assert "3 passed" in ended.stdout
+
+
+def test_a_run_without_net_imports_the_vocabulary_only(tmp_path):
+    test = """
+import sys
+
+def test_nothing():
+    heavy = {"keephold.testing.network", "keephold.client", "keephold.crypto", "msgspec", "sr25519"}
+    assert not heavy & set(sys.modules)
+"""
+    assert run_pytest(tmp_path, test).returncode == 0
+
+
+def test_a_url_where_nothing_of_this_user_runs(tmp_path):
+    ended = run_pytest(tmp_path, TOKEN_TEST, "--net", "http://127.0.0.1:1")
+    assert ended.returncode == 1
+    assert "its genesis has to be known here" in ended.stdout
+
+
+def vote(net, sender):
+    return net.deploy(Vote, "?", ("no", "yes"), (sender,), 1, 60, sender=sender)
+
+
+def test_a_handle_without_an_account_reads_what_is_public_only(net, alice):
+    auction = net.deploy(Auction, "a clock", 1, 60, sender=alice)
+    assert auction.offer()[0] == "a clock"
+    with pytest.raises(InputError, match="who"):
+        auction.my_bid()
+    with pytest.raises(AttributeError, match="there: bid, close"):
+        auction.as_(alice).sell()
+
+
+def test_arguments_are_checked_before_anything_happens(net, alice):
+    with pytest.raises(AbiError, match="answer"):
+        vote(net, alice).as_(alice).cast("yes")
+
+
+def test_a_class_in_a_file_that_no_worker_would_load(net, alice):
+    class Inline(Contract):
+        """This file imports pytest."""
+
+    with pytest.raises(SandboxError, match="not available to contracts"):
+        net.deploy(Inline, sender=alice)
+
+
+def test_rejects_says_what_happened_instead(net, alice, bob):
+    handle = vote(net, alice)
+    with net.rejects("not_enrolled") as refused:
+        handle.as_(bob).cast(1)
+    assert refused.detail == ""
+    with (
+        pytest.raises(AssertionError, match="expected the rejection too_late, got not_enrolled"),
+        net.rejects("too_late"),
+    ):
+        handle.as_(bob).cast(1)
+    with pytest.raises(AssertionError, match="nothing was rejected"), net.rejects("too_late"):
+        handle.as_(alice).cast(1)
+
+
+def test_a_failure_names_the_line(net, alice, tmp_path, monkeypatch):
+    (tmp_path / "broken_example.py").write_text(
+        "from keephold import Call, Contract, call\n\n\nclass Broken(Contract):\n"
+        "    @call\n    def divide(self, ctx: Call, by: int) -> int:\n        return 1 // by\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from broken_example import Broken
+
+    broken = net.deploy(Broken, sender=alice).as_(alice)
+    assert broken.divide(1) == 1
+    with pytest.raises(ContractFailed, match="line 7: ZeroDivisionError"):
+        broken.divide(0)
+
+
+def test_time_and_blocks_move_when_told(net, alice):
+    before = net.block
+    net.mine(3)
+    assert net.block.height == before.height + 3
+    net.warp(0.5)
+    assert net.block.time_ns == before.time_ns + 3_500_000_000
+
+
+def test_a_snapshot_brings_everything_back(net, alice):
+    handle = vote(net, alice)
+    before, block = net.snapshot(), net.block
+    handle.as_(alice).cast(1)
+    net.mine()
+    net.restore(before)
+    assert handle.as_(alice).my_ballot() is None
+    assert net.block == block
