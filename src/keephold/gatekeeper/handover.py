@@ -17,7 +17,7 @@ who sits is not left to the ledger's word. A member of the committee in office d
 
 What remains to colluding validators: keep a member's renewals off the ledger for a whole lease, and seat a machine of
 their own in its place. By 5, t members that stay have to deal, so the next seat costs the next lease. Each such machine
-has to be attested, of its own operator and platform, and t of them broken. docs/adr/0007 has the bound.
+has to be attested, of its own operator and platform, and t of them broken. docs/adr/0009 has the bound.
 
 A newcomer has no committee of its own to compare with. It takes a seat only if t of those who deal in the end were
 verified to have been gatekeepers (`follower.past`): fewer than t are corrupt, so one of them deals by the rules above,

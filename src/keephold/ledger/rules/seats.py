@@ -16,7 +16,7 @@ Who was dropped from a ceremony that went on without him is no candidate until h
 machine would have the same ceremony held again and again.
 
 What the ledger cannot see: whether a gatekeeper's platform seals durably. Evidence does not say it. At most n - t seats
-may lack it, or a power failure loses the key; docs/adr/0007 says who has to see to that.
+may lack it, or a power failure loses the key; docs/adr/0009 says who has to see to that.
 """
 
 from __future__ import annotations
