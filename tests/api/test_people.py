@@ -11,13 +11,14 @@ import pytest
 from keephold.api.machine import MachineApi
 from keephold.api.people import PeopleApi
 from keephold.contract.address import Address
+from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.programs import web
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.transactions import RevokePermits, sign, transaction_id
 from keephold.protocol.wire import Fault, Submission
 
-ALICE = SigningKey.generate()
+ALICE = SigningKey.from_seed(SecretBytes(b"a" * 32))
 
 
 @pytest.fixture
