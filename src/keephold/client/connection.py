@@ -368,11 +368,12 @@ class Connection:
 
     # --- life ---
 
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run something beside, until the connection is closed."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _break(self, error: KeepholdError) -> None:
         self._broken = self._broken or error

@@ -196,7 +196,9 @@ class Resealing:
         self._contract: Final = contract
         self._verified: Final = verified
         self._shut_out: list[PendingCall] = []
-        self._is_running = False
+        self._examined: list[PendingCall] = []
+        self._settled: Final = asyncio.Event()
+        self._settled.set()
 
     def refused(self, call: PendingCall, error: LedgerRefused) -> None:
         """Take a refused call; one that is refused for another reason than its epoch is its caller's again."""
@@ -208,23 +210,41 @@ class Resealing:
             return
         call.doubt()
         self._shut_out.append(call)
-        if not self._is_running:
-            self._is_running = True
-            self._connection.spawn(self._run())
+        if self._settled.is_set():
+            self._settled.clear()
+            self._begin()
+
+    async def settled(self) -> VerifiedContract:
+        """Return the contract to seal to, once no call waits to be sealed again: later ones do not overtake it.
+
+        Raises:
+            As `follower.contracts.verify_contract`.
+        """
+        while True:
+            await self._settled.wait()
+            verified = await self._verified(0, 0)
+            if self._settled.is_set():
+                return verified
+
+    def _begin(self) -> None:
+        self._connection.spawn(self._run()).add_done_callback(self._over)
 
     async def _run(self) -> None:
-        calls: list[PendingCall] = []
-        try:
-            # What cannot be proven or verified now leaves the callers with the refusal that they had.
-            with suppress(KeepholdError):
-                while self._shut_out:
-                    calls, self._shut_out = self._shut_out, []
-                    await self._reseal(calls)
-        finally:
-            self._is_running = False
-            left, self._shut_out = (*calls, *self._shut_out), []
-            for call in left:
-                call.resolve()
+        # What cannot be proven or verified now leaves the callers with the refusal that they had.
+        with suppress(KeepholdError):
+            while self._shut_out:
+                self._examined, self._shut_out = self._shut_out, []
+                await self._reseal(self._examined)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        left, self._examined = self._examined, []
+        if self._shut_out and not task.cancelled():
+            self._begin()
+        else:
+            left, self._shut_out = [*left, *self._shut_out], []
+            self._settled.set()
+        for call in left:
+            call.resolve()
 
     async def _reseal(self, calls: list[PendingCall]) -> None:
         proven, closed = await self._proof(calls)
