@@ -143,7 +143,7 @@ def _dispute(state: Overlay, block: BlockContext, contract: ContractId, record: 
 
     While nothing is sealed under the keys they are in doubt themselves: all who published are suspended and the next
     epoch takes their place. Afterwards the epoch stays, for state is sealed under it: only the newcomer who disagrees
-    is suspended (docs/adr/0006).
+    is suspended (docs/adr/0010).
     """
     disputants: tuple[bytes, ...] = (sender,)
     if record.rotation:
