@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 
+import uvloop
 from measure import CpuMeter, Figure, Result, at_most, cpu_shares, tell, timings
 from place import Place, place
 
@@ -38,13 +39,13 @@ async def ask(where: Place, readers: list[Account], seconds: float) -> list[floa
 def run(seconds: float) -> Result:
     with place() as where:
         readers = list(where.net.accounts.values())
-        asyncio.run(ask(where, readers[:1], 0.5))  # starts the process that answers
+        uvloop.run(ask(where, readers[:1], 0.5))  # starts the process that answers
         tell(f"one reader, {seconds:g} s")
         meter = CpuMeter({**where.processes(), "reader": os.getpid()})
-        alone = asyncio.run(ask(where, readers[:1], seconds))
+        alone = uvloop.run(ask(where, readers[:1], seconds))
         used, machine, wall = meter.read()
         tell(f"{TOGETHER} readers, {seconds:g} s")
-        together = asyncio.run(ask(where, readers[:TOGETHER], seconds))
+        together = uvloop.run(ask(where, readers[:TOGETHER], seconds))
     return Result(
         "queries",
         f"sealed questions to a view, one reader, then {TOGETHER} at once in one process, {seconds:g} s each",
