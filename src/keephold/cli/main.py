@@ -41,6 +41,8 @@ account = App(
 )
 
 _COMMANDS: Final = (
+    ("new", "keephold.cli.new:new", "Make a project: a contract, its test, a deploy script, a CI file."),
+    ("test", "keephold.cli.test:run_tests", "Test contracts with pytest, in this process or on a devnet."),
     ("devnet", "keephold.cli.devnet.command:devnet", "Start a network of simulated enclaves on this machine."),
     (
         "demo",
@@ -50,6 +52,7 @@ _COMMANDS: Final = (
     ("deploy", "keephold.cli.contracts:deploy", "Put a contract on the ledger and set it up."),
     ("call", "keephold.cli.contracts:call", "Call a contract: sealed, ordered, executed, proven."),
     ("view", "keephold.cli.contracts:view", "Ask a contract a question that only it and you can read."),
+    ("events", "keephold.cli.events:events", "Print what a contract told an account, and everybody."),
     ("rotate", "keephold.cli.rotation:rotate", "End a contract's key epoch: who left loses what it could read."),
     ("show", "keephold.cli.inspect:show", "Show what an outsider sees of a network, contract or account."),
     ("verify", "keephold.cli.inspect:verify", "Say who can read a contract, and prove it from the genesis up."),
