@@ -116,6 +116,9 @@ def test_a_member_that_stands_in_the_way_of_another_seat_is_no_reason_to_refuse(
 
 def test_kept_from_attesting_is_no_reason_to_give_up_the_own_seat(relay: Relay) -> None:
     """All renewals censored for a lease: nobody verifies, and nobody deals to strangers."""
+    for reason in ("collateral_window", "collateral_mismatch", "anchor"):
+        with pytest.raises(LedgerRefused, match="we can attest"):
+            judge(relay, "def", **dict.fromkeys("abc", AttestationRefused(reason, "")))
     everyone = dict.fromkeys("abc", LAPSED)
     with pytest.raises(LedgerRefused, match="we can attest"):
         judge(relay, "def", **everyone)
@@ -123,7 +126,8 @@ def test_kept_from_attesting_is_no_reason_to_give_up_the_own_seat(relay: Relay) 
         judge(relay, "bde", **everyone)
     judge(relay, "ade", **everyone)
     judge(relay, "def", gives_quotes=False, **everyone)
-    judge(relay, "def", **dict.fromkeys("abc", DELISTED))
+    for reason in ("measurement", "level", "tcb_status", "revoked", "vendor", "role"):
+        judge(relay, "def", **dict.fromkeys("abc", AttestationRefused(reason, "")))
 
 
 def test_successors_are_gatekeepers_and_independent(relay: Relay) -> None:

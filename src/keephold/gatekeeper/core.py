@@ -3,7 +3,7 @@
 A block's transactions are ordered, not judged. Each is opened here (canonical, signed, of this network), and only what
 a gatekeeper acts on is looked at:
 
-    KeyRequest   → queued, answered by `requests` once this gatekeeper may speak
+    KeyRequest   → queued by who has a share or is about to, answered by `requests` once this gatekeeper may speak
     Echo         → ours: a nonce that peers may vouch for; a member's: we may owe a vouch
     Vouch        → for us: an errand to verify peer and head; for others: one vouch less that they need
     Dkg*         → the ceremony's, once the ledger's result is known
@@ -94,6 +94,11 @@ class Core:
         return self._committee.keys[0] if self._committee.keys else None
 
     @property
+    def round(self) -> int:
+        """Number of the ceremony under way or last ended."""
+        return self._committee.round
+
+    @property
     def share(self) -> Share | None:
         """Our share of the committee in office."""
         return self.ceremony.share_for(self.office) if self.office is not None else None
@@ -119,7 +124,7 @@ class Core:
                 continue
             body, sender = transaction.body, PublicKey(transaction.sender)
             match body:
-                case KeyRequest():
+                case KeyRequest() if self.share is not None or self.ceremony.is_taking_part:
                     self.queue.offer(ordered, block.height, self._network)
                 case Echo():
                     self._echo(sender, body, block)

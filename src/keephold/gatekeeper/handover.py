@@ -13,7 +13,8 @@ who sits is not left to the ledger's word. A member of the committee in office d
 4. no member that it can still verify is left out, unless governance wants fewer seats and old members get them all, or
    the member shares operator or platform with a successor;
 5. it is not left out itself, unless the law does not bear its own code or platform any more or its platform gives no
-   quotes. A lease that ran out is no reason: whoever can attest and is not registered is being kept from it.
+   quotes. A lease that ran out is no reason, nor is collateral that aged: whoever can attest and is not registered is
+   being kept from it.
 
 What remains to colluding validators: keep a member's renewals off the ledger for a whole lease, and seat a machine of
 their own in its place. By 5, t members that stay have to deal, so the next seat costs the next lease. Each such machine
@@ -27,12 +28,28 @@ and it does so only where dealers, public shares and master key are those of its
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
+from keephold.attestation.reasons import Reason
 from keephold.base.errors import AttestationRefused, LedgerRefused
 from keephold.base.ids import PublicKey
 from keephold.follower.trust import VerifiedRegistration
 from keephold.protocol.custody import CommitteeKeys, RoundState
 from keephold.protocol.refusals import Refusal
+
+_BY_LAW: Final = frozenset(
+    {
+        Refusal.REVOKED.word,
+        Reason.VENDOR,
+        Reason.REVOKED,
+        Reason.TCB_STATUS,
+        Reason.MEASUREMENT,
+        Reason.ROLE,
+        Reason.LEVEL,
+    }
+)
+"""Why the law, or the hardware's vendor, does not bear a member any more. What validators can bring about by leaving
+something out, a lease that ends or collateral that ages, is not among them."""
 
 Standing = VerifiedRegistration | AttestationRefused | LedgerRefused
 """What verifying a member led to."""
@@ -91,6 +108,6 @@ def check_handover(
                 raise LedgerRefused(Refusal.SEATED.word, f"{member.hex()[:16]} is verified and left out")
         # (5) Nor are we.
         ours = standing[own]
-        is_kept_away = isinstance(ours, LedgerRefused) and ours.reason == Refusal.LEASE_LAPSED.word
+        is_kept_away = not isinstance(ours, VerifiedRegistration) and ours.reason not in _BY_LAW
         if own not in seated and is_kept_away and gives_quotes:
-            raise LedgerRefused(Refusal.SEATED.word, "we can attest, and are left out as lapsed")
+            raise LedgerRefused(Refusal.SEATED.word, f"we can attest, and are left out: {ours}")

@@ -106,8 +106,8 @@ class Gatekeeper:
         self.core.settle()
         if observed.round is not None and not self.core.ceremony.compare(observed.round):
             _LOG.error("ceremony diverged from the ledger's: falling silent")
-        errands, self._postponed = (*self._postponed, *observed.errands), ()
-        for errand in errands:
+        postponed, self._postponed = self._postponed, ()
+        for errand in (*postponed, *observed.errands):
             await self._run(errand)
         self._unresolved = (block, observed.spoken) if self.core.ceremony.is_taking_part else None
         await self._speak()
@@ -119,7 +119,8 @@ class Gatekeeper:
     async def _run(self, errand: Errand) -> None:
         try:
             if isinstance(errand, VerifyOpening):
-                await self._open(errand.opening)
+                if errand.opening.state.round == self.core.round:  # else it ended while no node answered
+                    await self._open(errand.opening)
             else:
                 await self._hear_vouch(errand)
         except UnavailableError as error:
