@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,6 @@ from keephold.custody.secret.release import combine, partial, prf_input
 from keephold.custody.secret.share import Share
 from keephold.enclave.vault import open_vault
 from keephold.protocol.custody import CONTRACT_LINE
-from keephold.runtime.artefact import cache_directory
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.testing.build import build_of
 from keephold.testing.devnet import Devnet
@@ -87,7 +87,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, behind_a_proxy) -> Iterator[
                     "state": net.home,
                     "logs": net.home / "logs",
                     "temporary": root / "temporary",
-                    "cache": cache_directory() / "compiled",
+                    "cache": Path(tomllib.loads((net.home / "w0.toml").read_text())["cache"]),
                     "clients' wire": clients.captured,
                     "programs' wire": behind[0].captured,
                 }

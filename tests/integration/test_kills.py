@@ -43,7 +43,7 @@ from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.messages import Reply
 from keephold.protocol.wire import Interest, ProvenReceipt, StreamRequest
 from keephold.sealing.receipt import open_receipt
-from keephold.testing.devnet import free_port
+from keephold.testing.ports import free_port
 from keephold.testing.processes import command, is_alive, of_session, tree
 
 KILLS: Final = 55
