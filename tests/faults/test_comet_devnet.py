@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from keephold.base.errors import ConfigurationError
 from keephold.client.network import Network
 from keephold.client.source import code_from_file
-from keephold.testing import programs
-from keephold.testing.devnet import Devnet, free_port
+from keephold.testing.ceremony import Shape
+from keephold.testing.devnet import Devnet
 
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
 
@@ -18,31 +19,48 @@ TOKEN = Path(__file__).parents[2] / "examples" / "token" / "token.py"
 PATIENCE = 90.0
 
 
-@pytest.fixture
-def net(binary, tmp_path, monkeypatch) -> Iterator[Devnet]:
-    """A devnet whose node was configured for CometBFT."""
+@pytest.fixture(autouse=True)
+def _home(tmp_path, monkeypatch):
     monkeypatch.setenv("KEEPHOLD_HOME", str(tmp_path))
-    written = programs._written
-
-    def on_comet(path, values):
-        name = written(path, values)
-        if path.name == "node.toml":
-            comet = f'engine = "cometbft"\n[cometbft]\nbinary = "{binary}"\nport = {free_port(0)}\ncommit = 0.1\n'
-            path.write_text(path.read_text() + comet)
-        return name
-
-    monkeypatch.setattr(programs, "_written", on_comet)
-    with Devnet.start() as devnet:
-        yield devnet
 
 
-def test_a_token_lives_on_comet_and_survives_its_node(net):
-    alice, bob = net.accounts["alice"], net.accounts["bob"]
-    with Network.connect(net.url, net.genesis) as network:
+def test_a_token_lives_on_comet_and_survives_its_node(binary):
+    with (
+        Devnet.start(shape=Shape(engine="cometbft"), comet=binary) as net,
+        Network.connect(net.url, net.genesis) as network,
+    ):
+        alice, bob = net.accounts["alice"], net.accounts["bob"]
         token = network.deploy(code_from_file(str(TOKEN)), "KEP", 1000, account=alice, deadline=PATIENCE)
         token.call("transfer", bob.address, 3, account=alice, deadline=PATIENCE)
         assert token.query("balance", account=bob, deadline=PATIENCE) == 3
         net.kill("node")
         token.call("transfer", bob.address, 4, account=alice, deadline=PATIENCE)
         assert token.query("balance", account=bob, deadline=PATIENCE) == 7
-        assert (net.home / "node" / "cometbft" / "data" / "blockstore.db").exists()
+        assert (net.home / "node" / "home" / "cometbft" / "data" / "blockstore.db").exists()
+
+
+def test_four_validators_go_on_without_one_and_are_there_again_after_a_stop(binary):
+    """Enclaves and clients reach the network through whichever node lives."""
+    shape = Shape(gatekeepers=1, threshold=1, workers=1, validators=4)
+    with tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:  # sockets want short paths
+        state = Path(directory)
+        with Devnet.start(state=state, shape=shape, comet=binary) as net:
+            alice, bob = net.accounts["alice"], net.accounts["bob"]
+            assert set(net.pids) == {"n0", "n1", "n2", "n3", "g0", "w0"}
+            with Network.connect(net.urls[3], net.genesis) as network:
+                token = network.deploy(code_from_file(str(TOKEN)), "KEP", 1000, account=alice, deadline=PATIENCE)
+                net.kill("n0", hold=True)
+                token.call("transfer", bob.address, 3, account=alice, deadline=PATIENCE)
+                assert token.query("balance", account=bob, deadline=PATIENCE) == 3
+        with (
+            Devnet.start(state=state, shape=shape, comet=binary) as net,
+            Network.connect(net.url, net.genesis) as network,
+        ):
+            assert network.contract(token.address).query("balance", account=bob, deadline=PATIENCE) == 3
+        with pytest.raises(ConfigurationError, match="--validators 4 and --engine cometbft: ask for the same"):
+            Devnet.start(state=state, shape=Shape(1, 1, 1))
+
+
+def test_a_state_too_deep_for_sockets_is_refused(binary, tmp_path):
+    with pytest.raises(ConfigurationError, match="too long for a socket"):
+        Devnet.start(state=tmp_path / ("d" * 80), shape=Shape(validators=2), comet=binary)

@@ -17,8 +17,9 @@ from keephold.client.network import Contract, Network
 from keephold.client.source import code_from_file
 from keephold.runtime.artefact import cache_directory
 from keephold.testing.ceremony import Shape
-from keephold.testing.devnet import Devnet, free_port
+from keephold.testing.devnet import Devnet
 from keephold.testing.directory import PREFIX
+from keephold.testing.ports import free_port, free_ports
 
 ROOT = Path(__file__).parents[2]
 TOKEN = str(ROOT / "examples" / "token" / "token.py")
@@ -164,11 +165,23 @@ def test_a_taken_port_is_told() -> None:
         with pytest.raises(PortTaken):
             Devnet.start(port=other.getsockname()[1])
     assert free_port(0) > 0
+    assert len(set(free_ports(0, 0, 0, 0))) == 4
     with pytest.raises(PortTaken):
         free_port(1 << 20)
 
 
-@pytest.mark.parametrize("shape", [Shape(3, 1), Shape(2, 3), Shape(0, 0), Shape(4, 2), Shape(3, 2, -1)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(3, 1),
+        Shape(2, 3),
+        Shape(0, 0),
+        Shape(4, 2),
+        Shape(3, 2, -1),
+        Shape(validators=0),
+        Shape(validators=4, engine="embedded"),
+    ],
+)
 def test_shapes_that_cannot_run(shape: Shape) -> None:
     with pytest.raises(ConfigurationError):
         Devnet.start(shape=shape)

@@ -169,6 +169,18 @@ def draw(directory: Path) -> Member:
     return Member(directory, public, CometHome(directory / _HOME / _DIRECTORY).node_id())
 
 
+def check_depth(directory: Path) -> None:
+    """Refuse a member's directory that lies too deep for the sockets in it.
+
+    Raises:
+        ConfigurationError: that, or the extra `cluster` is not installed.
+    """
+    with _cluster_extra():
+        from keephold.ledger.engines.cometbft.home import CometHome
+        from keephold.ledger.engines.cometbft.server import check_path
+    check_path(CometHome((directory / _HOME / _DIRECTORY).absolute()).abci_socket)
+
+
 def found(
     members: Sequence[Member], addresses: Sequence[Address], genesis: Genesis, options: CometConfig, heartbeat: float
 ) -> list[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from keephold.base.errors import ConfigurationError
 from keephold.client.keystore import replace_file
@@ -16,6 +16,7 @@ from keephold.client.pinned import GENESIS, PinnedNetwork, write_devnet_accounts
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
+from keephold.programs.cometbft import Member, draw
 from keephold.protocol.codec import decode
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import (
@@ -36,6 +37,11 @@ _GOVERNORS: Final = 3
 _SECOND: Final = 10**9
 _DAY: Final = 86_400 * _SECOND
 _POWER: Final = 10
+_MAX_VALIDATORS: Final = 16
+_MAX_WORKERS: Final = 64
+
+EngineName = Literal["embedded", "cometbft"]
+"""What orders transactions: the node alone, or CometBFT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,19 @@ class Shape:
     gatekeepers: int = 3
     threshold: int = 2
     workers: int = 1
+    validators: int = 1
+    engine: EngineName | None = None
+    """By default the embedded one for one validator, CometBFT for several."""
+
+    @property
+    def is_on_comet(self) -> bool:
+        """Whether CometBFT orders transactions."""
+        return self.engine == "cometbft" or self.validators > 1
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The names of the nodes, one for each validator; the first is the one that clients are told."""
+        return ("node",) if self.validators == 1 else tuple(f"n{number}" for number in range(self.validators))
 
     def check(self) -> None:
         """Refuse a shape that cannot run.
@@ -57,8 +76,14 @@ class Shape:
                 f"--threshold {self.threshold} of --gatekeepers {self.gatekeepers}: a threshold is more than half, "
                 "so that no two groups can act apart"
             )
-        if not 0 <= self.workers <= 64:
-            raise ConfigurationError(f"--workers {self.workers} is not in 0..64")
+        if not 0 <= self.workers <= _MAX_WORKERS:
+            raise ConfigurationError(f"--workers {self.workers} is not in 0..{_MAX_WORKERS}")
+        if not 1 <= self.validators <= _MAX_VALIDATORS:
+            raise ConfigurationError(f"--validators {self.validators} is not in 1..{_MAX_VALIDATORS}")
+        if self.engine == "embedded" and self.validators > 1:
+            raise ConfigurationError(
+                f"--engine embedded is one validator, not {self.validators}: leave it out, or say --engine cometbft"
+            )
 
 
 def found(
@@ -72,7 +97,6 @@ def found(
     if (directory / GENESIS).exists():
         return _refound(directory, url, vendor, guest, shape)
     shape.check()
-    validator = new_seed(directory / VALIDATOR_SEED)
     governors = [new_seed(directory / f"governor-{number}.seed") for number in range(_GOVERNORS)]
     seeds = {name: SecretBytes.random(_SEED_SIZE) for name in ACCOUNTS}
     write_devnet_accounts(directory, seeds)
@@ -85,11 +109,26 @@ def found(
         attestation=vendor.policy((build_of("worker", guest), "worker"), (build_of("gatekeeper", guest), "gatekeeper")),
         committee=CommitteeRules(seats=shape.gatekeepers, threshold=shape.threshold, phase_ns=10 * _SECOND),
         timing=Timing(lease_ns=3600 * _SECOND, freshness_ns=10 * _SECOND, trusting_period_ns=14 * _DAY),
-        validators=(ValidatorEntry(ValidatorKey(validator).public, _POWER),),
+        validators=tuple(ValidatorEntry(key, _POWER) for key in _validators(directory, shape)),
     )
     pinned = PinnedNetwork(directory, url, Genesis("devnet", now_ns, guest, law, simulated=True))
     pinned.write()
     return pinned
+
+
+def members(directory: Path, shape: Shape) -> list[Member]:
+    """Return the validators of a devnet on CometBFT, their keys drawn at first.
+
+    Raises:
+        ConfigurationError: the extra `cluster` is not installed.
+    """
+    return [draw(directory / name) for name in shape.nodes]
+
+
+def _validators(directory: Path, shape: Shape) -> list[bytes]:
+    if shape.is_on_comet:
+        return [member.public_key for member in members(directory, shape)]
+    return [ValidatorKey(new_seed(directory / VALIDATOR_SEED)).public]
 
 
 def _refound(directory: Path, url: str, vendor: DevelopmentVendor, guest: bytes, shape: Shape) -> PinnedNetwork:
@@ -105,6 +144,11 @@ def _refound(directory: Path, url: str, vendor: DevelopmentVendor, guest: bytes,
     if (law.committee.seats, law.committee.threshold) != (shape.gatekeepers, shape.threshold):
         raise ConfigurationError(
             f"{directory} has {law.committee.seats} gatekeepers, threshold {law.committee.threshold}: ask for the same"
+        )
+    if (len(law.validators), not (directory / VALIDATOR_SEED).exists()) != (shape.validators, shape.is_on_comet):
+        engine = "embedded" if (directory / VALIDATOR_SEED).exists() else "cometbft"
+        raise ConfigurationError(
+            f"{directory} has --validators {len(law.validators)} and --engine {engine}: ask for the same"
         )
     pinned = PinnedNetwork(directory, url, genesis)
     pinned.write()

@@ -1,4 +1,4 @@
-"""A devnet: a node, gatekeepers and workers as separate programs on this machine, under one supervisor.
+"""A devnet: nodes, gatekeepers and workers as separate programs on this machine, under one supervisor.
 
     with Devnet.start() as net:
         with Network.connect(net.url, net.genesis) as network:
@@ -15,28 +15,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Self, final
 
-from keephold.base.errors import PortTaken
 from keephold.client.account import Account
 from keephold.client.pinned import PinnedNetwork, devnet_link, home
+from keephold.programs.cometbft import check_depth
 from keephold.protocol.genesis import Genesis
 from keephold.runtime.artefact import guest_artefact
 from keephold.testing import programs
 from keephold.testing.caretaker import Caretaker
 from keephold.testing.ceremony import Shape, found
+from keephold.testing.comet.binary import comet_binary
 from keephold.testing.directory import OwnedDirectory
+from keephold.testing.ports import LOOPBACK, free_ports
 from keephold.testing.supervisor import Event, Supervisor
 from keephold.testing.vendor import DevelopmentVendor
 
 START_SECONDS: Final = 60.0
 """How long a node may take to answer; a laptop takes one."""
 
-HOST: Final = "127.0.0.1"
 _VENDOR: Final = "development"
 
 
@@ -45,7 +45,12 @@ class Devnet:
     """A running devnet; end it with `stop`, or use it as a context."""
 
     def __init__(
-        self, directory: OwnedDirectory, pinned: PinnedNetwork, supervisor: Supervisor, caretaker: Caretaker
+        self,
+        directory: OwnedDirectory,
+        pinned: PinnedNetwork,
+        supervisor: Supervisor,
+        caretaker: Caretaker,
+        urls: tuple[str, ...],
     ) -> None:
         """For `start`."""
         self._directory: Final = directory
@@ -53,6 +58,8 @@ class Devnet:
         self._caretaker: Final = caretaker
         self._is_linked = False
         self.pinned: Final = pinned
+        self.urls: Final = urls
+        """The base URL of each node."""
         self.accounts: Final[Mapping[str, Account]] = {
             name: Account(key, name) for name, key in pinned.devnet_keys().items()
         }
@@ -65,6 +72,7 @@ class Devnet:
         state: Path | None = None,
         port: int = 0,
         shape: Shape | None = None,
+        comet: Path | None = None,
         report: Callable[[Event], None] | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> Self:
@@ -72,43 +80,51 @@ class Devnet:
 
         Args:
             state: directory that is kept; an ephemeral one by default.
-            port: of the node; 0 for any free one.
-            shape: how many gatekeepers and workers.
+            port: of the first node; 0 for any free one. Other nodes take any.
+            shape: how many validators, gatekeepers and workers, and the engine.
+            comet: CometBFT to run where the shape asks for it; by default the pinned version, built at first.
             report: called for each program that starts or dies, on another thread.
-            progress: called with a line for what takes seconds: the very first start builds the guest.
+            progress: called with a line for what takes seconds: the very first start builds the guest, and CometBFT.
 
         Raises:
             PortTaken: another program listens there.
-            ConfigurationError: the shape cannot run, or the state is another build's or in use.
+            ConfigurationError: the shape cannot run, the state is another build's or in use, or there is no CometBFT.
             DeadlineExceeded: the node does not come up.
         """
         shape = shape or Shape()
         shape.check()
         tell = progress or (lambda _: None)
-        port = free_port(port)
+        # Nodes listen for clients, and on CometBFT for each other.
+        chosen = free_ports(port, *[0] * ((2 if shape.is_on_comet else 1) * shape.validators - 1))
+        ports, p2p = chosen[: shape.validators], chosen[shape.validators :]
+        consensus = programs.Consensus(comet or comet_binary(progress=tell), p2p) if shape.is_on_comet else None
         guest = guest_artefact(tell)
         machines = home() / _VENDOR
         vendor = DevelopmentVendor.create_or_load(machines)
         with contextlib.ExitStack() as undo:
-            directory = OwnedDirectory.lasting(state) if state else OwnedDirectory.ephemeral()
+            directory = OwnedDirectory.lasting(state.absolute()) if state else OwnedDirectory.ephemeral()
             undo.callback(directory.release)
-            pinned = found(directory.path, f"http://{HOST}:{port}", vendor, guest.sha256, shape, time.time_ns())
+            if consensus is not None:
+                check_depth(directory.path / shape.nodes[-1])
+            pinned = found(directory.path, f"http://{LOOPBACK}:{ports[0]}", vendor, guest.sha256, shape, time.time_ns())
             programs.prepare_caches(vendor, guest, shape, tell)
             logs = directory.path / "logs"
             logs.mkdir(exist_ok=True)
             supervisor = Supervisor(logs, report, programs.environment())
             undo.callback(supervisor.stop)
-            for program in programs.of_devnet(directory.path, vendor, machines, HOST, port, shape, guest.sha256):
+            for program in programs.of_devnet(
+                directory.path, vendor, machines, LOOPBACK, ports, shape, guest.sha256, consensus
+            ):
                 supervisor.start(program)
             caretaker = Caretaker(pinned, vendor)
             undo.callback(caretaker.stop)
             caretaker.wait_node(START_SECONDS)
             undo.pop_all()
-        return cls(directory, pinned, supervisor, caretaker)
+        return cls(directory, pinned, supervisor, caretaker, tuple(f"http://{LOOPBACK}:{port}" for port in ports))
 
     @property
     def url(self) -> str:
-        """The node's base URL."""
+        """The first node's base URL."""
         return self.pinned.url
 
     @property
@@ -128,7 +144,7 @@ class Devnet:
 
     @property
     def pids(self) -> Mapping[str, int]:
-        """Name to process id of the programs that run now: `node`, `g0`…, `w0`…."""
+        """Name to process id of the programs that run now: `node` or `n0`…, `g0`…, `w0`…."""
         return self._supervisor.pids
 
     def log(self, name: str) -> Path:
@@ -157,7 +173,9 @@ class Devnet:
         Raises:
             ValueError: the name is taken.
         """
-        self._supervisor.start(programs.gatekeeper(self.home, home() / _VENDOR, name, [self.url], self.genesis.guest))
+        self._supervisor.start(
+            programs.gatekeeper(self.home, home() / _VENDOR, name, list(self.urls), self.genesis.guest)
+        )
 
     def link(self) -> None:
         """Make this devnet the network that commands of this user mean when they name none."""
@@ -187,19 +205,3 @@ class Devnet:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def free_port(asked: int) -> int:
-    """Return the port asked for, or for 0 a free one.
-
-    Raises:
-        PortTaken: another program listens there, or may not be listened on.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, asked))
-            probe.listen(1)
-        except (OSError, OverflowError) as error:
-            raise PortTaken(f"{HOST}:{asked}: {error}") from error
-        return int(probe.getsockname()[1])

@@ -5,29 +5,53 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from keephold.client.pinned import GENESIS
 from keephold.crypto.hashing import framed, sha256
 from keephold.crypto.labels import KEY_CACHE
+from keephold.ledger.engines.embedded import DEFAULT_HEARTBEAT
+from keephold.programs.cometbft import Address, CometConfig, found
+from keephold.protocol.codec import decode
+from keephold.protocol.genesis import Genesis
 from keephold.runtime import machine
 from keephold.runtime.artefact import GuestArtefact, Progress, cache_directory, silent
 from keephold.runtime.cache import CompiledCache
 from keephold.testing.build import build_of
-from keephold.testing.ceremony import VALIDATOR_SEED, Shape, new_seed
+from keephold.testing.ceremony import VALIDATOR_SEED, Shape, members, new_seed
 from keephold.testing.supervisor import Program
 from keephold.testing.vendor import DevelopmentVendor, Machine
 
 _NODE: Final = "keephold.programs.node"
 _ENCLAVE: Final = "keephold.testing.enclave"
+_COMMIT_SECONDS: Final = 0.1
+"""How long CometBFT waits for late votes: on one machine there are none."""
+
 _KEPT_BUILDS: Final = 4
 """Builds of keephold whose compiled guests are kept for each machine, 38 MB each."""
 
 
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """How CometBFT runs on a devnet."""
+
+    binary: Path
+    ports: tuple[int, ...]
+    """On which the nodes listen for each other, one for each."""
+
+
 def of_devnet(
-    directory: Path, vendor: DevelopmentVendor, machines: Path, host: str, port: int, shape: Shape, guest: bytes
+    directory: Path,
+    vendor: DevelopmentVendor,
+    machines: Path,
+    host: str,
+    ports: Sequence[int],
+    shape: Shape,
+    guest: bytes,
+    consensus: Consensus | None = None,
 ) -> Iterator[Program]:
     """Yield the programs in the order in which they start; their configuration files are written.
 
@@ -35,26 +59,47 @@ def of_devnet(
         directory: of the devnet.
         vendor: who makes the simulated machines.
         machines: directory with the vendor's seed.
-        host: where the node listens.
-        port: where the node listens.
-        shape: how many enclaves.
+        host: where the nodes listen.
+        ports: where the nodes listen, one for each validator.
+        shape: how many of what.
         guest: SHA-256 of the guest artefact.
+        consensus: of a devnet on CometBFT.
+
+    Raises:
+        ConfigurationError: two ports are one.
     """
-    node = {
-        "genesis": directory / GENESIS,
-        "home": directory / "node",
-        "validator_key": directory / VALIDATOR_SEED,
-        "host": host,
-        "port": port,
-    }
-    yield Program("node", _NODE, ("--config", _written(directory / "node.toml", node)))
-    nodes = [f"http://{host}:{port}"]
+    if consensus is not None:
+        yield from _cluster(directory, host, ports, shape, consensus)
+    else:
+        yield _alone(directory, host, ports[0])
+    nodes = [f"http://{host}:{port}" for port in ports]
     for name in (f"g{number}" for number in range(shape.gatekeepers)):
         yield gatekeeper(directory, machines, name, nodes, guest)
     enclave = build_of("worker", guest).mr_enclave
     for name in (f"w{number}" for number in range(shape.workers)):
         config = {**_enclave(directory, name, nodes), "cache": _cache(vendor, name, enclave)}
         yield _simulated(directory, machines, name, "worker", config, enclave)
+
+
+def _alone(directory: Path, host: str, port: int) -> Program:
+    (name,) = Shape().nodes
+    node = {
+        "genesis": directory / GENESIS,
+        "home": directory / name,
+        "validator_key": directory / VALIDATOR_SEED,
+        "host": host,
+        "port": port,
+    }
+    return Program(name, _NODE, ("--config", _written(directory / f"{name}.toml", node)))
+
+
+def _cluster(directory: Path, host: str, ports: Sequence[int], shape: Shape, consensus: Consensus) -> Iterator[Program]:
+    genesis = decode((directory / GENESIS).read_bytes(), Genesis)
+    addresses = [Address(api, p2p, host) for api, p2p in zip(ports, consensus.ports, strict=True)]
+    options = CometConfig(binary=str(consensus.binary), commit=_COMMIT_SECONDS)
+    configurations = found(members(directory, shape), addresses, genesis, options, DEFAULT_HEARTBEAT)
+    for name, path in zip(shape.nodes, configurations, strict=True):
+        yield Program(name, _NODE, ("--config", str(path)))
 
 
 def gatekeeper(directory: Path, machines: Path, name: str, nodes: list[str], guest: bytes) -> Program:

@@ -1,4 +1,4 @@
-"""The real CometBFT for tests: a version by name, built once by Go from the module proxy into the cache.
+"""The real CometBFT for devnets and tests: a version by name, built once by Go from the module proxy into the cache.
 
 Go checks what it fetches against its checksum database. Production does not come here: there the operator names a
 binary of his own.
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +27,8 @@ NEXT: Final = "v0.39.4"
 _PACKAGE: Final = "github.com/cometbft/cometbft/cmd/cometbft"
 
 
-def comet_binary(version: str = VERSION) -> Path:
-    """Return a CometBFT, building it at first: half a minute.
+def comet_binary(version: str = VERSION, *, progress: Callable[[str], None] | None = None) -> Path:
+    """Return a CometBFT, building it at first: half a minute, of which `progress` is told.
 
     Raises:
         ConfigurationError: there is no Go, or it cannot build; with what it said.
@@ -38,6 +39,8 @@ def comet_binary(version: str = VERSION) -> Path:
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not binary.exists():
+            if progress is not None:
+                progress(f"building CometBFT {version} with Go (once, about half a minute)")
             _build(f"{_PACKAGE}@{version}", binary)
     return binary
 
@@ -45,7 +48,7 @@ def comet_binary(version: str = VERSION) -> Path:
 def _build(package: str, binary: Path) -> None:
     go = shutil.which("go")
     if go is None:
-        raise ConfigurationError(f"{package} is built by Go, which is not installed")
+        raise ConfigurationError(f"CometBFT is built by Go, which is not installed: get it, for `go install {package}`")
     with tempfile.TemporaryDirectory(dir=binary.parent) as scratch:
         built = subprocess.run(
             [go, "install", package],

@@ -16,10 +16,9 @@ from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import ValidatorEntry
 from keephold.testing.comet.binary import comet_binary
 from keephold.testing.comet.frail import FILE, Moment
-from keephold.testing.devnet import free_port
+from keephold.testing.ports import LOOPBACK, free_ports
 from keephold.testing.supervisor import Program, Supervisor
 
-HOST: Final = "127.0.0.1"
 _POWER: Final = 10
 _FRAIL: Final = "keephold.testing.comet.frail"
 
@@ -66,7 +65,8 @@ class Cluster:
         options = CometConfig(binary=str(binary or comet_binary()), commit=commit)
         members = [draw(directory / f"n{number}") for number in range(validators + followers)]
         made = genesis(tuple(ValidatorEntry(member.public_key, _POWER) for member in members[:validators]))
-        addresses = [Address(free_port(0), free_port(0)) for _ in members]
+        ports = free_ports(*[0] * (2 * len(members)))
+        addresses = [Address(api, p2p) for api, p2p in zip(ports[::2], ports[1::2], strict=True)]
         configurations = found(members, addresses, made, options, heartbeat)
         logs = directory / "logs"
         logs.mkdir()
@@ -83,7 +83,7 @@ class Cluster:
 
     def url(self, number: int) -> str:
         """Return a node's base URL."""
-        return f"http://{HOST}:{self._addresses[number].api_port}"
+        return f"http://{LOOPBACK}:{self._addresses[number].api_port}"
 
     def validator(self, number: int) -> bytes:
         """Return the public key of a node's validator."""

@@ -121,9 +121,18 @@ class AbciServer:
         return "CometBFT ended a connection inside a message" if frames.is_torn else "CometBFT ended a connection"
 
 
-def _listen(path: Path) -> socket.socket:
+def check_path(path: Path) -> None:
+    """Refuse a socket's path that some system does not take.
+
+    Raises:
+        ConfigurationError
+    """
     if len(bytes(path)) > _LONGEST_PATH:
         raise ConfigurationError(f"home: {path} is too long for a socket: {_LONGEST_PATH} bytes at most")
+
+
+def _listen(path: Path) -> socket.socket:
+    check_path(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.unlink(missing_ok=True)
