@@ -492,3 +492,15 @@ def test_slots_cannot_lie_where_the_cursor_starts(token, new_key):
     desk.send(new_key("alice"), desk.call(contract))
     zero = desk.result(worker, contract, writes=(SlotWrite(bytes(32), b"x"),))
     assert desk.refused(worker, zero) is Refusal.RESULT_MALFORMED
+
+
+def test_a_page_waits_in_line_by_its_senders_standing_alone(rotating):
+    """Computing it costs much, and is left to the block: a page that does not fit is refused there."""
+    desk, worker, contract = rotating
+    late = page(desk, worker, contract, version=7)
+    (raw,) = desk.signed(worker.keys.signing, late)
+    assert desk.application.check(raw).code == 0
+    (other,) = desk.enrol("other")
+    (raw,) = desk.signed(other.keys.signing, page(desk, other, contract))
+    assert desk.application.check(raw).code is Refusal.NOT_ASSIGNED
+    assert desk.refused(worker, late) is Refusal.NOT_AGREED
