@@ -53,7 +53,19 @@ def main() -> int:
 
 def write(facts: dict[str, object], results: list[Result], failed: dict[str, str]) -> None:
     RESULTS.mkdir(exist_ok=True)
-    told = {"machine": facts, "results": [asdict(result) for result in results], "failed": failed}
+    promises = [
+        {"benchmark": result.name, "figure": figure.name, "value": figure.value, "unit": figure.unit}
+        | {figure.target.direction: figure.target.bound, "kept": figure.target.is_met(figure.value)}
+        for result in results
+        for figure in result.figures
+        if figure.target is not None
+    ]
+    told = {
+        "machine": facts,
+        "promises": promises,
+        "results": [asdict(result) for result in results],
+        "failed": failed,
+    }
     (RESULTS / "latest.json").write_text(json.dumps(told, indent=2) + "\n")
 
 

@@ -13,8 +13,10 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+import uvloop
 from measure import CpuMeter, Figure, Result, at_least, cpu_shares, tell, timings
 from place import Place, place
 
@@ -31,9 +33,29 @@ WARM_UP_SECONDS = 5.0
 FUNDS = 10**6
 
 
+ALONE_SECONDS = 10.0
+
+
 def run(seconds: float) -> Result:
     with place() as where:
-        return measure_transfers(where, seconds)
+        result = measure_transfers(where, seconds)
+        tell("one client, one call at a time")
+        alone = uvloop.run(one_at_a_time(where, min(seconds, ALONE_SECONDS)))
+        return replace(result, figures=(*result.figures, *timings("one client, one call at a time", alone)))
+
+
+async def one_at_a_time(where: Place, seconds: float) -> list[float]:
+    """Return seconds from sealing to the opened, proven receipt, on a network that does nothing else."""
+    spent: list[float] = []
+    async with await AsyncNetwork.connect(where.net.url, where.net.genesis) as network:
+        token, to = network.contract(where.token), where.net.accounts["bob"].address
+        await token.call("transfer", to, 1, account=where.alice)
+        ends = time.perf_counter() + seconds
+        while time.perf_counter() < ends:
+            began = time.perf_counter()
+            await token.call("transfer", to, 1, account=where.alice)
+            spent.append(time.perf_counter() - began)
+    return spent
 
 
 def measure_transfers(
