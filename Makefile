@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+ENGINE ?= embedded
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: setup demo test check lint types imports sizes bench clean
@@ -17,8 +18,9 @@ $(VENV)/.ready: pyproject.toml uv.lock
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact
 	@touch $@
 
+# ENGINE=cometbft: four validators on CometBFT, which Go builds once.
 demo: setup
-	@keephold demo
+	@keephold demo --engine $(ENGINE)
 
 test: setup
 	@pytest -n auto --dist loadscope

@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from keephold.cli.output import emit
 from keephold.cli.place import SHARED, Shared
-from keephold.testing.ceremony import Shape
+from keephold.testing.ceremony import EngineName, Shape
 from keephold.testing.devnet import Devnet
 from keephold.testing.supervisor import Died, Event
 
@@ -30,10 +30,15 @@ def devnet(
     gatekeepers: Annotated[int, Parameter(help="How many gatekeepers share the MasterKey.")] = 3,
     threshold: Annotated[int, Parameter(help="How many of them make a contract's key.")] = 2,
     workers: Annotated[int, Parameter(help="How many workers run contracts.")] = 1,
+    validators: Annotated[int, Parameter(help="How many nodes order transactions; several do so on CometBFT.")] = 1,
+    engine: Annotated[
+        EngineName | None,
+        Parameter(help="What orders transactions (default: cometbft for several validators; Go builds it once)."),
+    ] = None,
     shared: Shared = SHARED,
 ) -> None:
     """Start a network of simulated enclaves on this machine; end it with Ctrl-C."""
-    shape = Shape(gatekeepers, threshold, workers)
+    shape = Shape(gatekeepers, threshold, workers, validators, engine)
     with ending_on_terminate():
         try:
             with Devnet.start(state=state, port=port, shape=shape, report=report, progress=tell) as net:
@@ -78,16 +83,23 @@ def banner(net: Devnet, shape: Shape) -> str:
     shown = "   ".join(f"{account.name} {account.address.text[:10]}…" for account in accounts[:4])
     return "\n".join(
         (
-            f"keephold devnet   network {net.pinned.id.hex()[:8]}   blocks on demand   state: {where}",
+            f"keephold devnet   network {net.pinned.id.hex()[:8]}   {_ordering(shape)}   state: {where}",
             f"{red}TEE: SIMULATED{plain} — not confidential from the owner of this machine",
             f"accounts      {shown}   … {accounts[-1].name}",
             (
                 f"gatekeepers   {_named('g', shape.gatekeepers)} ({shape.threshold} of {shape.gatekeepers})"
                 f"    workers {_named('w', shape.workers)}"
             ),
+            *(f"{name:<13} {url}/v1" for name, url in zip(shape.nodes, net.urls, strict=True) if len(net.urls) > 1),
             f"API           {net.url}/v1      logs {net.home / 'logs'}",
         )
     )
+
+
+def _ordering(shape: Shape) -> str:
+    if not shape.is_on_comet:
+        return "blocks on demand"
+    return f"CometBFT, {shape.validators} validator{'s' if shape.validators > 1 else ''}"
 
 
 def _named(letter: str, count: int) -> str:
@@ -98,9 +110,12 @@ def _facts(net: Devnet, shape: Shape) -> dict[str, object]:
     return {
         "network": net.pinned.id,
         "url": net.url,
+        "urls": list(net.urls),
         "directory": str(net.home),
         "ephemeral": net.is_ephemeral,
         "simulated": True,
+        "engine": "cometbft" if shape.is_on_comet else "embedded",
+        "validators": shape.validators,
         "gatekeepers": shape.gatekeepers,
         "threshold": shape.threshold,
         "workers": shape.workers,

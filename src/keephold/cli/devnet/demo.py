@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,7 @@ from keephold.client.deployment import PROGRESS
 from keephold.client.network import Contract, Network
 from keephold.client.outside import OutsideContract, outside_contract
 from keephold.client.source import code_from_source
+from keephold.testing.ceremony import EngineName, Shape
 from keephold.testing.devnet import Devnet
 
 _HERE: Final = Path(__file__).resolve()
@@ -31,6 +33,9 @@ _SOURCES: Final = (
     _HERE.parents[4] / "examples" / "token" / "token.py",
 )
 """Where the example lies: in a wheel, in a clone."""
+
+_VALIDATORS: Final = 4
+"""The fewest of which one may fail."""
 
 _WIDTH: Final = 132
 _HEX: Final = 16
@@ -48,14 +53,22 @@ class Act:
     receipt: bytes
 
 
-def demo(*, shared: Shared = SHARED) -> None:
+def demo(
+    *,
+    engine: Annotated[
+        EngineName, Parameter(help="What orders transactions: the node alone, or four validators on CometBFT.")
+    ] = "embedded",
+    shared: Shared = SHARED,
+) -> None:
     """Start a devnet, deploy the token example, transfer, and show what outsiders and owners see of it."""
     started = time.monotonic()
     console = Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
     say: Callable[[str], None] = (lambda _: None) if shared.json else console.print
     with ending_on_terminate():
-        say("starting a devnet: one node, three gatekeepers, one worker; all enclaves simulated")
-        with Devnet.start(progress=tell) as net, Network.connect(net.url, net.genesis) as network:
+        shape = Shape(validators=_VALIDATORS if engine == "cometbft" else 1)
+        nodes = f"{shape.validators} validators on CometBFT" if shape.is_on_comet else "one node"
+        say(f"starting a devnet: {nodes}, three gatekeepers, one worker; all enclaves simulated")
+        with Devnet.start(shape=shape, progress=tell) as net, Network.connect(net.url, net.genesis) as network:
             say(f"  network {network.id.hex()[:16]} at {net.url} after {time.monotonic() - started:.1f} s")
             alice, bob, carol = (net.accounts[name] for name in ("alice", "bob", "carol"))
             token = network.deploy(
