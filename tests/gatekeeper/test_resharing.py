@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from gatekeeper_asking import Worker, ask_until_assigned, deploy
 
-from keephold.base.errors import KeepholdError
+from keephold.base.errors import KeepholdError, NodeUnreachable
 from keephold.crypto.signing import SigningKey
 from keephold.ledger.rules import committee as rules
 from keephold.protocol.governance import CommitteeRules, RevokeIdentity, SetAttestation, SetCommittee
@@ -223,3 +223,32 @@ async def unfit_when_dealt_to(court: Court) -> None:
 
 def test_who_is_revoked_in_the_middle_gets_no_share(network) -> None:
     hold(network, unfit_when_dealt_to)
+
+
+async def unanswered(court: Court) -> None:
+    """No node answers while a round opens: those who could not verify it yet catch up from what was said meanwhile."""
+    court.start("dan")
+    await court.registered("dan")
+    for name in ("ada", "dan"):
+        late(court.gatekeepers[name])
+    court.net.govern(RevokeIdentity(court.identity("cyd")))
+    await court.sharing(2)
+    await court.speaking("ada", "bob", "dan")
+    assert await court.answer(3) == court.seed
+
+
+def late(gatekeeper, times: int = 2) -> None:
+    """Make the next verifications of an opening find no node."""
+    whole, left = gatekeeper._open, [None] * times
+
+    async def once_there(opening) -> None:
+        if left:
+            left.pop()
+            raise NodeUnreachable("for the moment")
+        await whole(opening)
+
+    gatekeeper._open = once_there
+
+
+def test_an_opening_that_could_not_be_verified_at_once_is_not_lost(network) -> None:
+    hold(network, unanswered)

@@ -6,6 +6,8 @@ import secrets
 
 import pytest
 from gatekeeper_relay import INPUT, Relay, member
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keephold.base.errors import BadShare
 from keephold.custody.secret import release
@@ -117,3 +119,40 @@ def test_another_master_key_erases_nothing(relay: Relay) -> None:
     a.settle(other.office)
     assert a.share_for(relay.office) is not None
     assert a.share_for(other.office) is None
+
+
+STEP = st.tuples(
+    st.sets(st.sampled_from("abcdefg"), min_size=2, max_size=5),
+    st.integers(1, 3),
+    st.sets(st.sampled_from("abcdefg"), max_size=2),
+    st.tuples(st.sampled_from("abcdefg"), st.integers(1, 5), st.booleans()),
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(STEP, min_size=1, max_size=4))
+def test_any_history_of_handovers_silences_and_deaths_keeps_the_key(steps) -> None:
+    """Whoever comes, goes, is silent or dies: the same key, one share for who is in office, none for who is not."""
+    relay = Relay()
+    relay.generate("abc", 2)
+    seed, master = relay.seed("a", "c"), relay.office.master
+    for names, wanted, silent, (mortal, at, after) in steps:
+        before = relay.office
+        vault = relay.vaults.get(mortal)
+        if vault is not None:
+            vault.dies_at, vault.dies_after = vault.changes + at, after
+        relay.reshare("".join(sorted(names)), min(wanted, (len(names) + 1) // 2), silent="".join(silent))
+        for vault in relay.vaults.values():
+            vault.dies_at = -1
+        # The silent hear of it in the end.
+        for one in relay.members.values():
+            one.settle(relay.office)
+        assert relay.office.master == master
+        if relay.state.phase == "failed":
+            assert relay.office == before
+        holders = [name for name in relay.members if relay.members[name].share_for(relay.office) is not None]
+        assert {member(name) for name in holders} == {seat.member for seat in relay.office.seats}
+        for name in relay.members:
+            assert relay.stored(name) == (["share"] if name in holders else [])
+        assert relay.seed(*holders[: relay.office.threshold]) == seed
+        assert relay.seed(*holders[-relay.office.threshold :]) == seed
