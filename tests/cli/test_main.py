@@ -29,7 +29,7 @@ print(*sys.modules, file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["account", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["account", "--help"], ["network", "--help"]])
 def test_help_is_light(arguments) -> None:
     code = HELP.format(arguments=arguments)
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -38,8 +38,8 @@ def test_help_is_light(arguments) -> None:
 
 
 def test_every_command_exists_and_has_help(capsys) -> None:
-    for name, _, text in (*main._COMMANDS, *main._ACCOUNT_COMMANDS):
-        group = ["account", name] if (name, text) in [(n, t) for n, _, t in main._ACCOUNT_COMMANDS] else [name]
+    groups = {(): main._COMMANDS, ("account",): main._ACCOUNT_COMMANDS, ("network",): main._NETWORK_COMMANDS}
+    for group in [(*group, name) for group, commands in groups.items() for name, _, _ in commands]:
         assert main.run([*group, "--help"]) == 0
         assert "--json" in capsys.readouterr().out
 

@@ -15,12 +15,13 @@ from keephold.cli.place import SHARED, Shared
 from keephold.client.pinned import PinnedNetwork, devnet_link, home
 from keephold.crypto import ristretto
 from keephold.crypto.hashing import sha256
+from keephold.programs import comet_binary
 from keephold.runtime import artefact
 from keephold.version import __version__
 
 _LIBRARIES: Final = (
-    "apsw", "cbor2", "cffi", "cryptography", "cyclopts", "dcap-qvl", "httpx2", "msgspec", "py-sr25519-bindings", "rbcl",
-    "rich", "starlette", "uvicorn", "uvloop", "wasmtime", "componentize-py",
+    "apsw", "cbor2", "cffi", "cryptography", "cyclopts", "dcap-qvl", "httpx2", "msgspec", "protobuf",
+    "py-sr25519-bindings", "rbcl", "rich", "starlette", "uvicorn", "uvloop", "wasmtime", "componentize-py",
 )  # fmt: skip
 
 
@@ -36,6 +37,7 @@ def doctor(*, shared: Shared = SHARED) -> None:
         "home": str(home()),
         "devnet": _devnet(),
         "tee": _tee(),
+        "cometbft": _comet(),
         "libraries": {name: _version(name) for name in _LIBRARIES},
     }
     lines = [f"{name:<10} {value}" for name, value in facts.items() if name != "libraries"]
@@ -67,6 +69,15 @@ def _devnet() -> str:
     except KeepholdError as error:
         return str(error)
     return f"{pinned.url} in {pinned.directory}, network {pinned.id.hex()}"
+
+
+def _comet() -> str:
+    try:
+        found = comet_binary.look("cometbft")
+    except KeepholdError as error:
+        return str(error)
+    support = "supported" if found.is_supported else f"not supported: `{comet_binary.INSTALL}`"
+    return f"v{found.version} ({found.path}), {support}"
 
 
 def _tee() -> str:

@@ -40,6 +40,8 @@ account = App(
     name="account", help="Make, list, import and export accounts of the encrypted keystore.", help_format="plaintext"
 )
 
+network = App(name="network", help="Found a network of several validators.", help_format="plaintext")
+
 _COMMANDS: Final = (
     ("new", "keephold.cli.new:new", "Make a project: a contract, its test, a deploy script, a CI file."),
     ("test", "keephold.cli.test:run_tests", "Test contracts with pytest, in this process or on a devnet."),
@@ -49,6 +51,7 @@ _COMMANDS: Final = (
         "keephold.cli.devnet.demo:demo",
         "Watch a confidential token on a devnet: what outsiders see, what owners see.",
     ),
+    ("node", "keephold.cli.node:node", "Run a node of a network, and CometBFT beside it."),
     ("deploy", "keephold.cli.contracts:deploy", "Put a contract on the ledger and set it up."),
     ("call", "keephold.cli.contracts:call", "Call a contract: sealed, ordered, executed, proven."),
     ("view", "keephold.cli.contracts:view", "Ask a contract a question that only it and you can read."),
@@ -65,11 +68,18 @@ _ACCOUNT_COMMANDS: Final = (
     ("import", "keephold.cli.accounts:import_", "Add an account from its seed."),
     ("export", "keephold.cli.accounts:export", "Print an account's seed: whoever reads it is the account."),
 )
+_NETWORK_COMMANDS: Final = (
+    ("law", "keephold.cli.network:law", "Print a law file to fill in."),
+    ("init", "keephold.cli.network:init", "Write genesis, keys and configurations of a new network."),
+)
 for _name, _path, _help in _COMMANDS:
     app.command(_path, name=_name, help=_help)
 for _name, _path, _help in _ACCOUNT_COMMANDS:
     account.command(_path, name=_name, help=_help)
+for _name, _path, _help in _NETWORK_COMMANDS:
+    network.command(_path, name=_name, help=_help)
 app.command(account)
+app.command(network)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,0 +1,84 @@
+"""`keephold network`: found a network of several validators for production. Simulated ones are the devnet's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from keephold.base.errors import InputError
+from keephold.cli.output import emit
+from keephold.cli.place import SHARED, Shared
+from keephold.programs.founding import Founded, Plan, found
+from keephold.programs.law import TEMPLATE, read_law
+from keephold.protocol.genesis import network_id
+
+_LOOPBACK: Final = "127.0.0.1"
+
+
+def law(*, shared: Shared = SHARED) -> None:
+    """Print a law file to fill in."""
+    emit({"law": TEMPLATE}, TEMPLATE.rstrip(), as_json=shared.json)
+
+
+def init(
+    *,
+    law: Annotated[Path, Parameter(help="The law of the network; `keephold network law` prints one to fill in.")],
+    out: Annotated[Path, Parameter(help="New directory for all that is written.")],
+    validators: Annotated[int | None, Parameter(help="How many validators (default: one for each --host).")] = None,
+    host: Annotated[
+        list[str] | None,
+        Parameter(
+            negative="", help="Address of a validator's machine, once for each; one alone is for all (127.0.0.1)."
+        ),
+    ] = None,
+    port: Annotated[int, Parameter(help="API port of the first validator on a host; others there count up.")] = 7707,
+    p2p_port: Annotated[int, Parameter(help="Port between nodes of the first on a host; likewise.")] = 26656,
+    comet: Annotated[str, Parameter(help="Name or path of CometBFT where the nodes run.")] = "cometbft",
+    shared: Shared = SHARED,
+) -> None:
+    """Draw the keys of validators, and write the genesis, each one's directory, and the pin for clients."""
+    plan = Plan(_hosts(validators, host or []), port, p2p_port, comet)
+    founded = found(out, read_law(law), plan)
+    emit(_facts(founded), _text(founded, out), as_json=shared.json)
+
+
+def _hosts(validators: int | None, hosts: list[str]) -> tuple[str, ...]:
+    """Return the host of each validator.
+
+    Raises:
+        InputError: neither is given, or they disagree.
+    """
+    if validators is None and not hosts:
+        raise InputError("give --validators, or a --host for each")
+    if validators is None or validators == len(hosts):
+        return tuple(hosts)
+    if len(hosts) > 1:
+        raise InputError(f"--validators {validators}, but {len(hosts)} times --host: one for each, or one for all")
+    return tuple(hosts or [_LOOPBACK]) * validators
+
+
+def _facts(founded: Founded) -> dict[str, object]:
+    return {
+        "network": network_id(founded.genesis),
+        "validators": [
+            {"directory": str(member), "url": url, "public_key": entry.public_key}
+            for member, url, entry in zip(founded.members, founded.urls, founded.genesis.law.validators, strict=True)
+        ],
+        "pinned": str(founded.pinned),
+    }
+
+
+def _text(founded: Founded, out: Path) -> str:
+    genesis = founded.genesis
+    lines = [
+        f"{genesis.name}: network {network_id(genesis).hex()}, {len(founded.members)} validators",
+        *(f"  {member}  {url}" for member, url in zip(founded.members, founded.urls, strict=True)),
+        "start each on its machine:  keephold node --home DIR",
+        f"clients:  --network {founded.pinned}",
+        f"{out} holds every validator's key: take each directory to its machine, and leave none here",
+    ]
+    if len(founded.members) < 4:
+        lines.append("fewer than four validators: the network stops when one does")
+    return "\n".join(lines)

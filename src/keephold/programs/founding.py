@@ -1,0 +1,105 @@
+"""The founding of a production network of several validators: from a law to each validator's directory.
+
+All keys are drawn where this runs, so whoever runs it could be every validator: it is for one operator with several
+machines. Validators hold no enclave's secret; together they can stop the network, not read it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from keephold.base.errors import ConfigurationError
+from keephold.client.pinned import PinnedNetwork
+from keephold.programs import cometbft
+from keephold.programs.cometbft import Address, CometConfig, draw
+from keephold.programs.law import Law, constitution
+from keephold.protocol.genesis import Genesis, network_id
+
+PINNED: Final = "network"
+"""Directory for clients: the genesis and a node's URL."""
+
+_HEARTBEAT: Final = 30.0
+_MAX_VALIDATORS: Final = 100
+_MAX_PORT: Final = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where the validators of a new network are to be."""
+
+    hosts: tuple[str, ...]
+    """Address or name of each validator's machine; one host may stand there more than once."""
+    api_port: int = 7707
+    p2p_port: int = 26656
+    """Of the first validator on a host; the next one there has the next port."""
+    binary: str = "cometbft"
+
+    def addresses(self) -> list[Address]:
+        """Return where each node listens, no port of a host twice.
+
+        Raises:
+            ConfigurationError: too many or no validators, a host that is none, or ports that run out.
+        """
+        if not 1 <= len(self.hosts) <= _MAX_VALIDATORS:
+            raise ConfigurationError(f"--validators {len(self.hosts)} is not in 1..{_MAX_VALIDATORS}")
+        seen: dict[str, int] = {}
+        addresses = []
+        for host in self.hosts:
+            if not host or not set(host.lower()) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-"):
+                raise ConfigurationError(f"--host {host!r} is neither an IPv4 address nor a name")
+            place = seen.get(host, 0)
+            seen[host] = place + 1
+            addresses.append(Address(self.api_port + place, self.p2p_port + place, host))
+        listening = [(at.host, port) for at in addresses for port in (at.api_port, at.p2p_port)]
+        for host, port in listening:
+            if not 1 <= port <= _MAX_PORT:
+                raise ConfigurationError(f"port {port} of {host} is not in 1..{_MAX_PORT}")
+        if len(set(listening)) != len(listening):
+            raise ConfigurationError("--port and --p2p-port: two nodes of one host would want the same port")
+        return addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Founded:
+    """A network on paper: directories, and nothing that runs."""
+
+    genesis: Genesis
+    members: tuple[Path, ...]
+    """Each validator's directory, to be taken to its machine."""
+    urls: tuple[str, ...]
+    pinned: Path
+    """For clients: `--network` of every command."""
+
+
+def found(directory: Path, law: Law, plan: Plan, *, now_ns: int | None = None) -> Founded:
+    """Draw the validators' keys and write genesis and configurations: `v0`, `v1`, … and `network`, in a new directory.
+
+    Everything that can be refused is refused before anything is written: a directory that a failure left would hold
+    keys of a network that does not exist.
+
+    Raises:
+        ConfigurationError: law or plan cannot be lived under, or the directory has something in it.
+    """
+    addresses = plan.addresses()
+    network_id(_genesis(law, [number.to_bytes(32) for number in range(len(addresses))], 1))
+    try:
+        if directory.exists() and any(directory.iterdir()):
+            raise ConfigurationError(f"--out {directory} is not empty: a network is founded once")
+        members = [draw(directory / f"v{number}") for number in range(len(addresses))]
+        pinned = directory / PINNED
+        pinned.mkdir()
+        genesis = _genesis(law, [member.public_key for member in members], now_ns or time.time_ns())
+        cometbft.found(members, addresses, genesis, CometConfig(binary=plan.binary), _HEARTBEAT)
+        urls = tuple(f"http://{at.host}:{at.api_port}" for at in addresses)
+        PinnedNetwork(pinned, urls[0], genesis).write()
+    except OSError as error:
+        raise ConfigurationError(f"--out {directory}: {error.strerror}") from error
+    return Founded(genesis, tuple(member.directory for member in members), urls, pinned)
+
+
+def _genesis(law: Law, validators: Sequence[bytes], now_ns: int) -> Genesis:
+    return Genesis(law.name, now_ns, bytes.fromhex(law.guest), constitution(law, validators))

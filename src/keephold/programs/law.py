@@ -1,0 +1,202 @@
+"""The law file: what a genesis decides, as people write it down.
+
+It has no word for a development vendor, so no file leads to a network whose enclaves are simulated; only the devnet
+founds those. What has no safe default has none: governance keys, measurements, the committee. Measurements are those of
+builds that somebody reproduced, not of enclaves that somebody met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from keephold.attestation import roots
+from keephold.base.errors import ConfigurationError, CryptoError
+from keephold.contract.address import Address
+from keephold.crypto.signing import check_public
+from keephold.programs.config import load
+from keephold.protocol.evidence import AllowedMeasurement, AttestationPolicy, HardwareVendor, Role
+from keephold.protocol.governance import (
+    CommitteeFloor,
+    CommitteeRules,
+    Constitution,
+    GovernanceRules,
+    Timing,
+    ValidatorEntry,
+)
+
+Manufacturer = Literal["intel"]
+_MANUFACTURERS: Final[Mapping[Manufacturer, Callable[[], HardwareVendor]]] = {"intel": roots.intel}
+"""Those whose roots are pinned here."""
+
+_SECOND: Final = 10**9
+_DAY: Final = 86_400
+_POWER: Final = 10
+
+_Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+_Seconds = Annotated[int, msgspec.Meta(ge=1, le=100 * 366 * _DAY)]
+_Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
+
+TEMPLATE: Final = """\
+name = "example"
+# SHA-256 of the Python guest: all workers run this one. `keephold doctor` shows the one that is installed.
+guest = "…"
+
+[governance]
+# Accounts (`keephold account new` makes one), each kept by another person.
+keys = ["kh1…", "kh1…", "kh1…"]
+threshold = 2
+# How long everyone can see an amendment before it holds. Revocations hold at once.
+delay_seconds = 604800
+
+[committee]
+# Gatekeepers that share the master key, and how many make a contract's key; at least 2 * threshold - 1 seats.
+seats = 5
+threshold = 3
+# Below this no amendment goes.
+floor_seats = 3
+floor_threshold = 2
+phase_seconds = 60
+
+[timing]
+lease_seconds = 86400
+freshness_seconds = 30
+trusting_period_seconds = 1209600
+
+[attestation]
+vendors = ["intel"]
+quote_window_seconds = 3600
+gatekeeper_max_level = 2
+accepted_advisories = []
+
+# The builds that are admitted, each as its reproduction measures.
+[[attestation.measurements]]
+role = "worker"
+measurement = "…"
+
+[[attestation.measurements]]
+role = "gatekeeper"
+measurement = "…"
+"""
+"""A law file to fill in: the dots."""
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the law file."""
+
+
+class GovernanceLaw(_File, frozen=True, kw_only=True):
+    """`[governance]`."""
+
+    keys: tuple[str, ...]
+    """Addresses of accounts."""
+    threshold: _Count
+    delay_seconds: Annotated[int, msgspec.Meta(ge=0, le=366 * _DAY)] = 7 * _DAY
+
+
+class CommitteeLaw(_File, frozen=True, kw_only=True):
+    """`[committee]`."""
+
+    seats: _Count
+    threshold: _Count
+    floor_seats: _Count = 1
+    floor_threshold: _Count = 1
+    phase_seconds: _Seconds = 60
+
+
+class TimingLaw(_File, frozen=True, kw_only=True):
+    """`[timing]`."""
+
+    lease_seconds: _Seconds = _DAY
+    freshness_seconds: _Seconds = 30
+    trusting_period_seconds: _Seconds = 14 * _DAY
+
+
+class MeasurementLaw(_File, frozen=True, kw_only=True):
+    """`[[attestation.measurements]]`."""
+
+    role: Role
+    measurement: _Hex32
+
+
+class AttestationLaw(_File, frozen=True, kw_only=True):
+    """`[attestation]`."""
+
+    measurements: tuple[MeasurementLaw, ...]
+    vendors: tuple[Manufacturer, ...] = ("intel",)
+    """Manufacturers whose roots are pinned in `attestation.roots`."""
+    quote_window_seconds: _Seconds = 3600
+    gatekeeper_max_level: Annotated[int, msgspec.Meta(ge=1, le=5)] = 2
+    accepted_advisories: tuple[_Name, ...] = ()
+
+
+class Law(_File, frozen=True, kw_only=True):
+    """The law file."""
+
+    name: _Name
+    guest: _Hex32
+    governance: GovernanceLaw
+    committee: CommitteeLaw
+    attestation: AttestationLaw
+    timing: TimingLaw = TimingLaw()
+
+
+def read_law(path: Path) -> Law:
+    """Return the law in a file.
+
+    Raises:
+        ConfigurationError: see `load`.
+    """
+    return load(path, Law)
+
+
+def constitution(law: Law, validators: Sequence[bytes]) -> Constitution:
+    """Return the law as records, with these validators at equal power.
+
+    Raises:
+        ConfigurationError: a governance key that is no account, or a role that no build may take.
+    """
+    attestation, committee, timing = law.attestation, law.committee, law.timing
+    missing = {"worker", "gatekeeper"} - {item.role for item in attestation.measurements}
+    if missing:
+        raise ConfigurationError(f"attestation.measurements: none for the {' and the '.join(sorted(missing))}")
+    if not attestation.vendors:
+        raise ConfigurationError("attestation.vendors: none, so no enclave would ever be admitted")
+    return Constitution(
+        governance=GovernanceRules(
+            keys=tuple(sorted(_account(key) for key in law.governance.keys)),
+            threshold=law.governance.threshold,
+            delay_ns=law.governance.delay_seconds * _SECOND,
+        ),
+        attestation=AttestationPolicy(
+            vendors=tuple(_MANUFACTURERS[name]() for name in sorted(set(attestation.vendors))),
+            measurements=tuple(
+                AllowedMeasurement(bytes.fromhex(item.measurement), item.role) for item in attestation.measurements
+            ),
+            quote_window_ns=attestation.quote_window_seconds * _SECOND,
+            accepted_advisories=attestation.accepted_advisories,
+            gatekeeper_max_level=attestation.gatekeeper_max_level,
+        ),
+        committee=CommitteeRules(committee.seats, committee.threshold, committee.phase_seconds * _SECOND),
+        timing=Timing(
+            lease_ns=timing.lease_seconds * _SECOND,
+            freshness_ns=timing.freshness_seconds * _SECOND,
+            trusting_period_ns=timing.trusting_period_seconds * _SECOND,
+        ),
+        validators=tuple(ValidatorEntry(key, _POWER) for key in validators),
+        floor=CommitteeFloor(committee.floor_seats, committee.floor_threshold),
+    )
+
+
+def _account(text: str) -> bytes:
+    try:
+        address = Address.parse(text)
+        if address.kind == "account":
+            return check_public(address.value)
+        raise ConfigurationError(f"governance.keys: {text} is a contract, not an account")
+    except (ValueError, CryptoError) as error:
+        raise ConfigurationError(f"governance.keys: {text!r} is no account: {error}") from error

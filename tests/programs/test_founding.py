@@ -1,0 +1,107 @@
+"""Founding a network of several validators: all or nothing, and nothing that clashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from keephold.base.errors import ConfigurationError
+from keephold.client.pinned import PinnedNetwork
+from keephold.contract.address import Address
+from keephold.crypto.ed25519 import ValidatorKey
+from keephold.crypto.secret import SecretBytes
+from keephold.crypto.signing import SigningKey
+from keephold.programs.founding import Founded, Plan, found
+from keephold.programs.law import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
+from keephold.programs.node import read_config, read_genesis, read_validator_seed
+
+LAW = Law(
+    name="net",
+    guest="00" * 32,
+    governance=GovernanceLaw(
+        keys=(Address.account(SigningKey(SecretBytes(b"g" * 32)).public).text,), threshold=1, delay_seconds=0
+    ),
+    committee=CommitteeLaw(seats=3, threshold=2),
+    attestation=AttestationLaw(
+        measurements=(
+            MeasurementLaw(role="worker", measurement="01" * 32),
+            MeasurementLaw(role="gatekeeper", measurement="02" * 32),
+        )
+    ),
+)
+FOUR = Plan(("127.0.0.1",) * 4)
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Founded:
+    return found(tmp_path / "net", LAW, FOUR)
+
+
+def test_each_validator_has_its_key_and_all_have_one_genesis(net):
+    assert not net.genesis.simulated
+    configs = [read_config(member / "node.toml") for member in net.members]
+    for config, entry in zip(configs, net.genesis.law.validators, strict=True):
+        assert ValidatorKey(read_validator_seed(Path(config.validator_key))).public == entry.public_key
+        assert read_genesis(Path(config.genesis)) == net.genesis
+        assert len(config.cometbft.peers) == 3
+    ports = [port for config in configs for port in (config.port, config.cometbft.port)]
+    assert len(set(ports)) == 8
+
+
+def test_clients_find_the_network_pinned(net):
+    pinned = PinnedNetwork.read(net.pinned)
+    assert (pinned.genesis, pinned.url) == (net.genesis, "http://127.0.0.1:7707")
+    assert pinned.devnet_keys() == {}
+
+
+def test_seeds_are_for_their_owner_alone(net):
+    for member in net.members:
+        assert member.stat().st_mode & 0o077 == 0
+        assert (member / "validator.seed").stat().st_mode & 0o077 == 0
+
+
+def test_hosts_share_ports_only_with_themselves():
+    addresses = Plan(("a.example", "10.0.0.2", "a.example"), 80, 90).addresses()
+    assert [(at.host, at.api_port, at.p2p_port) for at in addresses] == [
+        ("a.example", 80, 90), ("10.0.0.2", 80, 90), ("a.example", 81, 91),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("plan", "reason"),
+    [
+        (Plan(()), "--validators 0"),
+        (Plan(("h",) * 101), "--validators 101"),
+        (Plan(("::1",)), "neither an IPv4 address nor a name"),
+        (Plan(("",)), "neither"),
+        (Plan(("h\n[x]",)), "neither"),
+        (Plan(("h",) * 2, 65_535), "port 65536"),
+        (Plan(("h",), 0), "port 0"),
+        (Plan(("h",) * 4, 7707, 7709), "the same port"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_before_anything_is_written(tmp_path, plan, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        found(tmp_path / "net", LAW, plan)
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_law_that_nobody_can_live_under_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigurationError, match="committee"):
+        found(tmp_path / "net", replace(LAW, committee=CommitteeLaw(seats=2, threshold=2)), FOUR)
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_network_is_founded_once(net, tmp_path):
+    seeds = [(member / "validator.seed").read_bytes() for member in net.members]
+    with pytest.raises(ConfigurationError, match="not empty"):
+        found(tmp_path / "net", LAW, FOUR)
+    assert seeds == [(member / "validator.seed").read_bytes() for member in net.members]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="--out"):
+        found(tmp_path / "file" / "net", LAW, FOUR)
