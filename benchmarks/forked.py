@@ -26,7 +26,8 @@ def load(path: str, name: str) -> type[Any]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return getattr(module, name)
+    found: type[Any] = getattr(module, name)
+    return found
 
 
 def answer(cls: type[Any], line: bytes) -> bytes:
