@@ -214,9 +214,11 @@ def test_two_programs_with_one_account_are_told_and_may_call_again(life: Life) -
                 done += 1
             except LedgerRefused as refusal:
                 reasons.add(refusal.reason)
+        # Each program asks for a state no older than what it was itself acknowledged; the newer of the two knows all.
+        seen = [contract.query("balance", account=frank, deadline=PATIENCE) for contract in (life.token, other)]
     assert reasons <= {"bad_nonce"}
     assert done >= 2
-    assert life.token.query("balance", account=frank, deadline=PATIENCE) == 50 - done
+    assert min(seen) == 50 - done
 
 
 # ports and clocks
