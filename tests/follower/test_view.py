@@ -248,3 +248,10 @@ def test_a_transaction_is_found_with_its_own_result_only(scene) -> None:
     ):
         with pytest.raises(ProofInvalid):
             view.check_found(altered)
+
+
+def test_a_state_sealed_on_another_chain_is_no_start(scene) -> None:
+    other = replace(scene.net.genesis, name="another")
+    with pytest.raises(HeaderInvalid, match="another chain"):
+        VerifiedView(other, scene.view(scene.top).trusted)
+    assert VerifiedView(scene.net.genesis, scene.view(scene.top).trusted).height == scene.top
