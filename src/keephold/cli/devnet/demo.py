@@ -86,7 +86,7 @@ def demo(
             sentences = token.verified().argument.sentences
     seconds = time.monotonic() - started
     if shared.json:
-        _print_json(acts, views, seen, sentences, seconds)
+        _print_json(acts, views, seen, sentences, engine, seconds)
         return
     console.print(_calls(acts), _state(seen, views))
     console.print("Who can read this?", style="bold")
@@ -153,7 +153,12 @@ def _shown(data: bytes) -> str:
 
 
 def _print_json(
-    acts: list[Act], views: dict[str, int], seen: OutsideContract, sentences: tuple[str, ...], seconds: float
+    acts: list[Act],
+    views: dict[str, int],
+    seen: OutsideContract,
+    sentences: tuple[str, ...],
+    engine: EngineName,
+    seconds: float,
 ) -> None:
     body = {
         "calls": [
@@ -167,6 +172,7 @@ def _print_json(
         "balances": views,
         "argument": list(sentences),
         "simulated": True,
+        "engine": engine,
         "milliseconds": round(seconds * 1000),
     }
     emit(body, "", as_json=True)

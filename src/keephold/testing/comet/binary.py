@@ -39,16 +39,15 @@ def comet_binary(version: str = VERSION, *, progress: Callable[[str], None] | No
     with (directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not binary.exists():
-            if progress is not None:
-                progress(f"building CometBFT {version} with Go (once, about half a minute)")
-            _build(f"{_PACKAGE}@{version}", binary)
+            _build(f"{_PACKAGE}@{version}", binary, progress or (lambda _: None))
     return binary
 
 
-def _build(package: str, binary: Path) -> None:
+def _build(package: str, binary: Path, progress: Callable[[str], None]) -> None:
     go = shutil.which("go")
     if go is None:
         raise ConfigurationError(f"CometBFT is built by Go, which is not installed: get it, for `go install {package}`")
+    progress(f"building CometBFT {package.rpartition('@')[2]} with Go (once, about half a minute)")
     with tempfile.TemporaryDirectory(dir=binary.parent) as scratch:
         built = subprocess.run(
             [go, "install", package],

@@ -1,0 +1,132 @@
+"""`keephold network`, `keephold node` and what the page about clusters says of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from keephold.cli import doctor
+from keephold.cli import node as node_command
+from keephold.cli.main import run
+from keephold.programs.node import read_config
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
+LAW, CONFIG = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+COMMANDS = [line for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """A working directory with the page's law."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "law.toml").write_text(LAW, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def comet(tmp_path, monkeypatch) -> Callable[[str], Path]:
+    """Put a program on PATH that says it is CometBFT of a version."""
+
+    def put(version: str) -> Path:
+        path = tmp_path / "bin" / "cometbft"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\necho {version}\n")
+        path.chmod(0o700)
+        monkeypatch.setenv("PATH", str(path.parent))
+        return path
+
+    return put
+
+
+def test_the_commands_of_the_page_found_networks(place, capsys):
+    four, local, start = (shlex.split(command) for command in COMMANDS)
+    for words in (four, local):
+        assert words[:3] == ["keephold", "network", "init"]
+        assert run(words[1:]) == 0
+    assert "4 validators" in capsys.readouterr().out
+    assert [read_config(place / "net" / f"v{n}" / "node.toml").host for n in range(4)] == [
+        f"10.0.0.{n}" for n in (1, 2, 3, 4)
+    ]
+    assert start[1] == "node"
+    assert (place / start[-1] / "node.toml").exists()
+
+
+def test_the_configuration_of_the_page_is_what_init_writes(place):
+    assert run(shlex.split(COMMANDS[0])[1:]) == 0
+    shown, written = tomllib.loads(CONFIG), tomllib.loads((place / "net" / "v0" / "node.toml").read_text())
+    for table in (shown, written):
+        table["cometbft"]["peers"] = table["cometbft"]["peers"][0].partition("@")[2]
+    comet = written.pop("cometbft")
+    assert shown.pop("cometbft").items() <= comet.items()
+    assert shown == written
+
+
+def test_init_as_json(place, capsys):
+    assert (
+        run(["network", "init", "--law", "law.toml", "--out", "n", "--host", "h", "--validators", "2", "--json"]) == 0
+    )
+    facts = json.loads(capsys.readouterr().out)
+    assert [item["url"] for item in facts["validators"]] == ["http://h:7707", "http://h:7708"]
+    assert len(facts["network"]) == 64
+    assert facts["pinned"] == str(Path("n") / "network")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([], "input"),
+        (["--validators", "3", "--host", "a", "--host", "b"], "input"),
+        (["--validators", "0"], "configuration"),
+        (["--validators", "1", "--law", "nowhere.toml"], "configuration"),
+    ],
+)
+@pytest.mark.usefixtures("place")
+def test_init_refuses(words, code, capsys):
+    law = [] if "--law" in words else ["--law", "law.toml"]
+    assert run(["network", "init", *law, "--out", "n", *words, "--json"]) == 2
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == code
+    assert not Path("n").exists()
+
+
+def test_the_law_that_is_printed_parses(capsys):
+    assert run(["network", "law"]) == 0
+    assert tomllib.loads(capsys.readouterr().out)["governance"]["threshold"] == 2
+
+
+@pytest.mark.usefixtures("place")
+def test_a_node_says_what_is_missing(comet, capsys):
+    assert run(["node", "--home", "."]) == 2
+    assert "no node.toml" in capsys.readouterr().err
+    assert run(["network", "init", "--law", "law.toml", "--out", "n", "--validators", "1"]) == 0
+    assert "fewer than four" in capsys.readouterr().out
+    comet("1.0.1")
+    assert run(["node", "--home", "n/v0"]) == 2
+    assert "is v1.0.1; v0.38 and v0.39 are supported: `go install" in capsys.readouterr().err
+    comet("0.38.25").unlink()
+    assert run(["node", "--home", "n/v0"]) == 2
+    assert "there is no program 'cometbft': `go install" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("place")
+def test_a_node_becomes_the_node_program(comet, monkeypatch):
+    comet("0.38.25")
+    became: list[list[str]] = []
+    monkeypatch.setattr(node_command.os, "execv", lambda _, words: became.append(words))
+    assert run(["network", "init", "--law", "law.toml", "--out", "n", "--validators", "1"]) == 0
+    assert run(["node", "--home", "n/v0"]) == 0
+    assert [words[1:] for words in became] == [["-m", "keephold.programs.node", "--config", "n/v0/node.toml"]]
+
+
+@pytest.mark.parametrize(("version", "said"), [("0.39.4", ", supported"), ("1.0.0", "not supported: `go install")])
+def test_doctor_names_comet(comet, version, said):
+    path = comet(version)
+    assert doctor._comet().startswith(f"v{version} ({path}), ")
+    assert said in doctor._comet()
+    path.unlink()
+    assert "no program 'cometbft'" in doctor._comet()
