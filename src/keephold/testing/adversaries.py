@@ -1,0 +1,89 @@
+"""Adversaries: parties that break the rules they can break, with the production's own encoders, keys and engine.
+
+What they make is made honestly and then altered: a state in which a record was replaced, and which validators signed
+all the same; an answer whose bytes were flipped, kept or held back on the way; a network that has every name of another
+one. None of them forges a signature or a quote. That is the point: what they can do is what the design has to bear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Final, final
+
+from msgspec.structs import replace as with_fields
+
+from keephold.base.ids import PublicKey
+from keephold.ledger.overlay import RecordCache
+from keephold.protocol.codec import Record, encode
+from keephold.protocol.genesis import Genesis
+from keephold.protocol.governance import GovernanceRules, ValidatorEntry
+from keephold.testing.remote import LocalNode, Tamper
+
+
+@final
+class Colluders:
+    """The validators of one node's network, all of them, colluding: they order what they like and prove any state.
+
+    The node must not be running by itself: blocks are made here, one by one.
+    """
+
+    def __init__(self, node: LocalNode) -> None:
+        """Take a node's engine, and with it its validator's key."""
+        self._node: Final = node
+
+    def prove(self, lies: Mapping[bytes, Record | None]) -> int:
+        """Put records into the state that no rule put there (None: delete); return the height that proves them."""
+        state_map = self._node.application.map
+        newest = state_map.newest
+        encoded = [(path, None if record is None else encode(record)) for path, record in lies.items()]
+        values = newest.values.update(encoded)
+        forged = replace(newest, values=values, cache=RecordCache())
+        state_map._newest = forged  # noqa: SLF001 - the rules would not; the next block builds on it and is signed
+        self._node.engine.step()
+        return self._node.engine.step()
+
+    def order(self, *raws: bytes) -> int:
+        """Order bytes that no check let in; return the height of their block."""
+        return self._node.engine._make(raws)
+
+
+def same_names(genesis: Genesis, *, validator: bytes, governor: PublicKey) -> Genesis:
+    """Return a genesis that differs in its keys alone: every name, vendor, measurement and time is the other's."""
+    law = with_fields(
+        genesis.law,
+        validators=tuple(ValidatorEntry(validator, entry.power) for entry in genesis.law.validators[:1]),
+        governance=GovernanceRules((governor,), 1, genesis.law.governance.delay_ns),
+    )
+    return with_fields(genesis, law=law)
+
+
+def flipping(endpoint: str, position: int, mask: int = 1) -> Tamper:
+    """Alter one byte of each answer of an endpoint; `position` counts from either end and wraps around."""
+
+    def tamper(name: str, answer: bytes) -> bytes:
+        if name != endpoint or not answer:
+            return answer
+        at = position % len(answer)
+        return answer[:at] + bytes([answer[at] ^ mask]) + answer[at + 1 :]
+
+    return tamper
+
+
+def repeating(endpoints: Collection[str]) -> Tamper:
+    """Answer with the first answer, for ever: a node that shows its past."""
+    first: dict[str, bytes] = {}
+
+    def tamper(name: str, answer: bytes) -> bytes:
+        return first.setdefault(name, answer) if name in endpoints else answer
+
+    return tamper
+
+
+def replacing(endpoint: str, forge: Callable[[bytes], bytes]) -> Tamper:
+    """Put other bytes in the place of an endpoint's answers."""
+
+    def tamper(name: str, answer: bytes) -> bytes:
+        return forge(answer) if name == endpoint else answer
+
+    return tamper

@@ -1,0 +1,143 @@
+"""G10. A node that lies about anything: a client gets the truth, or a declared error."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hostile_chain import Scene
+from msgspec.structs import replace
+
+from keephold.base.errors import ChainRefused, KeepholdError, LedgerRefused, ProofInvalid
+from keephold.follower.contracts import verify_contract
+from keephold.follower.follow import Follower
+from keephold.follower.trust import Registrations
+from keephold.follower.view import VerifiedView
+from keephold.protocol.codec import decode, encode
+from keephold.protocol.governance import Enacted, Proposal, RevokeIdentity, SignedProposal, sign_proposal
+from keephold.protocol.state import account_path, contract_path
+from keephold.protocol.wire import FoundTransactions, GovernanceHistory, LightBlocks, ProveAnswer
+from keephold.testing.adversaries import flipping, replacing
+from keephold.testing.local import LocalNetwork, named_key
+
+ENDPOINTS = ("prove", "blocks", "transactions", "governance")
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """One chain for all lies: nothing here changes it."""
+    network = LocalNetwork(tmp_path_factory.mktemp("lying"))
+    network.open_node()
+    made = Scene(network)
+    made.play()
+    yield made
+    network.kill_node()
+
+
+async def told(chain, tamper):
+    """All that a client asks before it seals anything, of a node that answers through `tamper`."""
+
+    async def no_pause(_: float) -> None:
+        return
+
+    remote = chain.net.remote()
+    remote.tamper = tamper
+    follower = Follower([remote], VerifiedView(chain.net.genesis), pause=no_pause)
+    await follower.sync()
+    contract = await verify_contract(follower, chain.contract)
+    alice = account_path(chain.alice.public)
+    proven = await follower.prove([alice, contract_path(chain.contract)])
+    located = await follower.locate(chain.calls)
+    return (
+        contract.encryption_key,
+        contract.record,
+        contract.code,
+        proven.values,
+        {name: (found.height, found.index, found.result) for name, found in located.items()},
+    )
+
+
+def honest(name: str, answer: bytes) -> bytes:
+    return answer
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("mask", [0x01, 0x80])
+def test_one_flipped_byte_of_any_answer_is_the_truth_or_a_declared_error(chain, endpoint: str, mask: int) -> None:
+    truth = asyncio.run(told(chain, honest))
+    refused = 0
+    for position in (0, 1, 7, 31, 64, 100, 191, 333, 512, 700, 1009, 2027, -1, -2, -17, -40, -99, -300):
+        try:
+            answered = asyncio.run(told(chain, flipping(endpoint, position, mask)))
+        except KeepholdError:
+            refused += 1
+        else:
+            assert {**truth[4], **answered[4]} == truth[4]
+            assert answered[:4] == truth[:4]
+    assert refused >= 12 or endpoint == "governance"
+
+
+def forged(chain, endpoint: str, kind, alter):
+    return asyncio.run(told(chain, replacing(endpoint, lambda answer: encode(alter(decode(answer, kind))))))
+
+
+def test_another_value_under_an_honest_proof_is_refused(chain) -> None:
+    def alter(answer: ProveAnswer) -> ProveAnswer:
+        return replace(answer, values=tuple(replace(item, value=item.value + b"\x00") for item in answer.values))
+
+    with pytest.raises(ProofInvalid):
+        forged(chain, "prove", ProveAnswer, alter)
+
+
+def test_a_value_said_to_be_absent_is_refused(chain) -> None:
+    def alter(answer: ProveAnswer) -> ProveAnswer:
+        return replace(answer, values=tuple(replace(item, value=b"") for item in answer.values))
+
+    with pytest.raises(ProofInvalid):
+        forged(chain, "prove", ProveAnswer, alter)
+
+
+def test_a_value_left_out_or_of_another_path_is_refused(chain) -> None:
+    for alter in (
+        lambda answer: replace(answer, values=answer.values[:-1]),
+        lambda answer: replace(answer, values=(*answer.values, *answer.values[:1])),
+    ):
+        with pytest.raises(ProofInvalid):
+            forged(chain, "prove", ProveAnswer, alter)
+
+
+def test_a_transaction_with_anothers_place_or_result_is_refused(chain) -> None:
+    def moved(answer: FoundTransactions) -> FoundTransactions:
+        return FoundTransactions(
+            tuple(replace(item, result=replace(item.result, code=item.result.code ^ 1)) for item in answer.found)
+        )
+
+    with pytest.raises(ProofInvalid):
+        forged(chain, "transactions", FoundTransactions, moved)
+
+
+def test_headers_of_another_height_are_refused(chain) -> None:
+    def shifted(answer: LightBlocks) -> LightBlocks:
+        return LightBlocks(tuple(replace(block, height=block.height + 1) for block in answer.blocks))
+
+    with pytest.raises((ChainRefused, LedgerRefused)):
+        forged(chain, "blocks", LightBlocks, shifted)
+
+
+def test_law_that_nobody_signed_is_refused(chain) -> None:
+    """A governance action with the governor's name under it and the attacker's signature."""
+    proposal = Proposal(chain.net.network, 1, RevokeIdentity(chain.worker.public))
+    signature = sign_proposal(proposal, named_key("eve"))
+    forged_entry = Enacted(
+        SignedProposal(proposal, (replace(signature, key=chain.net.governor.public),)), chain.net.genesis.time_ns + 1
+    )
+
+    async def ask() -> None:
+        remote = chain.net.remote()
+        remote.tamper = replacing("governance", lambda _: encode(GovernanceHistory((forged_entry,))))
+        follower = Follower([remote], VerifiedView(chain.net.genesis))
+        await follower.sync()
+        await Registrations(follower).verify(chain.worker.public)
+
+    with pytest.raises(ProofInvalid, match="does not verify"):
+        asyncio.run(ask())
