@@ -169,6 +169,7 @@ async def serve(config: NodeConfig, listener: socket.socket) -> None:
     server = _Server(
         uvicorn.Config(
             web.application(routes),
+            http=web.PromptProtocol,
             log_config=None,
             access_log=False,
             lifespan="off",

@@ -2,7 +2,8 @@
 
 Machines speak CBOR under `/v1/m/`; their refusals are `Fault` records. People get JSON; theirs are problem+json
 (RFC 9457). Both carry the stable code of `base.errors`. An exception that is not ours is a bug: it is logged with its
-traceback and answered with `internal`, nothing else.
+traceback and answered with `internal`, nothing else. Whoever hangs up, or takes his time, is neither: a request's head
+and body have to arrive within bounds, so that idle connections do not use up the node's descriptors.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Final
+from typing import Any, Final, cast, final
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from keephold.api.people import PeopleApi, PeopleEndpoint
 from keephold.base.errors import (
@@ -40,6 +42,12 @@ Endpoint = Callable[[bytes], Awaitable[bytes]]
 StreamEndpoint = Callable[[bytes], AsyncGenerator[bytes, None]]
 
 MEDIA_TYPE: Final = "application/cbor"
+HEAD_SECONDS: Final = 10.0
+"""How long a connection may take to send a request's head."""
+
+BODY_SECONDS: Final = 30.0
+"""How long a request's body may take to arrive."""
+
 _LOG: Final = logging.getLogger(__name__)
 
 _STATUS: Final[tuple[tuple[type[KeepholdError], int], ...]] = (
@@ -68,7 +76,9 @@ def fault_response(error: Exception) -> Response:
         return Response(encode(Fault("internal")), 500, media_type=MEDIA_TYPE)
     reason = getattr(error, "reason", "")
     detail = str(getattr(error, "detail", "") or error)[:256]
-    return Response(encode(Fault(error.code, detail, reason)), status_of(error), media_type=MEDIA_TYPE)
+    # What is left of a body that came too late would be taken for the next request.
+    headers = {"connection": "close"} if isinstance(error, DeadlineExceeded) else None
+    return Response(encode(Fault(error.code, detail, reason)), status_of(error), headers, media_type=MEDIA_TYPE)
 
 
 def problem_response(error: Exception) -> Response:
@@ -113,13 +123,20 @@ async def body_of(request: Request) -> bytes:
     """Return a request's body.
 
     Raises:
-        InputError: larger than MAX_STREAM_FRAME; nothing beyond it is kept.
+        InputError: larger than MAX_STREAM_FRAME, of which nothing beyond it is kept; or its sender hung up.
+        DeadlineExceeded: it took longer than BODY_SECONDS.
     """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_STREAM_FRAME:
-            raise InputError(f"a request body is limited to {MAX_STREAM_FRAME} bytes")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_STREAM_FRAME:
+                    raise InputError(f"a request body is limited to {MAX_STREAM_FRAME} bytes")
+    except ClientDisconnect:
+        raise InputError("the sender hung up") from None
+    except TimeoutError:
+        raise DeadlineExceeded(f"a request body has {BODY_SECONDS:g} s to arrive") from None
     return bytes(body)
 
 
@@ -181,3 +198,40 @@ async def _prefixed(first: bytes, records: AsyncGenerator[bytes, None]) -> Async
             yield len(record).to_bytes(4, "big") + record
     finally:
         await records.aclose()
+
+
+@final
+class PromptProtocol(H11Protocol):
+    """HTTP/1.1 whose peers send a request's head within HEAD_SECONDS, or are cut off.
+
+    uvicorn by itself bounds only the pause between two requests.
+    """
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Give the first head its time."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Give an unfinished head its time; it does not start anew with each byte."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the time."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request, whatever its type says
+        if cycle is not None and not cycle.response_complete:
+            self._forget()
+        elif self._late is None:
+            self._late = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _forget(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
