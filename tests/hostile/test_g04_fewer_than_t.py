@@ -98,6 +98,5 @@ def test_a_share_lies_on_the_polynomial_that_everybody_sees(shares, ceremony) ->
     points = [ristretto.decode_point(seat.public_share) for seat in ceremony.keys.seats]
     for chosen in itertools.combinations(range(5), 3):
         seats = [ceremony.keys.seats[at].seat for at in chosen]
-        assert (
-            polynomial.weighted_sum((points[at] for at in chosen), polynomial.lagrange(seats)) == ceremony.keys.master
-        )
+        made = polynomial.weighted_sum((points[at] for at in chosen), polynomial.lagrange(seats))
+        assert made == ceremony.keys.master

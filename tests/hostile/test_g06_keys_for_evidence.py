@@ -1,4 +1,4 @@
-"""G6. Validators that all collude own the map. They still get no key to anything that no vendor's hardware signed for."""
+"""G6. Validators that all collude own the map. Still no key goes to anything that no vendor's hardware signed for."""
 
 from __future__ import annotations
 

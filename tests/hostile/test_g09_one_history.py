@@ -206,8 +206,8 @@ def test_validators_cannot_seat_their_own_beside_one_that_is_attested() -> None:
     honest = committee.members[0].public
     with pytest.raises(BadShare, match="1 of 2"):
         verify_committee(committee.keys, law(2), [registered(honest)])
+    others = [registered(key.public, "worker") for key in committee.members[1:]]
     with pytest.raises(BadShare, match="1 of 2"):
-        others = [registered(key.public, "worker") for key in committee.members[1:]]
         verify_committee(committee.keys, law(2), [registered(honest), *others])
 
 
