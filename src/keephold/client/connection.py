@@ -75,6 +75,7 @@ class Connection:
         self._ends: dict[bytes, asyncio.Future[ProvenReceipt | None]] = {}
         """By transaction id, of every flight until it ended and its caller knows."""
         self._flights: dict[bytes, Flight] = {}
+        self._reactions: dict[bytes, Callable[[LedgerRefused], None]] = {}
         self._watchers: dict[bytes, set[asyncio.Queue[bytes | None]]] = {}
         self._opening: Final = asyncio.Lock()
         self._wake: Final = asyncio.Event()
@@ -171,19 +172,14 @@ class Connection:
                 self._ends.pop(flight.id, None)
 
     def when_refused(self, flight: Flight, react: Callable[[LedgerRefused], None]) -> None:
-        """Call `react` should the ledger refuse this transaction."""
-
-        def look(end: asyncio.Future[ProvenReceipt | None]) -> None:
-            error = None if end.cancelled() else end.exception()
-            if isinstance(error, LedgerRefused):
-                react(error)
-
-        self._ends[flight.id].add_done_callback(look)
+        """Call `react` should the ledger refuse this transaction, before its nonce is used for another."""
+        self._reactions[flight.id] = react
 
     def settle(self, flight: Flight) -> None:
         """A transaction without receipt is proven to have had its effect."""
         self._outbox.settle(flight)
         self._flights.pop(flight.id, None)
+        self._reactions.pop(flight.id, None)
         end = self._ends.pop(flight.id, None)
         if end is not None and not end.done():
             end.set_result(None)
@@ -249,6 +245,7 @@ class Connection:
                 continue
             self.acknowledged = max(self.acknowledged, block.height - 1)
             self._outbox.settle(flight)
+            self._reactions.pop(flight.id, None)
             end = self._ends.get(flight.id)
             if end is not None and not end.done():
                 end.set_result(receipt)
@@ -324,6 +321,9 @@ class Connection:
             if end is not None and not end.done():
                 end.set_exception(error)
                 end.exception()  # seen: nobody may be waiting any more
+            react = self._reactions.pop(flight.id, None)
+            if react is not None and isinstance(error, LedgerRefused):
+                react(error)
 
     def _examine(self, flight: Flight, question: Callable[[Flight], Awaitable[object]]) -> None:
         if flight in self._examined:
