@@ -13,14 +13,7 @@ from keephold.protocol.governance import RevokeIdentity, SetAttestation
 from keephold.protocol.messages import SealedSlot
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.rotation import migration_page
-from keephold.protocol.state import (
-    Departures,
-    Due,
-    Roster,
-    departed_path,
-    departures_path,
-    due_path,
-)
+from keephold.protocol.state import Departures, Due, Roster, departed_path, departures_path, due_path
 from keephold.protocol.transactions import (
     Call,
     KeyItem,
@@ -215,10 +208,7 @@ def test_nothing_is_sealed_anew_before_the_keys_are_agreed_upon(rotating):
         ({"writes": (replace(slot("a", 2), tag=bytes(32)),)}, Refusal.RESULT_MALFORMED),
         ({"writes": (slot("a", 1),)}, Refusal.RESULT_MALFORMED),
         ({"writes": (SlotWrite(b"a" * 32, b""),)}, Refusal.RESULT_MALFORMED),
-        (
-            {"writes": (replace(slot("a", 2), value=slot("a", 2).value + bytes(MAX_SEALED_VALUE)),)},
-            Refusal.RESULT_MALFORMED,
-        ),
+        ({"writes": (SlotWrite(b"a" * 32, slot("a", 2).value + bytes(MAX_SEALED_VALUE)),)}, Refusal.RESULT_MALFORMED),
     ],
 )
 def test_one_field_altered(rotating, changes, expected):
