@@ -29,8 +29,8 @@ def sealed_in(raw: bytes) -> bytes:
     return decode(raw, SignedTransaction).transaction.body.sealed
 
 
-def opened(raw: bytes, lowest: int = 0):
-    return open_entry(KEYS, CODE, entry(raw), lambda sender: lowest)
+def opened(raw: bytes):
+    return open_entry(KEYS, CODE, entry(raw))
 
 
 def test_the_honest_call_opens() -> None:
@@ -69,13 +69,6 @@ def test_a_call_of_another_network_contract_or_epoch_is_not_executed_here() -> N
     for body in (Call(b"d" * 32, 1, sealed), Call(CONTRACT, 2, sealed)):
         with pytest.raises(EncodingError, match="not a call to this contract"):
             opened(sign(NETWORK, ALICE.key, 0, body))
-
-
-def test_a_call_that_was_executed_before_is_not_executed_again() -> None:
-    raw = ALICE.call("inc", nonce=4)
-    assert opened(raw, 4).nonce == 4
-    with pytest.raises(EncodingError, match="before"):
-        opened(raw, 5)
 
 
 def test_all_of_them_in_one_batch_are_consumed_unexecuted_and_the_honest_ones_are_not_disturbed() -> None:

@@ -43,6 +43,7 @@ from keephold.worker.code import contract_code
 from keephold.worker.inbox import Ordering, ProvenBatch
 from keephold.worker.orders import FetchBatch, LoadCode, Submit
 from keephold.worker.results import Position
+from keephold.worker.state import ContractState
 
 
 @pytest.fixture
@@ -372,3 +373,14 @@ def test_positions_and_batches_are_values():
     assert inbox_head(bytes(32), 1, b"e" * 32, 5) != inbox_head(bytes(32), 1, b"e" * 32, 6)
     assert ProvenBatch._fields[0] == "first"
     assert CODE.buckets == PAD
+
+
+def test_a_state_that_does_not_open_is_reported_and_not_taken_for_an_unreadable_call(worker, alice, monkeypatch):
+    """Else one broken slot would consume a caller's calls in silence."""
+
+    def broken(self, sender):
+        raise SealBroken("a slot under other keys")
+
+    monkeypatch.setattr(ContractState, "next_nonce", broken)
+    with pytest.raises(SealBroken):
+        settle(worker, alice.call("inc"))

@@ -1,6 +1,6 @@
 """Executing one batch: entries are opened, run in order, and become results. No I/O but the executor's; no clock.
 
-What reaches the sandbox, numbered as in `open_entry`:
+What reaches the sandbox, numbered as in `open_entry` and `Job`:
 
 1. The sender's signature over the signed transaction is checked here, whatever the ledger says: validators that all
    collude can reorder, delay or refuse a call, but they cannot write one.
@@ -18,7 +18,7 @@ and so make calls fail, as it can refuse to run them: it learns nothing, and no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol, final
@@ -65,7 +65,7 @@ class Executor(Protocol):
 
 
 class OpenedCall(NamedTuple):
-    """An entry that passed all four checks."""
+    """An entry that passed the checks of `open_entry`."""
 
     entry: Entry
     sender: PublicKey
@@ -80,14 +80,13 @@ def account_text(account: bytes) -> str:
     return Address.account(account).text
 
 
-def open_entry(keys: ContractKeys, code: ContractCode, entry: Entry, nonces: Callable[[PublicKey], int]) -> OpenedCall:
-    """Return the call in an inbox entry.
+def open_entry(keys: ContractKeys, code: ContractCode, entry: Entry) -> OpenedCall:
+    """Return the call in an inbox entry. That it was not executed before (4) is `Job`'s to check: the state knows.
 
     Args:
         keys: of the contract, at the epoch executed.
         code: of the contract.
         entry: authenticated by the inbox chain.
-        nonces: the lowest nonce that a sender may use now.
 
     Raises:
         EncodingError, CryptoError, LedgerRefused: the entry is unreadable.
@@ -106,9 +105,6 @@ def open_entry(keys: ContractKeys, code: ContractCode, entry: Entry, nonces: Cal
         arguments = plain.arguments.decode()
     except UnicodeDecodeError as error:
         raise EncodingError("arguments that are no text") from error
-    # (4) For the first time.
-    if transaction.nonce < nonces(sender):
-        raise EncodingError("a call that was executed before")
     request = CallRequest(
         method=plain.method,
         args_json=arguments,
@@ -178,12 +174,16 @@ class Job:
         opened: list[OpenedCall | None] = []
         for entry in self.entries:
             try:
-                call = open_entry(self.keys, self.code, entry, lowest)
+                call = open_entry(self.keys, self.code, entry)
             except (EncodingError, LedgerRefused, CryptoError):
                 opened.append(None)
-            else:
-                used[call.sender] = call.nonce + 1
-                opened.append(call)
+                continue
+            # (4) For the first time. Outside the `try`: a state that does not open is not the sender's fault.
+            if call.nonce < lowest(call.sender):
+                opened.append(None)
+                continue
+            used[call.sender] = call.nonce + 1
+            opened.append(call)
         return opened
 
     def _execute(self, calls: Sequence[OpenedCall], executor: Executor) -> list[Outcome]:
