@@ -93,7 +93,7 @@ def test_the_page_on_testing(tmp_path, home):
     (test,) = blocks("testing.md", "python")
     (tmp_path / "gold" / "tests" / "test_gold.py").write_text(test)
     for step in commands("testing.md"):
-        assert "3 passed" in run(step, tmp_path / "gold", home)
+        assert "4 passed" in run(step, tmp_path / "gold", home)
 
 
 @pytest.mark.parametrize("page", [page.name for page in PAGES])

@@ -79,6 +79,20 @@ class EventLog:
             AbiError: an event that the ABI does not describe.
             ChainRefused, NodeUnreachable
         """
+        results = await self.results(since)
+        # (3), (4) Tags, then keys.
+        found: list[ContractEvent] = []
+        for result in results:
+            own = key if result.epoch == epoch else None
+            found += (event for event in self._opened(result, own) if event.entry > since)
+        return tuple(found)
+
+    async def results(self, since: int = 0) -> list[Result]:
+        """Return the accepted results that consumed the entries after `since`, in order.
+
+        Raises:
+            NotFound, ProofInvalid, ChainRefused, NodeUnreachable: as `read`.
+        """
         # (1) So many entries are consumed.
         path = contract_path(self._contract)
         proven = await self._follower.prove([path])
@@ -86,16 +100,8 @@ class EventLog:
         if raw is None:
             raise NotFound("no such contract")
         record = decode(raw, ContractRecord)
-        if since >= record.done:
-            return ()
         # (2) These results consumed them.
-        results = await self._accepted(record, since, proven.height)
-        # (3), (4) Tags, then keys.
-        found: list[ContractEvent] = []
-        for result in results:
-            own = key if result.epoch == epoch else None
-            found += (event for event in self._opened(result, own) if event.entry > since)
-        return tuple(found)
+        return await self._accepted(record, since, proven.height) if since < record.done else []
 
     async def _accepted(self, record: ContractRecord, since: int, height: int) -> list[Result]:
         """Return the results that cover entries `since + 1` to `record.done`, in order."""

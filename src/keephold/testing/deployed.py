@@ -14,9 +14,11 @@ from typing import Any, Final, Self, final
 import pytest
 
 from keephold.base.errors import ConfigurationError
+from keephold.base.ids import ContractId
 from keephold.client.abi import Abi, encode_value
 from keephold.client.account import Account
 from keephold.client.aio import AsyncNetwork
+from keephold.client.events import EventLog
 from keephold.client.network import Contract as ContractHandle
 from keephold.client.network import Network
 from keephold.client.pinned import PinnedNetwork, devnet_link
@@ -28,8 +30,9 @@ from keephold.contract.text import parse
 from keephold.contract.values import codec_of
 from keephold.protocol.codec import decode
 from keephold.protocol.state import AccountRecord, account_path
-from keephold.protocol.transactions import RevokePermits
+from keephold.protocol.transactions import RevokePermits, open_signed
 from keephold.testing.devnet import Devnet
+from keephold.testing.leaks import SeenCall
 from keephold.testing.network import Deployed, code_of, event_classes
 
 LONGEST_WARP: Final = 10.0
@@ -94,7 +97,8 @@ class DevnetBackend:
     ) -> Deployed:
         """See `Backend`."""
         given: dict[str, Any] = dict(named)
-        return DevnetDeployed(cls, self._network.deploy(code_of(cls), *arguments, account=sender, **given))
+        contract = self._network.deploy(code_of(cls), *arguments, account=sender, **given)
+        return DevnetDeployed(cls, contract, self._network, self.accounts)
 
     def mine(self, blocks: int) -> None:
         """Send something harmless, `blocks` times."""
@@ -135,8 +139,12 @@ class DevnetBackend:
 class DevnetDeployed:
     """One contract on a devnet."""
 
-    def __init__(self, cls: type[Contract], contract: ContractHandle) -> None:
+    def __init__(
+        self, cls: type[Contract], contract: ContractHandle, network: Network, accounts: Mapping[str, Account]
+    ) -> None:
         """For `DevnetBackend.deploy`."""
+        self._network: Final = network
+        self._names: Final = {bytes(account.key.public): name for name, account in accounts.items()}
         self._cls: Final = cls
         self._contract: Final = contract
         self._nobody: Final = Account.generate("nobody")
@@ -162,6 +170,28 @@ class DevnetDeployed:
         classes = event_classes(self._cls)
         found = self._contract.events(account=reader)
         return [codec_of(classes[event.name]).decode(parse(event.body.decode())) for event in found]
+
+    def seen(self) -> tuple[SeenCall, ...]:
+        """Return what anybody reads off the ledger; calls that one result consumed together count as its first."""
+        return self._network.run(self._seen)
+
+    async def _seen(self, network: AsyncNetwork) -> tuple[SeenCall, ...]:
+        follower, contract = network.connection.follower, ContractId(self.address.value)
+        seen: list[SeenCall] = []
+        for result in await EventLog(follower, contract, {}).results():
+            page = await follower.remote.inbox(contract, result.first)
+            for index, (entry, receipt) in enumerate(zip(page.entries, result.receipts, strict=False)):
+                call = open_signed(entry.raw, network.id)
+                seen.append(
+                    SeenCall(
+                        sender=self._names.get(call.sender, call.sender.hex()),
+                        size=len(entry.raw),
+                        receipt=len(receipt),
+                        writes={} if index else {write.tag: len(write.value) for write in result.writes},
+                        events=() if index else tuple(sorted(len(event.sealed) for event in result.events)),
+                    )
+                )
+        return tuple(seen)
 
     def _typed(self, method: str, value: Any) -> Any:
         """Return a result as the contract's own classes: the client, which has the ABI only, returns dictionaries."""

@@ -24,14 +24,34 @@ from keephold.contract.native import MemoryHost
 from keephold.contract.records import Event
 from keephold.contract.text import Json, canonical, parse
 from keephold.contract.values import codec_of
+from keephold.crypto.padding import padded_size
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
+from keephold.protocol.codec import encode
+from keephold.protocol.messages import CallPlain, EventPlain, Reply
+from keephold.testing.leaks import SeenCall
 from keephold.testing.network import Deployed, code_of, event_classes
+from keephold.worker.state import slot_size
 
 GENESIS_NS: Final = 1_700_000_000 * 10**9
+_NONCE_KEY: Final = "n" * 64
+_REPLY_KEY: Final = 32
 _SECOND: Final = 10**9
 _STEP_NS: Final = 10**6
 """Block time rises strictly; each call stands in a block of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One call and what it did."""
+
+    sender: Account
+    method: str
+    arguments: bytes
+    outcome: Mapping[str, Any]
+    writes: Mapping[str, str | None]
+    events: tuple[tuple[str, str, str], ...]
+    """Name, body and audience, as the contract's code handed them over."""
 
 
 @dataclass(slots=True)
@@ -39,12 +59,10 @@ class _State:
     """What a snapshot keeps of one contract."""
 
     slots: dict[str, str] = field(default_factory=dict)
-    emitted: tuple[tuple[str, str, str], ...] = ()
-    """Name, body and audience, as the contract's code handed them over."""
-    calls: int = 0
+    history: tuple[Ran, ...] = ()
 
     def copy(self) -> _State:
-        return _State(dict(self.slots), self.emitted, self.calls)
+        return _State(dict(self.slots), self.history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,30 +140,35 @@ class NativeDeployed:
         """See `Deployed`."""
         encoded = self.abi.method(method, "call", "init").encode(arguments, named)
         block, state = self._backend.tick(), self._backend.states[self.address]
-        state.calls += 1
-        seed = hashlib.sha256(self.address.value + state.calls.to_bytes(8, "big")).hexdigest()
+        seed = hashlib.sha256(self.address.value + len(state.history).to_bytes(8, "big")).hexdigest()
         env = {"sender": sender.address.text, "creator": self._creator.address.text, "seed": seed}
         host = MemoryHost(state.slots)
-        value = self._run("call", method, encoded, env, block, host)
+        outcome = self._run("call", method, encoded, env, block, host)
+        state.history += (Ran(sender, method, encoded, outcome, dict(host.writes), tuple(host.events)),)
         host.commit()
-        state.emitted += tuple(host.events)
-        return value
+        return self._value(method, outcome)
 
     def view(self, method: str, arguments: tuple[object, ...], named: dict[str, object], reader: Account | None) -> Any:
         """See `Deployed`."""
         encoded = self.abi.method(method, "view").encode(arguments, named)
         host = MemoryHost(self._backend.states[self.address].slots)
         env: dict[str, Json] = {"reader": None if reader is None else reader.address.text}
-        return self._run("view", method, encoded, env, self._backend.block, host)
+        return self._value(method, self._run("view", method, encoded, env, self._backend.block, host))
 
     def events(self, reader: Account | None) -> list[Event]:
         """See `Deployed`."""
         classes = event_classes(self._cls)
         return [
             cast(Event, codec_of(classes[name]).decode(parse(body)))
-            for name, body, audience in self._backend.states[self.address].emitted
+            for ran in self._backend.states[self.address].history
+            for name, body, audience in ran.events
             if (to := json.loads(audience)) == "public" or (reader is not None and reader.address.text in to)
         ]
+
+    def seen(self) -> tuple[SeenCall, ...]:
+        """Return the sizes that the worker's own formulas yield, before what sealing adds to each."""
+        history = self._backend.states[self.address].history
+        return tuple(seen_call(ran, entry, self.abi.pad) for entry, ran in enumerate(history, 1))
 
     def _run(
         self,
@@ -155,13 +178,16 @@ class NativeDeployed:
         who: Mapping[str, Json],
         block: Block,
         host: MemoryHost,
-    ) -> Any:
+    ) -> dict[str, Any]:
         env = {"contract": self.address.text, "height": block.height, "time_ns": block.time_ns, **who}
         outcome = cast(
             "dict[str, Any]", parse(execute(self._cls, kind, method, encoded.decode(), canonical(env), host))
         )
         for line in host.logs:
             print(line)  # noqa: T201 - pytest captures it, and shows it with the test that failed
+        return outcome
+
+    def _value(self, method: str, outcome: Mapping[str, Any]) -> Any:
         match outcome["status"]:
             case "rejected":
                 raise Rejected(outcome["code"], outcome["detail"])
@@ -169,6 +195,40 @@ class NativeDeployed:
                 where = f"line {outcome['line']}: " if outcome["line"] else ""
                 raise ContractFailed(f"{where}{outcome['message']}")
         return model_of(self._cls).methods[method].signature()[1].decode(outcome["value"])
+
+
+def seen_call(ran: Ran, entry: int, buckets: tuple[int, ...]) -> SeenCall:
+    """Return what everybody would see of a call on a network that tells nobody why a contract failed."""
+    match ran.outcome["status"]:
+        case "ok":
+            reply = Reply("ok", canonical(ran.outcome["value"]).encode())
+        case "rejected":
+            reply = Reply("rejected", code=ran.outcome["code"], detail=ran.outcome["detail"])
+        case _:
+            reply = Reply("failed")
+    writes: dict[object, int] = {
+        key: 0 if text is None else slot_size(key, text.encode(), buckets) for key, text in ran.writes.items()
+    }
+    # Every call that opens writes its sender's next nonce.
+    writes[ran.sender.address] = slot_size(_NONCE_KEY, bytes(8), buckets)
+    events = [
+        padded_size(len(encode(EventPlain(name, body.encode(), entry))), buckets)
+        for name, body, audience in ran.events
+        for _ in range(_copies(audience))
+    ]
+    sent = CallPlain(ran.method, ran.arguments, bytes(_REPLY_KEY))
+    return SeenCall(
+        sender=ran.sender.name,
+        size=padded_size(len(encode(sent)), buckets),
+        receipt=padded_size(len(encode(reply)), buckets),
+        writes=writes,
+        events=tuple(sorted(events)),
+    )
+
+
+def _copies(audience: str) -> int:
+    to = json.loads(audience)
+    return 1 if to == "public" else len(to)
 
 
 def _account(name: str) -> Account:

@@ -30,6 +30,7 @@ from keephold.contract.context import Block
 from keephold.contract.model import Contract
 from keephold.contract.records import Event
 from keephold.protocol.contracts import Code
+from keephold.testing.leaks import SeenCall, SeenContract, differences, table
 
 
 class Deployed(Protocol):
@@ -55,6 +56,10 @@ class Deployed(Protocol):
 
     def events(self, reader: Account | None) -> list[Event]:
         """Return the events that `reader` can open and those that everybody can, oldest first."""
+        ...
+
+    def seen(self) -> tuple[SeenCall, ...]:
+        """Return what everybody sees of its calls, oldest first."""
         ...
 
 
@@ -232,6 +237,37 @@ class Net:
         """
         of = [d for d in self._deployed if contract is None or d.address == contract.address]
         return [event for deployed in of for event in deployed.events(reader)]
+
+    def assert_indistinguishable(
+        self, story: Callable[[Any], object], first: Any, second: Any, *, observer: Account | None = None
+    ) -> None:
+        """Run a story with one secret, and from the same state with another; what outsiders see must not differ.
+
+        The story takes the secret, and calls contracts through handles; see `leaks` for what is compared. On a ledger,
+        which does not go back, it has to deploy the contracts it calls.
+
+        Raises:
+            AssertionError: it differs; with a table.
+        """
+        runs = [self._observed(story, secret, observer) for secret in (first, second)]
+        found = differences(*runs)
+        if found:
+            shown = table(found, f"{first!r}", f"{second!r}")
+            raise AssertionError(f"an operator can tell {first!r} from {second!r}:\n\n{shown}\n")
+
+    def _observed(self, story: Callable[[Any], object], secret: object, observer: Account | None) -> list[SeenContract]:
+        with self.isolated():
+            before = {
+                deployed.address: (len(deployed.seen()), len(deployed.events(observer))) for deployed in self._deployed
+            }
+            story(secret)
+            run = []
+            for deployed in self._deployed:
+                calls, opened = before.get(deployed.address, (0, 0))
+                if len(deployed.seen()) > calls:
+                    events = deployed.events(observer)[opened:]
+                    run.append(SeenContract(deployed.abi.name, deployed.seen()[calls:], tuple(events)))
+            return run
 
     def close(self) -> None:
         """Release what the backend holds."""

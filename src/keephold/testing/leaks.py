@@ -1,0 +1,120 @@
+"""The leak meter: does a story look the same from outside, whatever the secret in it?
+
+What an operator sees of a contract, and all that is compared here:
+
+1. the calls: who sent each, in which order, and its size;
+2. for each call the size of its receipt, the number and sizes of slots written and deleted, of events emitted;
+3. which calls wrote the same slot: a slot has one tag, which says nothing but that it is the same;
+4. what an observer with an account of his own can open.
+
+Slots are known by their histories, the calls that wrote them: tags of two runs cannot be compared, and need not be.
+
+Not compared: how long a call takes, and what travels below the ledger.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from keephold.contract.records import Event
+
+_WIDEST: Final = 48
+"""Characters of a cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCall:
+    """One inbox entry, as everybody sees it."""
+
+    sender: str
+    """Name of the account."""
+    size: int
+    """Bytes of the sealed call."""
+    receipt: int
+    """Bytes of the sealed receipt."""
+    writes: Mapping[object, int]
+    """Size of each slot written, by whatever names it in this run; 0 is a deletion."""
+    events: tuple[int, ...]
+    """Sizes, in any order."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenContract:
+    """One contract's part of a story."""
+
+    name: str
+    calls: tuple[SeenCall, ...]
+    opened: tuple[Event, ...]
+    """Events that the observer can open."""
+
+
+class Difference(NamedTuple):
+    """Something that tells one run from the other."""
+
+    where: str
+    first: str
+    second: str
+
+
+def differences(first: Sequence[SeenContract], second: Sequence[SeenContract]) -> list[Difference]:
+    """Return everything that tells the two runs apart; nothing for runs that look alike."""
+    names = [[contract.name for contract in run] for run in (first, second)]
+    if names[0] != names[1]:
+        return [_difference("contracts called", *names)]
+    found: list[Difference] = []
+    for number, (left, right) in enumerate(zip(first, second, strict=True), 1):
+        place = left.name if len(first) == 1 else f"{left.name} ({number})"
+        rows: list[tuple[str, object, object]] = [("calls", len(left.calls), len(right.calls))]
+        for index, (a, b) in enumerate(zip(left.calls, right.calls, strict=False), 1):
+            rows += [
+                (f"call {index}: sender", a.sender, b.sender),
+                (f"call {index}: bytes sent", a.size, b.size),
+                (f"call {index}: bytes of the receipt", a.receipt, b.receipt),
+                (f"call {index}: slots written, by size", _sizes(a.writes.values()), _sizes(b.writes.values())),
+                (f"call {index}: events, by size", _sizes(a.events), _sizes(b.events)),
+            ]
+        rows += [
+            ("slots, by the calls that wrote them", _histories(left.calls), _histories(right.calls)),
+            ("what the observer can open", list(left.opened), list(right.opened)),
+        ]
+        found += [_difference(f"{place}, {what}", a, b) for what, a, b in rows if a != b]
+    return found
+
+
+def table(found: Sequence[Difference], first: str, second: str) -> str:
+    """Return differences for a person's eyes, under the two secrets."""
+    rows = [Difference("what an operator sees", first, second), *found]
+    cells = [[_cut(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(3)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def _sizes(sizes: Iterable[int]) -> list[str]:
+    counted = Counter(sorted(sizes))
+    return [f"{count} x {size}" if size else f"{count} deleted" for size, count in counted.items()]
+
+
+def _histories(calls: Sequence[SeenCall]) -> list[str]:
+    """Return the history of every slot: `2 x 1+3` are two slots that calls 1 and 3 wrote."""
+    histories: dict[object, list[str]] = {}
+    for index, call in enumerate(calls, 1):
+        for slot in call.writes:
+            histories.setdefault(slot, []).append(str(index))
+    counted = Counter("+".join(history) for history in histories.values())
+    return [f"{count} x {history}" for history, count in sorted(counted.items())]
+
+
+def _difference(where: str, first: object, second: object) -> Difference:
+    return Difference(where, _shown(first), _shown(second))
+
+
+def _shown(value: object) -> str:
+    return ", ".join(str(item) for item in value) or "none" if isinstance(value, list) else str(value)
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= _WIDEST else f"{cell[: _WIDEST - 1]}…"
