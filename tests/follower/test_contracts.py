@@ -6,6 +6,7 @@ The record of each test is proven as far as anybody can see: the lie is the map'
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 from msgspec.structs import replace
@@ -128,6 +129,29 @@ def test_a_publisher_that_is_not_assigned_any_more(scene, record, collude) -> No
     collude(replace(record, workers=(PublicKey(named_key("eve").public),)))
     with pytest.raises(NoLiveWorker, match="not assigned any more"):
         verify(scene)
+
+
+@pytest.mark.parametrize(("finding", "reason"), [("level", "level"), ("role", "wrong_role")])
+def test_a_publisher_that_is_no_worker_of_the_level_asked_for(scene, record, monkeypatch, finding, reason) -> None:
+    honest = Registrations.verify
+
+    async def verified(self, identity, *, at_least=0):
+        found = await honest(self, identity, at_least=at_least)
+        if finding == "level":
+            found = minted(found, proof=minted(found.proof, level=record.policy.level + 1))
+        else:
+            found = minted(found, record=replace(found.record, role="gatekeeper"))
+        return found
+
+    monkeypatch.setattr(Registrations, "verify", verified)
+    with pytest.raises(NoLiveWorker, match=reason):
+        verify(scene)
+
+
+def minted(made, **changes):
+    """Return a copy of a verdict with another finding."""
+    fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    return type(made)._mint(**{**fields, **changes})
 
 
 def test_keys_without_any_publication(scene, record, collude) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 from msgspec.structs import replace
@@ -18,11 +19,12 @@ from keephold.base.errors import (
 from keephold.follower import trust
 from keephold.follower.contracts import check_identity, verify_contract
 from keephold.follower.follow import Follower
-from keephold.follower.trust import Registrations, check_standing, judge, open_register
+from keephold.follower.law import Law
+from keephold.follower.trust import Registrations, check_standing, claim_of, judge, open_register
 from keephold.follower.view import VerifiedView
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.contracts import ContractPolicy
-from keephold.protocol.evidence import FOREVER, collateral_key
+from keephold.protocol.evidence import FOREVER, AllowedMeasurement, collateral_key
 from keephold.protocol.state import (
     CollateralRecord,
     ContractRecord,
@@ -31,7 +33,7 @@ from keephold.protocol.state import (
     contract_path,
     registration_path,
 )
-from keephold.protocol.transactions import Register, UpdateCollateral, open_signed, sign
+from keephold.protocol.transactions import Echo, Register, UpdateCollateral, open_signed, sign
 from keephold.protocol.wire import FoundTransactions, TransactionsRequest
 from keephold.testing.local import named_key
 
@@ -134,9 +136,22 @@ def test_a_registration_of_somebody_else_is_not_this_one(scene) -> None:
     raw = raw_of(scene, record(scene).transaction)
     with pytest.raises(ProofInvalid):
         open_register(record(scene), raw, named_key("eve").public, scene.net.network)
+    with pytest.raises(ProofInvalid, match="another identity"):
+        open_register(replace(record(scene), identity=bytes(32)), raw, scene.worker.public, scene.net.network)
     stolen = sign(scene.net.network, named_key("eve"), 0, registered(scene))
     with pytest.raises(ProofInvalid):
         open_register(record(scene), stolen, scene.worker.public, scene.net.network)
+
+
+def test_a_transaction_that_is_no_registration(scene) -> None:
+    raw = sign(scene.net.network, scene.worker, 0, Echo(bytes(32)))
+    with pytest.raises(ProofInvalid, match="is not one"):
+        open_register(record(scene), raw, scene.worker.public, scene.net.network)
+
+
+def test_a_role_that_does_not_exist(scene) -> None:
+    with pytest.raises(LedgerRefused, match="wrong_role"):
+        claim_of(scene.net.network, scene.worker.public, replace(registered(scene), role="validator"))
 
 
 def judged(scene, register: Register | None = None, **changes):
@@ -181,6 +196,13 @@ def test_an_anchor_that_is_not_on_our_chain(scene) -> None:
     assert refused.value.reason == "anchor"
 
 
+def test_an_anchor_of_the_right_height_is_still_another_block(scene) -> None:
+    ours = scene.view(scene.top).header(registered(scene).anchor_height)
+    with pytest.raises(AttestationRefused) as refused:
+        judged(scene, anchor=dataclasses.replace(ours, app_hash=bytes(32)))
+    assert refused.value.reason == "anchor"
+
+
 def test_a_quote_whose_hardware_did_not_sign(scene) -> None:
     evidence = registered(scene).evidence
     quote = bytearray(evidence.quote)
@@ -210,6 +232,44 @@ def test_what_depends_on_the_moment(scene) -> None:
     nothing = replace(law, attestation=replace(law.attestation, measurements=()))
     with pytest.raises(AttestationRefused, match="measurement"):
         check_standing(record(scene), found, nothing, now)
+
+
+def minted(made, **changes):
+    """Return a copy of a verdict with other findings: what a verifier without one of its checks would say."""
+    fields = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    return type(made)._mint(**{**fields, **changes})
+
+
+@pytest.mark.parametrize("role", ["worker", "gatekeeper"])
+def test_a_gatekeeper_needs_a_better_level_than_a_worker(scene, role: str) -> None:
+    law, found, now = scene.net.genesis.law, judged(scene), scene.view(scene.top).time_ns
+    allowed = (AllowedMeasurement(found.proof.measurement, role),)
+    law = replace(law, attestation=replace(law.attestation, measurements=allowed))
+
+    def standing(level: int) -> None:
+        proof = minted(found.proof, level=level, claim=replace(found.proof.claim, role=role))
+        check_standing(record(scene), minted(found, proof=proof), law, now)
+
+    standing(law.attestation.gatekeeper_max_level)
+    if role == "worker":
+        standing(5)
+    else:
+        with pytest.raises(AttestationRefused, match="level"):
+            standing(law.attestation.gatekeeper_max_level + 1)
+
+
+def test_the_law_of_the_moment_is_asked_each_time(scene, monkeypatch) -> None:
+    """What evidence showed is remembered; revoked since, it counts for nothing."""
+
+    async def work(made: Follower):
+        registrations = Registrations(made)
+        await registrations.verify(scene.worker.public)
+        honest = Law.at
+        monkeypatch.setattr(Law, "at", lambda self, ns: replace(honest(self, ns), revoked=(scene.worker.public,)))
+        await registrations.verify(scene.worker.public)
+
+    with pytest.raises(LedgerRefused, match="revoked"):
+        run(synced(scene, work))
 
 
 def test_a_record_cannot_stretch_a_lease_beyond_what_the_quote_allows(scene) -> None:

@@ -103,3 +103,9 @@ def test_the_event_key_is_the_readers_own(worker):
     reply = queries.built_in(readable, opened(worker, replace(BODY, method=queries.EVENT_KEY)))
     assert reply.value.decode().strip('"') == KEYS.event_key(BOB.key.public).reveal().hex()
     assert queries.built_in(readable, opened(worker, BODY)) is None
+
+
+def test_an_envelope_for_another_instance_is_not_opened_here(worker):
+    sent = envelope(sign_query(BOB.key, BODY))
+    with pytest.raises(SealBroken, match="another instance"):
+        queries.open_question(worker.core.readable(), INSTANCE, replace(sent, instance=b"j" * 32))
