@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 ENGINE ?= embedded
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check lint types imports sizes bench clean
+.PHONY: setup demo test faults check lint types imports sizes bench clean
 
 setup: $(VENV)/.ready
 
@@ -24,6 +24,10 @@ demo: setup
 
 test: setup
 	@pytest -n auto --dist loadscope
+
+# What goes wrong on real CometBFT, which Go builds once: minutes.
+faults: setup
+	@pytest -m comet tests
 
 check: setup lint types imports sizes
 
