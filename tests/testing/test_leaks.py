@@ -153,7 +153,7 @@ def test_the_table():
         "Gold, call 1: sender alice bob",
         "Gold, call 1: slots written, by size 2 x 600 1 x 600",
         "Gold, call 1: events, by size none 2 x 9",
-        "Gold, slots, by the calls that wrote them 2 x 1 1 x 1",
+        "Gold, slots, by the calls that wrote them 2 by 1 1 by 1",
     ]
     other = SeenContract("Gold", seen().calls, (Event(),))
     assert [row.where for row in differences([seen()], [other])] == ["Gold, what the observer can open"]

@@ -99,13 +99,13 @@ def _sizes(sizes: Iterable[int]) -> list[str]:
 
 
 def _histories(calls: Sequence[SeenCall]) -> list[str]:
-    """Return the history of every slot: `2 x 1+3` are two slots that calls 1 and 3 wrote."""
+    """Return the history of every slot: `2 by 1+3` are two slots that calls 1 and 3 wrote."""
     histories: dict[object, list[str]] = {}
     for index, call in enumerate(calls, 1):
         for slot in call.writes:
             histories.setdefault(slot, []).append(str(index))
     counted = Counter("+".join(history) for history in histories.values())
-    return [f"{count} x {history}" for history, count in sorted(counted.items())]
+    return [f"{count} by {history}" for history, count in sorted(counted.items())]
 
 
 def _difference(where: str, first: object, second: object) -> Difference:
