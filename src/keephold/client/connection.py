@@ -155,6 +155,10 @@ class Connection:
         self._wake.set()
         return flight
 
+    def next_nonce(self, account: PublicKey) -> int:
+        """Return the nonce that an admitted account's next transaction is signed under."""
+        return self._outbox.next_nonce(account)
+
     async def ended(self, flight: Flight) -> ProvenReceipt | None:
         """Return the proven receipt of a call; None for what has none and was settled.
 

@@ -111,6 +111,10 @@ class Outbox:
         """Start an account at the nonce that its proven record names."""
         self._lanes.setdefault(account, _Lane(nonce))
 
+    def next_nonce(self, account: PublicKey) -> int:
+        """Return the nonce that the account's next transaction is signed under; the account was opened."""
+        return self._lanes[account].next_nonce
+
     def sign(self, key: SigningKey, build: Callable[[int], Body], now: float) -> Flight:
         """Sign what `build` makes of the account's next nonce, and queue it; the account was opened."""
         lane = self._lanes[key.public]

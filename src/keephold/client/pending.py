@@ -248,17 +248,18 @@ class Resealing:
 
     async def _reseal(self, calls: list[PendingCall]) -> None:
         proven, closed = await self._proof(calls)
-        again = []
+        dead = set()
         for call in calls:
             raw = proven[account_path(call.account)]
             nonce = 0 if raw is None else decode(raw, AccountRecord).nonce
             # (1) Its epoch is closed, and (2) it has not been accepted before it was.
             if call.epoch <= closed and nonce <= call.nonce:
-                again.append(call)
-        if again:
+                dead.add(call)
+        if dead:
             verified = await self._verified(closed, proven.height)
-            if verified.epoch > closed:
-                for call in again:
+            for call in calls if verified.epoch > closed else ():
+                # What was behind, under an open epoch, may go again under its own nonce: only one of the two counts.
+                if call in dead or (call.epoch > closed and self._connection.next_nonce(call.account) == call.nonce):
                     call.send(verified)
         for call in calls:
             call.resolve()
