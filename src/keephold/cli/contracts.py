@@ -47,7 +47,7 @@ def deploy(
             *arguments,
             account=account,
             policy=ContractPolicy(level, workers, quorum),
-            deadline=max(options.deadline, 60.0),
+            deadline=options.seconds(60.0),
             progress=_progress(quiet=options.json),
             **named,
         )
@@ -65,6 +65,7 @@ def call(
     options: AsAccount = AS_ACCOUNT,
 ) -> None:
     """Call a contract and print what it returned, once the result is proven."""
+    deadline = options.seconds()
     pinned = options.pinned()
     account = options.account(pinned)
     with Network.connect(pinned.url, pinned.genesis) as network:
@@ -79,7 +80,7 @@ def call(
                 f"Sealed: nobody but you and the contract reads it. Public: you, the contract, the time, a size bucket."
             )
         sent = handle.submit(method, *arguments, account=account, **named)
-        value = sent.wait(options.deadline)
+        value = sent.wait(deadline)
     body = {"transaction": sent.id, "value": plain(value)}
     emit(body, "done" if value is None else str(value), as_json=options.json)
 
@@ -97,7 +98,7 @@ def view(
         handle = network.contract(contract_address(pinned, contract))
         described = handle.abi().method(method, "view")
         arguments, named = parse_words(described, words, names(pinned, options.keystore))
-        value = handle.query(method, *arguments, account=account, deadline=options.deadline, **named)
+        value = handle.query(method, *arguments, account=account, deadline=options.seconds(), **named)
     emit({"value": plain(value)}, str(value), as_json=options.json)
 
 

@@ -27,7 +27,7 @@ def events(
     account = None if public else options.account(pinned)
     with Network.connect(pinned.url, pinned.genesis) as network:
         handle = network.contract(contract_address(pinned, contract))
-        found = handle.events(account=account, since=since, deadline=options.deadline)
+        found = handle.events(account=account, since=since, deadline=options.seconds())
     body = {
         "contract": handle.address,
         "events": [

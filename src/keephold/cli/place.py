@@ -7,6 +7,7 @@ devnet            link to the running devnet's directory: the default network
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,7 +46,19 @@ class OnNetwork(Shared):
         Path | None,
         Parameter(env_var="KEEPHOLD_NETWORK", help="Directory of a pinned network (default: the running devnet)."),
     ] = None
-    deadline: Annotated[float, Parameter(help="Seconds to wait for an answer.")] = 30.0
+    deadline: Annotated[
+        float | None, Parameter(help="Seconds to wait for an answer (default: 30; 60 to deploy and to rotate).")
+    ] = None
+
+    def seconds(self, usual: float = 30.0) -> float:
+        """Return how long to wait for an answer.
+
+        Raises:
+            InputError: no time at all.
+        """
+        if self.deadline is not None and not 0 < self.deadline < math.inf:
+            raise InputError("--deadline is a number of seconds, more than 0")
+        return usual if self.deadline is None else self.deadline
 
     def pinned(self) -> PinnedNetwork:
         """Return the network that is meant.
@@ -79,7 +92,13 @@ class AsAccount(OnNetwork):
         name = self.as_ or (DEFAULT_ACCOUNT if DEFAULT_ACCOUNT in devnet else "")
         if name in devnet:
             return Account(devnet[name], name)
-        store = Keystore.unlock(keystore_path(self.keystore), read_password(self.password_file))
+        path = keystore_path(self.keystore)
+        # Whether there is such an account shows without the password: nobody is asked for it in vain.
+        stored = read_directory(path).accounts if path.exists() or not name else {}
+        if name and name not in stored:
+            there = ", ".join([*devnet, *stored]) or "none yet"
+            raise KeystoreError(f"no account {name!r} (there: {there})")
+        store = Keystore.unlock(path, read_password(self.password_file))
         return Account(store.key(name), name or store.default)
 
 

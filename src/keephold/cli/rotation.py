@@ -26,6 +26,6 @@ def rotate(
         handle = network.contract(contract_address(pinned, contract))
         if not options.json:
             print("  draining, sealing the state anew…", file=sys.stderr)
-        verified = handle.rotate(account, max(options.deadline, 60.0))
+        verified = handle.rotate(account, options.seconds(60.0))
     body = {"address": handle.address, "epoch": verified.epoch, "version": verified.record.version}
     emit(body, f"key epoch {verified.epoch}", as_json=options.json)

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from keephold.base.errors import InputError
 from keephold.cli.output import emit
 from keephold.cli.place import SHARED, Shared
 from keephold.testing.ceremony import EngineName, Shape
@@ -38,6 +39,8 @@ def devnet(
     shared: Shared = SHARED,
 ) -> None:
     """Start a network of simulated enclaves on this machine; end it with Ctrl-C."""
+    if not 0 <= port < 1 << 16:
+        raise InputError("--port is 0 to 65535")
     shape = Shape(gatekeepers, threshold, workers, validators, engine)
     with ending_on_terminate():
         try:
