@@ -232,3 +232,23 @@ def test_rotate_is_refused_or_late(at_desk, monkeypatch) -> None:
             await desk.contract.rotate(desk.alice, 0.2)
 
     at_desk(story)
+
+
+def test_a_call_of_the_next_epoch_behind_one_that_was_shut_out_goes_again_under_its_own_nonce(
+    at_desk, monkeypatch
+) -> None:
+    async def story(desk) -> None:
+        epochs = Epochs(desk, monkeypatch)
+        desk.node.verdict = lambda _: Verdict()  # accepted, and forgotten: the block that held it refused it
+        first = await desk.contract.submit("say", 1, account=desk.alice)
+        await spin(0.05)
+        epochs.put("active", 2)
+        desk.node.verdict = epochs.judge
+        desk.contract._verified = None
+        behind = await desk.contract.submit("say", 2, account=desk.alice)
+        assert (first.epoch, behind.epoch, behind.nonce) == (1, 2, 1)
+        assert (await first.wait(), await behind.wait()) == (1, 2)
+        assert [n for _, n in desk.node.executed] == [1, 2]
+        assert (first.epoch, behind.nonce) == (2, 1)
+
+    at_desk(story)
