@@ -276,3 +276,22 @@ def test_amounts_are_plain_integers():
     amount: Amount = 5
     assert amount + 1 == 6
     assert Address.contract(bytes(32)).kind == "contract"
+
+
+class Shelf(Contract):
+    books: Map[int, str]
+
+    @init
+    def begin(self, ctx: Call) -> None:
+        self.books[1] = "one"
+
+    @view
+    def read(self, ctx: View, book: int) -> str | None:
+        return self.books.get(book)
+
+
+def test_a_map_gives_none_where_nothing_is_and_no_default_is_named(alice):
+    shelf = NativeContract(Shelf, creator=alice)
+    shelf.call("begin", sender=alice)
+    assert shelf.view("read", 1, reader=alice) == "one"
+    assert shelf.view("read", 2, reader=alice) is None

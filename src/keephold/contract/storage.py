@@ -13,7 +13,7 @@ call writes does not depend on how often it assigned.
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast, final, get_args
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast, final, get_args, overload
 
 from keephold.contract.errors import ContractTypeError, Reject
 from keephold.contract.text import canonical, parse
@@ -127,7 +127,13 @@ class Map(Generic[_K, _V]):
     def _slot(self, key: object) -> str:
         return f"{self._name}[{canonical(self._key.encode(key))}]"
 
-    def get(self, key: _K, default: _V) -> _V:
+    @overload
+    def get(self, key: _K) -> _V | None: ...
+
+    @overload
+    def get(self, key: _K, default: _V) -> _V: ...
+
+    def get(self, key: _K, default: _V | None = None) -> _V | None:
         """Return the entry, or `default` where there is none."""
         value = self._storage.read(self._slot(key), self._value)
         return default if value is _ABSENT else cast(_V, value)

@@ -300,7 +300,12 @@ def _build(hint: object) -> Codec:
     if isinstance(hint, type) and issubclass(hint, Record):
         return _record(hint)
     name = getattr(hint, "__name__", repr(hint))
-    advice = {"float": "use integers", "list": "use tuple[X, ...]", "set": "use frozenset[X]", "dict": "use a Record"}
+    advice = {
+        "float": "use integers",
+        "list": "use tuple[X, ...]",
+        "set": "use frozenset[X]",
+        "dict": "use a Map or a Record",
+    }
     raise ContractTypeError(
         f"{name} has no place in a contract's data" + (f": {advice[name]}" if name in advice else "")
     )
