@@ -15,7 +15,8 @@ $(VENV)/.ready: pyproject.toml uv.lock
 	@echo "setting up $(VENV) (locked dependencies)…"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact --compile-bytecode
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 # ENGINE=cometbft: four validators on CometBFT, which Go builds once.
