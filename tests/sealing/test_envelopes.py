@@ -7,9 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keephold.base.errors import BadSignature, CryptoError, EncodingError, InputError, SealBroken
+from keephold.crypto.aead import ContextSealer
 from keephold.crypto.hpke import EncryptionKey
+from keephold.crypto.labels import SEAL_ANSWER
+from keephold.crypto.padding import pad
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
+from keephold.protocol.codec import encode
 from keephold.protocol.custody import PartialBatch
 from keephold.protocol.messages import Answer, CallPlain, EventPlain, QueryBody, ReleasePlain, Reply, SlotPlain
 from keephold.sealing.call import CallContext, open_call, seal_call
@@ -160,6 +164,14 @@ def test_an_answer_opens_for_its_question_only():
         open_answer(key, NETWORK, CONTRACT, request_digest(b"another"), sealed)
     with pytest.raises(SealBroken):
         open_answer(SecretBytes(b"p" * 32), NETWORK, CONTRACT, request, sealed)
+
+
+def test_an_answer_that_names_another_question_than_it_is_bound_to():
+    key, asked = SecretBytes(b"q" * 32), request_digest(b"asked")
+    answer = Answer(request_digest(b"another"), 3, 9, b"h" * 32, 1, Reply("ok", b"5"))
+    sealed = ContextSealer(key, SEAL_ANSWER).seal(pad(encode(answer), PAD), NETWORK, CONTRACT, asked)
+    with pytest.raises(SealBroken, match="another question"):
+        open_answer(key, NETWORK, CONTRACT, asked, sealed)
 
 
 WHEN = SlotContext(4, b"p" * 32, b"h" * 32, b"b" * 32)

@@ -7,7 +7,7 @@ from keephold.base.limits import MAX_BATCH, MAX_EVENTS, MAX_SEALED_RECEIPT, MAX_
 from keephold.chain.sparse import EMPTY_ROOT, SparseMap
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import Batch, batch_path
+from keephold.protocol.state import Batch, batch_path, inbox_head
 from keephold.protocol.transactions import SealedEvent, SlotWrite
 
 
@@ -93,6 +93,16 @@ def test_entries_of_two_blocks_are_two_results(called):
     assert desk.refused(worker, desk.result(worker, contract, 4)) is Refusal.OUT_OF_ORDER
 
 
+def test_a_whole_batch_cannot_be_skipped(called):
+    """The second block's entry, rightly chained, before the first block's are consumed."""
+    desk, worker, contract = called
+    later = desk.record(batch_path(contract, 4), Batch)
+    assert later is not None
+    head = inbox_head(later.before, 4, later.entries[0], later.height)
+    assert desk.refused(worker, desk.result(worker, contract, 1, first=4, head=head)) is Refusal.OUT_OF_ORDER
+    assert desk.contract(contract).done == 0
+
+
 def test_entries_that_do_not_exist(token):
     desk, worker, contract = token
     assert desk.refused(worker, desk.result(worker, contract)) is Refusal.OUT_OF_ORDER
@@ -115,7 +125,6 @@ def test_a_batch_that_this_block_still_appends_to(token, new_key):
     (call,) = desk.signed(new_key("alice"), desk.call(contract))
     # The same bytes in a state where the entry is of the very block that carries the result.
     record = desk.contract(contract)
-    from keephold.protocol.state import inbox_head
     from keephold.protocol.transactions import transaction_id
 
     head = inbox_head(record.inbox_head, 2, transaction_id(call), desk.height + 1)
