@@ -19,6 +19,7 @@ from keephold.testing import ceremony, pytest_plugin
 ROOT = Path(__file__).parents[2]
 
 TOKEN_TEST = """
+import pytest
 from token_example import Moved, Token
 
 def test_token(net, alice, bob, carol):
@@ -39,6 +40,19 @@ def test_token(net, alice, bob, carol):
     before = net.block.height
     net.mine(2)
     assert net.block.height >= before + 2
+
+def test_what_an_operator_sees(net, alice, bob, carol):
+    def pay(amount):
+        net.deploy(Token, "GLD", 10**6, sender=alice).as_(alice).transfer(bob, amount)
+
+    def name(symbol):
+        net.deploy(Token, symbol, 100, sender=alice)
+
+    net.assert_indistinguishable(pay, 5, 99_999, observer=carol)
+    with pytest.raises(AssertionError, match="what the observer can open"):
+        net.assert_indistinguishable(pay, 5, 99_999, observer=bob)
+    with pytest.raises(AssertionError, match="bytes sent"):
+        net.assert_indistinguishable(name, "G", "G" * 600)
 """
 ISOLATION = """
 import pytest
