@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 COMMANDS = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+SESSION = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Network.connect" in block)
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
@@ -61,6 +62,9 @@ def test_the_session_of_the_readme_runs(tmp_path):
                 if "verify" in step:
                     assert "pinned genesis" in ended.stdout
                     assert "SIMULATED" in ended.stdout
+            (tmp_path / "session.py").write_text(SESSION.replace("/tmp/gold", str(tmp_path / "state")))
+            ended = run(f"python {tmp_path / 'session.py'}", tmp_path / "home")
+            assert (ended.stdout.strip(), ended.returncode) == ("5", 0), ended.stderr
         finally:
             net.send_signal(signal.SIGTERM)
             net.wait(30)
