@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 ENGINE ?= embedded
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test faults check lint types imports sizes bench clean
+.PHONY: setup demo test faults mutants check lint types imports sizes bench clean
 
 setup: $(VENV)/.ready
 
@@ -29,6 +29,10 @@ test: setup
 # What goes wrong on real CometBFT, which Go builds once: minutes.
 faults: setup
 	@pytest -m comet tests
+
+# Deletes the checks that docs/threat-model.md lists, one at a time, in a copy: ten minutes.
+mutants: setup
+	@python tools/mutants.py
 
 check: setup lint types imports sizes
 

@@ -17,6 +17,7 @@ from keephold.protocol.codec import encode
 from keephold.runtime.outcome import Emitted, Outcome
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.worker.hosted import Hosted
+from keephold.worker.inbox import Ordering
 from keephold.worker.orders import FetchCode
 
 CANARY = "canary-4711-oscar"
@@ -56,6 +57,22 @@ def test_a_storage_key_has_another_tag_in_every_contract_and_epoch() -> None:
     tags = {made.slots.tag("balances/alice") for made in (KEYS, keys(epoch=2), keys(b"l" * 32), elsewhere)}
     assert len(tags) == 4
     assert all(len(tag) == 32 for tag in tags)
+
+
+def test_the_same_call_on_two_forks_writes_no_equal_ciphertext() -> None:
+    """Equal values would tell the operator who forks which slots changed how, under which order."""
+    raw = Caller(b"a").call("inc", nonce=0)
+    written = []
+    for fork in (b"one", b"two"):
+        worker = started()
+        calls = worker.ledger.order(raw)
+        worker.core.block(Ordering(worker.ledger.height - 1, fork.ljust(32), 1), calls, ())
+        worker.work()
+        worker.prove()
+        result = worker.outbox[0].result
+        written.append(({write.tag for write in result.writes}, {write.value[-400:] for write in result.writes}))
+    assert written[0][0] == written[1][0]
+    assert not written[0][1] & written[1][1]
 
 
 def test_an_unforeseen_failure_is_logged_by_its_name_only(caplog: pytest.LogCaptureFixture) -> None:
