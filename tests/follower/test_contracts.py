@@ -19,8 +19,9 @@ from keephold.follower.follow import Follower
 from keephold.follower.trust import Registrations
 from keephold.follower.view import ProvenValues, VerifiedView
 from keephold.protocol.codec import encode
-from keephold.protocol.contracts import ContractPolicy
+from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.state import ContractRecord, contract_path
+from keephold.protocol.transactions import Deploy, sign, transaction_id
 from keephold.testing.local import named_key
 
 OTHER = EntityKeys.generate()
@@ -99,6 +100,45 @@ def test_keys_published_for_another_epoch(scene, record, collude) -> None:
 
 def test_a_deployment_that_is_another_transaction(scene, record, collude) -> None:
     collude(replace(record, deployment=record.publications[0].transaction))
+    with pytest.raises(ProofInvalid, match="not the creator's"):
+        verify(scene, verify_deployment)
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """Have nodes serve these transactions too: their ids are their hashes, whether or not they were ever ordered."""
+    honest = Follower.transactions
+
+    def serve(*raws: bytes) -> None:
+        async def transactions(self, ids):
+            more = {transaction_id(raw): raw for raw in raws}
+            return await honest(self, ids) | {key: more[key] for key in ids if key in more}
+
+        monkeypatch.setattr(Follower, "transactions", transactions)
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"code": Code("python", b"class Other: ...", "Other", b"{}")}, {"policy": ContractPolicy(level=5)}],
+    ids=["code", "policy"],
+)
+def test_a_second_deployment_that_the_creator_signed(scene, record, collude, served, change) -> None:
+    first = Deploy(verify(scene, verify_deployment).code, record.policy)
+    raw = sign(scene.net.network, scene.alice, record.nonce, replace(first, **change))
+    served(raw)
+    collude(replace(record, deployment=transaction_id(raw)))
+    with pytest.raises(ProofInvalid, match="other code or another policy"):
+        verify(scene, verify_deployment)
+
+
+@pytest.mark.parametrize("nonce", [0, 1], ids=["sender", "nonce"])
+def test_the_same_deployment_by_another_or_later(scene, record, collude, served, nonce: int) -> None:
+    first = Deploy(verify(scene, verify_deployment).code, record.policy)
+    raw = sign(scene.net.network, scene.alice if nonce else named_key("eve"), nonce, first)
+    served(raw)
+    collude(replace(record, deployment=transaction_id(raw)))
     with pytest.raises(ProofInvalid, match="not the creator's"):
         verify(scene, verify_deployment)
 
