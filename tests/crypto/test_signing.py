@@ -12,7 +12,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import PUBLIC_SIZE, SIGNATURE_SIZE, SigningKey, check_public, verify
 
 KEY = SigningKey.from_seed(SecretBytes(bytes(range(32))))
-SIGNATURE = KEY.sign(labels.SIGN_PERMIT, b"ab", b"c")
+SIGNATURE = KEY.sign(labels.SIGN_GOVERNANCE, b"ab", b"c")
 IDENTITY = bytes(32)
 
 
@@ -31,16 +31,16 @@ def test_what_is_signed_verifies(parts: list[bytes]) -> None:
 
 
 def test_the_signed_message_is_the_tagged_hash() -> None:
-    assert sr25519.verify(SIGNATURE, tagged_hash(labels.SIGN_PERMIT, b"ab", b"c"), KEY.public)
+    assert sr25519.verify(SIGNATURE, tagged_hash(labels.SIGN_GOVERNANCE, b"ab", b"c"), KEY.public)
 
 
 def test_key_label_and_each_part_are_bound() -> None:
     for public, label, parts in (
-        (SigningKey.generate().public, labels.SIGN_PERMIT, (b"ab", b"c")),
+        (SigningKey.generate().public, labels.SIGN_GOVERNANCE, (b"ab", b"c")),
         (KEY.public, labels.SIGN_QUERY, (b"ab", b"c")),
-        (KEY.public, labels.SIGN_PERMIT, (b"a", b"bc")),
-        (KEY.public, labels.SIGN_PERMIT, (b"abc",)),
-        (KEY.public, labels.SIGN_PERMIT, ()),
+        (KEY.public, labels.SIGN_GOVERNANCE, (b"a", b"bc")),
+        (KEY.public, labels.SIGN_GOVERNANCE, (b"abc",)),
+        (KEY.public, labels.SIGN_GOVERNANCE, ()),
     ):
         with pytest.raises(BadSignature):
             verify(public, SIGNATURE, label, *parts)
@@ -51,27 +51,27 @@ def test_every_altered_bit_is_noticed() -> None:
         altered = bytearray(SIGNATURE)
         altered[bit // 8] ^= 1 << bit % 8
         with pytest.raises(BadSignature):
-            verify(KEY.public, bytes(altered), labels.SIGN_PERMIT, b"ab", b"c")
+            verify(KEY.public, bytes(altered), labels.SIGN_GOVERNANCE, b"ab", b"c")
 
 
 @given(st.binary(max_size=70) | st.binary(min_size=64, max_size=64))
 def test_any_signature_bytes_raise_the_one_declared_error(signature: bytes) -> None:
     with pytest.raises(BadSignature):
-        verify(KEY.public, signature, labels.SIGN_PERMIT)
+        verify(KEY.public, signature, labels.SIGN_GOVERNANCE)
 
 
 @given(st.binary(max_size=40) | st.binary(min_size=32, max_size=32))
 def test_any_key_bytes_raise_a_declared_error(public: bytes) -> None:
     with pytest.raises((BadKey, BadSignature)):
-        verify(public, SIGNATURE, labels.SIGN_PERMIT, b"ab", b"c")
+        verify(public, SIGNATURE, labels.SIGN_GOVERNANCE, b"ab", b"c")
 
 
 def test_the_identity_is_no_key_although_the_library_takes_it() -> None:
-    message = tagged_hash(labels.SIGN_PERMIT)
+    message = tagged_hash(labels.SIGN_GOVERNANCE)
     forged = sr25519.sign((IDENTITY, bytes(64)), message)
     assert sr25519.verify(forged, message, IDENTITY)
     with pytest.raises(BadKey):
-        verify(IDENTITY, forged, labels.SIGN_PERMIT)
+        verify(IDENTITY, forged, labels.SIGN_GOVERNANCE)
     with pytest.raises(BadKey):
         check_public(IDENTITY)
 
@@ -80,7 +80,7 @@ def test_the_identity_is_no_key_although_the_library_takes_it() -> None:
 @pytest.mark.parametrize("signature", [SIGNATURE, bytes(64)], ids=["well-formed", "malformed"])
 def test_a_malformed_key_is_named_as_such(public: bytes, signature: bytes) -> None:
     with pytest.raises(BadKey):
-        verify(public, signature, labels.SIGN_PERMIT, b"ab", b"c")
+        verify(public, signature, labels.SIGN_GOVERNANCE, b"ab", b"c")
     with pytest.raises(BadKey):
         check_public(public)
 

@@ -123,3 +123,6 @@ MAX_ROTATIONS: Final = 16
 
 MAX_DEPARTED: Final = 32
 """Workers that left a contract within one key epoch; with the last of them the epoch ends."""
+
+MAX_CONTRACTS_PER_WORKER: Final = 64
+"""Contracts assigned to one worker; each costs it a process of some 30 MB. Further ones wait for another worker."""

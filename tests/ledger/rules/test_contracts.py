@@ -92,6 +92,16 @@ def test_one_registration_takes_a_bounded_number_of_waiting_contracts(desk, new_
     assert waiting(desk) == ()
 
 
+def test_a_worker_takes_a_bounded_number_of_contracts_and_the_next_takes_the_rest(desk, new_key, monkeypatch):
+    monkeypatch.setattr(assignments, "MAX_CONTRACTS_PER_WORKER", 2)
+    (worker,) = desk.enrol("w")
+    deployed = [desk.deploy(new_key(name)) for name in ("alice", "bob", "carol")]
+    assert [desk.contract(contract).workers for contract in deployed] == [(worker.identity,), (worker.identity,), ()]
+    assert waiting(desk) == (deployed[2],)
+    (other,) = desk.enrol("x")
+    assert desk.contract(deployed[2]).workers == (other.identity,)
+
+
 def test_the_list_of_the_waiting_is_bounded(desk, new_key, monkeypatch):
     monkeypatch.setattr(contracts, "MAX_WAITING_CONTRACTS", 1)
     code = Code("python", b"", "C", b"")

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from keephold.base.ids import ContractId, PublicKey
-from keephold.base.limits import MAX_DEPARTED
+from keephold.base.limits import MAX_CONTRACTS_PER_WORKER, MAX_DEPARTED
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.context import BlockContext, is_live
 from keephold.protocol.rotation import is_agreed
@@ -48,7 +48,10 @@ def accepts(state: Overlay, block: BlockContext, record: ContractRecord, worker:
         return False
     if worker.identity in record.suspended or worker.identity in record.workers:
         return False
-    # (2) Votes count only if one operator or one machine cannot cast two.
+    # (2) With room left: deployments are cheap, and none may starve the contracts that are there.
+    if len(_roster(state, worker.identity)) >= MAX_CONTRACTS_PER_WORKER:
+        return False
+    # (3) Votes count only if one operator or one machine cannot cast two.
     if record.policy.quorum == 1:
         return True
     return all(
