@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -48,6 +49,8 @@ from keephold.protocol.state import Registration, registration_path
 
 _LOG: Final = logging.getLogger("keephold.node")
 _SHUTDOWN_SECONDS: Final = 2
+_MAX_CONNECTIONS: Final = 4096
+"""Beyond, a connection is answered 503 at once: running out of descriptors would stop the ledger's files too."""
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,6 +151,13 @@ def open_ledger(config: NodeConfig) -> tuple[LedgerApplication, RunningEngine]:
     return ledger, engine
 
 
+def raise_descriptor_limit() -> None:
+    """Let this process hold `_MAX_CONNECTIONS` and its own files, as far as the machine allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * _MAX_CONNECTIONS if hard == resource.RLIM_INFINITY else min(2 * _MAX_CONNECTIONS, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
 async def serve(config: NodeConfig, listener: socket.socket) -> None:
     """Run until SIGTERM or SIGINT.
 
@@ -175,6 +185,7 @@ async def serve(config: NodeConfig, listener: socket.socket) -> None:
             lifespan="off",
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
             timeout_keep_alive=75,
+            limit_concurrency=_MAX_CONNECTIONS,
         )
     )
     engine.start()
@@ -255,6 +266,7 @@ def main() -> None:
     parser.add_argument("--config", required=True, type=Path)
     arguments = parser.parse_args()
     log_to_stderr()
+    raise_descriptor_limit()
     try:
         config = read_config(arguments.config)
         with (
