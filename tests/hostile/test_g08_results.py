@@ -106,6 +106,15 @@ def test_a_later_result_does_not_happen_before_an_earlier_one(called) -> None:
     assert desk.contract(contract).done == 2
 
 
+def test_a_batch_is_not_passed_over(called) -> None:
+    """On the present state, under the right head, of a batch that is there: only not the next one."""
+    desk, worker, contract = called
+    desk.send(ALICE, desk.call(contract))
+    ahead = desk.result(worker, contract, first=3, head=desk.contract(contract).inbox_head)
+    assert desk.refused(worker, ahead) is Refusal.OUT_OF_ORDER
+    assert desk.contract(contract).done == 0
+
+
 def test_a_migration_nobody_announced_is_refused(called) -> None:
     desk, worker, contract = called
     record = desk.contract(contract)

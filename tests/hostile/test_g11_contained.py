@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import cbor2
 import pytest
 from worker_scene import CONTRACT, Caller, Sandbox, counter, settle, started
 
 from keephold.base.errors import EncodingError, SandboxError
-from keephold.base.limits import MAX_BATCH, MAX_CALL_OUTPUT
+from keephold.base.limits import (
+    MAX_BATCH,
+    MAX_CALL_OUTPUT,
+    MAX_EFFECTS,
+    MAX_EVENTS,
+    MAX_SLOT_VALUE,
+    MAX_WRITES,
+)
 from keephold.protocol.codec import decode
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.transactions import SignedTransaction
@@ -59,6 +67,31 @@ def test_a_view_has_no_effect_whatever_it_asks_for() -> None:
         with pytest.raises(HostViolation):
             effects.call(operation, "k", '"public"')
     assert (effects.writes, effects.events) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("operations", "word"),
+    [
+        ([(2, f"k{n}", "1") for n in range(MAX_WRITES + 1)], "slots"),
+        ([(2, f"k{n}", "x" * MAX_SLOT_VALUE) for n in range(MAX_EFFECTS // MAX_SLOT_VALUE)], "together"),
+        ([(4, 'Told\n"public"', "{}")] * (MAX_EVENTS + 1), "events"),
+        ([(2, "k", "x" * (MAX_SLOT_VALUE + 1))], "bytes"),
+    ],
+)
+def test_the_host_counts_by_itself_what_one_call_writes(operations, word: str) -> None:
+    """The guest shares its interpreter with the contract: what it counted does not matter."""
+    effects = Effects("call", type("Empty", (), {"read": lambda self, key: None})())
+    for operation in operations[:-1]:
+        effects.call(*operation)
+    with pytest.raises(HostViolation, match=word):
+        effects.call(*operations[-1])
+
+
+def test_no_object_is_built_from_a_tag() -> None:
+    """A compiled regular expression, a date, a decimal: refused where the tag is read, not after it was built."""
+    for tag, content in ((35, "(a+)+$"), (4, [1, 2]), (1, 1), (0, "2026-01-01T00:00:00Z"), (37, b"x" * 16)):
+        with pytest.raises(EncodingError, match=f"semantic tag {tag}"):
+            decode(cbor2.dumps(cbor2.CBORTag(tag, content)), SignedTransaction)
 
 
 def test_bytes_nested_as_deep_as_they_fit_are_refused_not_a_crash() -> None:
