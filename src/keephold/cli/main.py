@@ -59,6 +59,7 @@ _COMMANDS: Final = (
     ("rotate", "keephold.cli.rotation:rotate", "End a contract's key epoch: who left loses what it could read."),
     ("show", "keephold.cli.inspect:show", "Show what an outsider sees of a network, contract or account."),
     ("verify", "keephold.cli.inspect:verify", "Say who can read a contract, and prove it from the genesis up."),
+    ("trust", "keephold.cli.trust:trust", "Say whom a contract rests on: who could read, forge or stop it."),
     ("doctor", "keephold.cli.doctor:doctor", "Print what a bug report needs."),
 )
 _ACCOUNT_COMMANDS: Final = (

@@ -1,0 +1,153 @@
+"""What is known of a contract's guardians, as plain values. `trust_shell` fills them from proofs and evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+from keephold.base.ids import ContractId, NetworkId, PublicKey
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Enclave:
+    """A worker or gatekeeper."""
+
+    identity: PublicKey
+    role: Literal["worker", "gatekeeper"]
+    operator: bytes
+    """32 bytes; the identity itself where nobody is on record."""
+    platform: bytes
+    """32 bytes, hash of the processor's id; empty where none is on record."""
+    level: int = 0
+    """Confidence, 1 is the best; 0 if the evidence does not verify."""
+    measurement: bytes = b""
+    vendor: str = ""
+    is_simulated: bool = False
+    lease_ns: int = 0
+    """Block time at which it lapses."""
+    seat: int = 0
+    """A gatekeeper's, from 1."""
+    doubt: str = ""
+    """Why its registration does not verify now. Then operator, platform and lease are only the ledger's word."""
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether signatures and evidence hold now."""
+        return not self.doubt
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        seat = f" in seat {self.seat}" if self.seat else ""
+        return f"{self.role} {self.identity.hex()[:16]}{seat}"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """A consensus key and its power, as governance signed them."""
+
+    public_key: bytes
+    power: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class VendorFact:
+    """A vendor whose quotes the law believes."""
+
+    name: str
+    is_simulated: bool
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Committee:
+    """The gatekeepers in office."""
+
+    phase: str
+    threshold: int
+    """0 while nobody is in office."""
+    members: tuple[Enclave, ...]
+    sharing_epoch: int = 0
+    successors: tuple[Enclave, ...] = ()
+    """Who receives shares in the resharing under way."""
+    next_threshold: int = 0
+    """Of that sharing."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Governance:
+    """Who amends the law."""
+
+    keys: tuple[bytes, ...]
+    threshold: int
+    delay_ns: int
+    pending: tuple[str, ...] = ()
+    """Actions signed and ordered that are not in force yet, a sentence each."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A key that a worker may have."""
+
+    contract: ContractId
+    epoch: int
+    why: Literal["assigned", "next epoch", "left"]
+    is_published: bool
+    """The worker signed this epoch's public keys: so it had them. Otherwise the ledger shows only that it may ask."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What breaking one worker exposes, as far as the ledger proves it now."""
+
+    worker: PublicKey
+    held: tuple[Held, ...]
+    height: int
+    """Of the oldest header that proves a part of it."""
+    not_proven: tuple[str, ...] = (
+        (
+            "Epochs that have ended are on no record: what the worker held of them is in past blocks only, and is not "
+            "listed."
+        ),
+        "Gatekeepers answer under seal: that a key was released shows only where the worker published it.",
+        "Several headers prove these records; a contract that moved between them may be missing.",
+    )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TrustFacts:
+    """All that the conclusions rest on."""
+
+    network: NetworkId
+    contract: ContractId
+    name: str
+    """Of the contract's class."""
+    creator: PublicKey
+    phase: str
+    epoch: int
+    level: int
+    """The worst confidence level that the contract accepts."""
+    quorum: int
+    workers: tuple[Enclave, ...]
+    """Assigned."""
+    departed: tuple[Enclave, ...]
+    """Not assigned any more; each may hold keys of the present epoch."""
+    committee: Committee
+    governance: Governance
+    validators: tuple[Validator, ...]
+    vendors: tuple[VendorFact, ...]
+    exposures: tuple[Exposure, ...] = ()
+    """Of the assigned workers."""
+    proofs: tuple[str, ...] = ()
+    """Which header proves what, and why the contract's key is believed: a sentence each."""
+    height: int = 0
+    """Of the header that proves the committee and the law."""
+    header_hash: bytes = b""
+    time_ns: int = 0
