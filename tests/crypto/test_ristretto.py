@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -118,14 +119,17 @@ def test_the_library_names_itself() -> None:
 
 def test_without_a_system_library_the_bundled_one_serves_and_leaves_no_file(tmp_path: object) -> None:
     script = (
-        "import ctypes.util, cffi, os, tempfile\n"
+        "import ctypes.util, os, tempfile\n"
+        "from keephold.crypto import _sodium\n"
         f"tempfile.tempdir = {str(tmp_path)!r}\n"
         "ctypes.util.find_library = lambda name: None\n"
-        "opened = cffi.FFI.dlopen\n"
-        "def dlopen(self, name, flags=0):\n"
-        "    if name.startswith('libsodium'): raise OSError('absent')\n"
-        "    return opened(self, name, flags)\n"
-        "cffi.FFI.dlopen = dlopen\n"
+        "real = _sodium.ffi\n"
+        "class Without:\n"
+        "    def __getattr__(self, name): return getattr(real, name)\n"
+        "    def dlopen(self, name):\n"
+        "        if name.startswith('libsodium'): raise OSError('absent')\n"
+        "        return real.dlopen(name)\n"
+        "_sodium.ffi = Without()\n"
         "from keephold.crypto import ristretto\n"
         "assert ristretto.library().startswith('bundled'), ristretto.library()\n"
         f"assert ristretto.multiply_base(ristretto.scalar(2)).hex() == {MULTIPLES[2]!r}\n"
@@ -144,3 +148,9 @@ def test_no_scalar_becomes_an_integer_but_a_received_one() -> None:
         "ristretto.py": 1,  # decode_scalar: public
         "share.py": 2,  # lengths and seat of the stored form
     }
+
+
+def test_the_parsed_declarations_are_what_the_tool_yields():
+    tool = Path(__file__).parents[2] / "tools" / "build_sodium.py"
+    namespace = runpy.run_path(str(tool))
+    assert namespace["TARGET"].read_text() == namespace["generated"]()

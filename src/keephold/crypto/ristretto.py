@@ -15,18 +15,19 @@ Three decisions, each against a trap of the C interface:
 (3) A secret scalar is a `SecretBytes` and never becomes a Python integer, not even for a range check: arithmetic on
     Python integers takes time that depends on their value. Integers are for indices and Lagrange coefficients.
 
-cffi in ABI mode releases the GIL around each call, so independent verifications run on all cores.
+cffi in ABI mode releases the GIL around each call, so independent verifications run on all cores. Its declarations are
+parsed beforehand (`tools/build_sodium.py`): at start that would cost every program 0.1 s.
 """
 
 from __future__ import annotations
 
 import ctypes.util
 import os
+from collections.abc import Iterator
 from typing import Any, Final, NewType, TypeAlias
 
-import cffi
-
 from keephold.base.errors import BadKey
+from keephold.crypto._sodium import ffi as _ffi
 from keephold.crypto.secret import SecretBytes
 
 Point = NewType("Point", bytes)
@@ -47,30 +48,19 @@ IDENTITY: Final = Point(bytes(SIZE))
 BASE: Final = Point(bytes.fromhex("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76"))
 """G, the generator (RFC 9496, section 4)."""
 
-_DEFINITIONS: Final = """
-int sodium_init(void);
-const char *sodium_version_string(void);
-int crypto_core_ristretto255_is_valid_point(const unsigned char *p);
-int crypto_core_ristretto255_add(unsigned char *r, const unsigned char *p, const unsigned char *q);
-int crypto_core_ristretto255_sub(unsigned char *r, const unsigned char *p, const unsigned char *q);
-int crypto_core_ristretto255_from_hash(unsigned char *p, const unsigned char *r);
-int crypto_core_ristretto255_scalar_invert(unsigned char *recip, const unsigned char *s);
-void crypto_core_ristretto255_scalar_add(unsigned char *z, const unsigned char *x, const unsigned char *y);
-void crypto_core_ristretto255_scalar_sub(unsigned char *z, const unsigned char *x, const unsigned char *y);
-void crypto_core_ristretto255_scalar_mul(unsigned char *z, const unsigned char *x, const unsigned char *y);
-void crypto_core_ristretto255_scalar_reduce(unsigned char *r, const unsigned char *s);
-int crypto_scalarmult_ristretto255(unsigned char *q, const unsigned char *n, const unsigned char *p);
-int crypto_scalarmult_ristretto255_base(unsigned char *q, const unsigned char *n);
-"""
 _SYSTEM_NAMES: Final = ("libsodium.so.26", "libsodium.so.23")
 
-_ffi: Final = cffi.FFI()
-_ffi.cdef(_DEFINITIONS)
+
+def _names() -> Iterator[str]:
+    yield from _SYSTEM_NAMES
+    # Last, because asking starts other programs: 0.05 s.
+    found = ctypes.util.find_library("sodium")
+    if found is not None:
+        yield found
 
 
 def _open_system() -> tuple[Any, str] | None:
-    found = ctypes.util.find_library("sodium")
-    for name in (*_SYSTEM_NAMES, *([found] if found else [])):
+    for name in _names():
         try:
             handle = _ffi.dlopen(name)
             handle.crypto_core_ristretto255_from_hash  # noqa: B018 # resolves the symbol: absent before 1.0.18
