@@ -16,7 +16,7 @@ from keephold.client.breaking import Breaking
 from keephold.client.network import Network
 from keephold.client.trust import TrustReport
 from keephold.client.trust_facts import Enclave, Exposure
-from keephold.client.trust_picture import headline, picture
+from keephold.client.trust_picture import count, headline, picture
 from keephold.client.trust_shell import trust_of
 from keephold.client.trust_words import duration
 from keephold.contract.address import Address
@@ -99,7 +99,7 @@ def _goal(goal: Breaking) -> list[str]:
         lines += [f"  - {' and '.join(party.label for party in sorted(item))}" for item in goal.smallest[:_SHOWN]]
         if len(goal.smallest) > _SHOWN:
             lines.append(f"  - and {len(goal.smallest) - _SHOWN} more (--json lists them)")
-    lines += [f"  {way.fewest()}: {way.how}" for way in goal.ways]
+    lines += [f"  {count(way.fewest())}: {way.how}" for way in goal.ways]
     return lines
 
 

@@ -155,10 +155,10 @@ def _holders(facts: TrustFacts, groups: Mapping[bytes, Party]) -> list[tuple[str
     found = [("a worker that holds its key", _seats((*facts.workers, *facts.departed), groups, 1))]
     committee = facts.committee
     if committee.threshold:
-        shares = f"{committee.threshold} of {len(committee.members)} gatekeepers' shares, which make every key"
+        shares = f"{committee.threshold} of {len(committee.members)} gatekeepers, whose shares make every key"
         found.append((shares, _seats(committee.members, groups, committee.threshold)))
     if committee.next_threshold:
-        shares = f"{committee.next_threshold} of the next gatekeepers' shares, once they have them"
+        shares = f"{committee.next_threshold} of the next gatekeepers, once they have their shares"
         found.append((shares, _seats(committee.successors, groups, committee.next_threshold)))
     return found
 

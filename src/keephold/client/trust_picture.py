@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
+from textwrap import wrap
 from typing import Final
 
 from keephold.client.breaking import Breaking, Party
@@ -91,11 +92,18 @@ def picture(report: TrustReport) -> str:
 
 def _marks(report: TrustReport) -> dict[Party, tuple[str, str]]:
     """Return letter and colour of each party that runs enclaves."""
+    facts = report.facts
+    order = (*facts.workers, *facts.departed, *facts.committee.members, *facts.committee.successors)
+    parties = dict.fromkeys(_party(report, enclave) for enclave in order)
     marks = {}
-    for index, party in enumerate(party for party, enclaves in report.parties.items() if enclaves):
+    for index, party in enumerate(parties):
         turn, letter = divmod(index, len(_LETTERS))
         marks[party] = (_LETTERS[letter] + (str(turn) if turn else ""), _FILLS[index % len(_FILLS)])
     return marks
+
+
+def _party(report: TrustReport, enclave: Enclave) -> Party:
+    return next(party for party, enclaves in report.parties.items() if enclave in enclaves)
 
 
 def _outside(report: TrustReport) -> list[_Box]:
@@ -106,7 +114,11 @@ def _outside(report: TrustReport) -> list[_Box]:
     boxes = [
         _Box(
             f"governance: {law.threshold} of {len(law.keys)}",
-            (f"delay {duration(law.delay_ns)}; revokes at once", *_few(keys), "holds: no secret of the contract"),
+            (
+                f"amends after {duration(law.delay_ns)}; revokes at once",
+                *_few(keys),
+                "holds: no secret of the contract",
+            ),
         ),
         _Box(
             f"validators: {len(facts.validators)}",
@@ -131,8 +143,9 @@ def _workers(report: TrustReport, marks: dict[Party, tuple[str, str]]) -> list[_
     boxes += [
         _enclave(report, item, marks, f"left; may hold the key of epoch {facts.epoch}") for item in facts.departed
     ]
-    title = f"quorum {facts.quorum} of {len(facts.workers)}"
-    return [_Box(title, (f"level {facts.level} or better is accepted",)), *boxes]
+    title = f"quorum {facts.quorum} of {len(facts.workers)}, level {facts.level} or better"
+    needed = facts.committee.threshold
+    return [_Box(title, (f"{needed} gatekeepers' partials make the key" if needed else "no key is made",)), *boxes]
 
 
 def _gatekeepers(report: TrustReport, marks: dict[Party, tuple[str, str]]) -> list[_Box]:
@@ -151,8 +164,7 @@ def _gatekeepers(report: TrustReport, marks: dict[Party, tuple[str, str]]) -> li
 
 
 def _enclave(report: TrustReport, enclave: Enclave, marks: dict[Party, tuple[str, str]], holds: str) -> _Box:
-    party = next(party for party, enclaves in report.parties.items() if enclave in enclaves)
-    letter, fill = marks[party]
+    letter, fill = marks[_party(report, enclave)]
     lines = [holds, f"operator {enclave.operator.hex()[:16]}", f"platform {enclave.platform.hex()[:16] or 'unknown'}"]
     if enclave.is_verified:
         until = datetime.fromtimestamp(enclave.lease_ns / 1e9, UTC)
@@ -173,7 +185,6 @@ def _arrow(report: TrustReport) -> list[str]:
             f'<path d="M{_COLUMNS[2]} {y}L{_COLUMNS[1] + _BOX} {y}" stroke="#334" stroke-width="1.5" fill="none" '
             'marker-end="url(#a)"/>'
         ),
-        _text(_COLUMNS[1] + _BOX - 8, y + 4, f"{committee.threshold} partials make the key", anchor="end"),
     ]
 
 
@@ -191,7 +202,11 @@ def _sets(report: TrustReport, marks: dict[Party, tuple[str, str]], top: int) ->
         if len(goal.smallest) > len(shown) > 0:
             drawn.append(_text(40, y, f"and {len(goal.smallest) - len(shown)} more sets of this size"))
             y += _LINE
-        y += 8
+        for way in goal.ways:
+            for number, line in enumerate(wrap(f"{count(way.fewest())}: {way.how}", _CUT)):
+                drawn.append(_text(56 if number else 40, y, line, size=11, fill="#556"))
+                y += _LINE - 2
+        y += 12
     return drawn, y + 4
 
 
@@ -204,8 +219,13 @@ def headline(goal: Breaking) -> str:
             return f"To {goal.goal}: nothing is needed, it is so already."
         case 1:
             return f"To {goal.goal}: one party suffices, any one of these:"
-        case count:
-            return f"To {goal.goal}: {count} parties together, one of these sets:"
+        case fewest:
+            return f"To {goal.goal}: {fewest} parties together, one of these sets:"
+
+
+def count(parties: int | None) -> str:
+    """Return how many parties a way takes."""
+    return "one party" if parties == 1 else f"{parties} parties"
 
 
 def _named(party: Party, marks: dict[Party, tuple[str, str]]) -> str:
@@ -218,7 +238,7 @@ def _box(left: int, top: int, box: _Box) -> str:
             f'<rect x="{left}" y="{top}" width="{_BOX}" height="{box.height}" rx="8" fill="{box.fill}" '
             f'stroke="{box.stroke}" stroke-width="1.4"/>'
         ),
-        _text(left + 12, top + 20, box.title, weight=700),
+        _text(left + 12, top + 20, box.title, weight=700, size=12),
         *(_text(left + 12, top + 20 + _LINE * number, line) for number, line in enumerate(box.lines, 1)),
     ]
     return "\n".join(parts)
