@@ -231,6 +231,12 @@ def test_what_has_stopped_needs_nobody(now: TrustFacts) -> None:
     assert trust_report(now).stop.fewest == 0
 
 
+def test_without_a_quorum_every_worker_has_to_be_silent() -> None:
+    report = trust_report(facts(tuple(worker(n) for n in (1, 2, 3)), quorum=1))
+    assert report.stop.is_reached_by([operator(1), operator(2), operator(3)])
+    assert not report.stop.is_reached_by([operator(1), operator(2)])
+
+
 # --- the whole ---
 
 

@@ -76,6 +76,7 @@ def _lines(address: Address, report: TrustReport) -> list[str]:
     for exposure in facts.exposures:
         lines += _exposure(exposure)
     lines += ["", "Proofs:", *(f"  {number}. {sentence}" for number, sentence in enumerate(facts.proofs, 1))]
+    lines += ["", "Not counted above:", *(f"  {sentence}" for sentence in report.not_counted)]
     lines += ["", "Not proven:", *(f"  {sentence}" for sentence in (*report.not_proven, *_open(report)))]
     return lines
 
@@ -183,6 +184,7 @@ def _body(address: Address, report: TrustReport) -> dict[str, object]:
             for exposure in facts.exposures
         ],
         "proofs": list(facts.proofs),
+        "not_counted": list(report.not_counted),
         "not_proven": list(report.not_proven),
     }
 

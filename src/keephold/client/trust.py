@@ -41,7 +41,7 @@ ordered as an assigned worker's.
 5. *A TEE vendor*: calls its hardware out of date or revoked, until 2 or 3.
 
 Only enclaves whose evidence verifies now count as able to work; everybody who may hold a key counts as able to leak it:
-a lapsed lease does not erase a share.
+a lapsed lease does not erase a share. What falls short of the three is in `NOT_COUNTED`, what no proof shows in `NOT_PROVEN`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from typing import Final, final
 
 from keephold.client.breaking import Breaking, Party, Threshold, Way, breaking
 from keephold.client.trust_facts import Enclave, TrustFacts
-from keephold.client.trust_words import NOT_PROVEN, Alone, alone, duration
+from keephold.client.trust_words import NOT_COUNTED, NOT_PROVEN, Alone, alone, duration
 
 REVEAL: Final = "reveal the contract's state"
 FORGE: Final = "forge a result"
@@ -78,6 +78,7 @@ class TrustReport:
     stop: Breaking
     alone: tuple[Alone, ...]
     """What breaking each single party exposes."""
+    not_counted: tuple[str, ...] = NOT_COUNTED
     not_proven: tuple[str, ...] = NOT_PROVEN
 
     @property
