@@ -41,7 +41,8 @@ ordered as an assigned worker's.
 5. *A TEE vendor*: calls its hardware out of date or revoked, until 2 or 3.
 
 Only enclaves whose evidence verifies now count as able to work; everybody who may hold a key counts as able to leak it:
-a lapsed lease does not erase a share. What falls short of the three is in `NOT_COUNTED`, what no proof shows in `NOT_PROVEN`.
+a lapsed lease does not erase a share. What falls short of the three is in `NOT_COUNTED`, what no proof shows in
+`NOT_PROVEN`.
 """
 
 from __future__ import annotations

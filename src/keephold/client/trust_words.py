@@ -29,13 +29,13 @@ NOT_PROVEN: Final = (
 
 NOT_COUNTED: Final = (
     (
-        "Answers to questions: they are sealed, not signed. Whoever has the contract's key and carries the question (its "
-        "node or gateway) can answer it, without any worker."
+        "Answers to questions: they are sealed, not signed. Whoever has the contract's key and carries the question "
+        "(its node or gateway) can answer it, without any worker."
     ),
     "A past: validators who all collude can show older state to a worker that just started.",
     (
-        "Pauses: the creator may end the key epoch, and calls wait meanwhile; a node may refuse to serve you, and another "
-        "one serves."
+        "Pauses: the creator may end the key epoch, and calls wait meanwhile; a node may refuse to serve you, and "
+        "another one serves."
     ),
 )
 """What falls short of the three goals."""
