@@ -10,13 +10,16 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, final
 
 from keephold.base.errors import (
+    ChainRefused,
     EncodingError,
     LedgerRefused,
     NoLiveWorker,
     ProofInvalid,
+    UnavailableError,
 )
 from keephold.base.ids import ContractId, Height, InstanceId, TransactionId
 from keephold.base.limits import MAX_TRANSACTION
@@ -27,7 +30,7 @@ from keephold.follower.remote import Gateway
 from keephold.follower.view import OrderedTransaction, VerifiedBlock
 from keephold.protocol.codec import decode
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import Roster, committee_path, roster_path
+from keephold.protocol.state import Roster, committee_path, contract_path, roster_path
 from keephold.protocol.transactions import (
     Call,
     KeyItem,
@@ -195,6 +198,7 @@ class Worker:
         for contract in wanted - self._hosted.keys():
             _LOG.info("contract %s: assigned", contract.hex()[:16])
             self._hosted[contract] = Hosted(contract, self._session, self._guest, self._fetcher.want, self._spawn)
+            self._spawn(self._introduce(contract))
         for contract in self._halted.keys() - self._assigned:
             del self._halted[contract]
         self._watch()
@@ -203,6 +207,16 @@ class Worker:
             self._instance = instance
             for hosted in self._hosted.values():
                 hosted.core.renew(instance)
+
+    async def _introduce(self, contract: ContractId) -> None:
+        """Prove the record of a contract just assigned: on an idle chain the stream tells of it seconds later.
+
+        Its own path only: a roster proven meanwhile may be older than the stream's. What fails here comes with a block.
+        """
+        path = contract_path(contract)
+        with suppress(UnavailableError, ChainRefused):
+            proven = await self._session.follower.prove([path])
+            self._on_fresh({path: proven[path]}, proven.height)
 
     def _halt(self, contract: ContractId, error: ProofInvalid) -> None:
         """Stop hosting a contract about which the ledger contradicts itself, until it is assigned anew."""
