@@ -28,7 +28,7 @@ def run(command: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_readme_names_only_commands_that_this_file_runs():
-    known = re.compile(r"^(make (demo|test)$|source |keephold (devnet|deploy|call|view|verify) )")
+    known = re.compile(r"^(make (demo|test)$|source |keephold (devnet|deploy|call|view|verify|trust) )")
     assert [command for command in COMMANDS if not known.match(command)] == []
 
 
