@@ -9,7 +9,7 @@ import time
 from measure import Figure, Result, interleaved, median, tell, timings
 from place import Place, place
 
-from keephold.base.ids import ContractId, NetworkId
+from keephold.base.ids import NetworkId
 from keephold.client.aio import AsyncNetwork
 from keephold.crypto import ristretto
 from keephold.crypto.secret import SecretBytes
@@ -18,6 +18,7 @@ from keephold.custody.public.dealing import pepper_commitment
 from keephold.custody.secret.release import combine, partial, prf_input
 from keephold.custody.secret.share import Share
 from keephold.protocol.custody import CommitteeKeys, CommitteeSeat
+from keephold.protocol.lines import ContractLine
 
 NETWORK = NetworkId(bytes(32))
 SEATS, THRESHOLD = 3, 2
@@ -47,8 +48,7 @@ def shares() -> list[Share]:
 def computed(seconds: float) -> tuple[Figure, ...]:
     held = shares()
     inputs = {
-        count: [prf_input(NETWORK, "contract", ContractId(bytes([at]) * 32), 1) for at in range(count)]
-        for count in (1, MANY)
+        count: [prf_input(NETWORK, ContractLine(bytes([at]) * 32, 1)) for at in range(count)] for count in (1, MANY)
     }
     answers = {
         count: [partial(share, asked, os.urandom) for share in held[:THRESHOLD]] for count, asked in inputs.items()

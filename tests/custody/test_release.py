@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from keephold.base.errors import BadShare, KeepholdError
-from keephold.base.ids import ContractId, NetworkId
+from keephold.base.ids import NetworkId
 from keephold.crypto import ristretto
 from keephold.crypto.secret import SecretBytes
 from keephold.custody.secret import release
 from keephold.custody.secret.share import Share
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.custody import PartialBatch
+from keephold.protocol.lines import ChannelLine, ContractLine, SigningLine
 
 NETWORK = NetworkId(bytes(32))
-INPUTS = [release.prf_input(NETWORK, "contract", ContractId(b"c" * 32), epoch) for epoch in (1, 2)]
+INPUTS = [release.prf_input(NETWORK, ContractLine(b"c" * 32, epoch)) for epoch in (1, 2)]
 
 
 def stuck(size: int) -> bytes:
@@ -125,14 +126,21 @@ def test_the_pepper_is_in_the_key(finished: Any, partials: list[PartialBatch]) -
     )
 
 
-def test_inputs_separate_network_purpose_contract_and_epoch() -> None:
-    one = ("contract", ContractId(b"c" * 32), 1)
+def test_inputs_separate_networks_lines_contracts_and_epochs() -> None:
+    one, other = b"c" * 32, b"d" * 32
     variants = [
-        (NETWORK, *one),
-        (NetworkId(b"n" * 32), *one),
-        (NETWORK, "channel", *one[1:]),
-        (NETWORK, "contract", ContractId(b"d" * 32), 1),
-        (NETWORK, "contract", ContractId(b"c" * 32), 2),
+        (NETWORK, ContractLine(one, 1)),
+        (NetworkId(b"n" * 32), ContractLine(one, 1)),
+        (NETWORK, ContractLine(other, 1)),
+        (NETWORK, ContractLine(one, 2)),
+        (NETWORK, SigningLine(one)),
+        (NETWORK, SigningLine(other)),
+        (NetworkId(b"n" * 32), SigningLine(one)),
+        (NETWORK, ChannelLine(one, 1, other, 1)),
+        (NETWORK, ChannelLine(other, 1, one, 1)),
+        (NETWORK, ChannelLine(one, 2, other, 1)),
+        (NETWORK, ChannelLine(one, 1, other, 2)),
+        (NetworkId(b"n" * 32), ChannelLine(one, 1, other, 1)),
     ]
     assert len({release.prf_input(*variant) for variant in variants}) == len(variants)
 

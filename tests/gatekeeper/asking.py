@@ -9,8 +9,8 @@ from keephold.base.ids import ContractId, InstanceId, PublicKey, TransactionId
 from keephold.crypto.signing import SigningKey
 from keephold.custody.secret.release import combine, prf_input
 from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contract_id
-from keephold.protocol.custody import CONTRACT_LINE
-from keephold.protocol.transactions import Deploy, KeyItem, KeyRelease, KeyRequest, open_signed
+from keephold.protocol.lines import ContractLine
+from keephold.protocol.transactions import Deploy, KeyRelease, KeyRequest, open_signed
 from keephold.sealing.release import ReleaseContext, open_partials
 
 
@@ -35,7 +35,7 @@ class Worker:
                 self.answers.setdefault(transaction.body.request, {})[PublicKey(transaction.sender)] = transaction.body
 
     async def ask(self, contract: ContractId) -> TransactionId:
-        request = KeyRequest(self.session.instance.id, (KeyItem(contract, 1),))
+        request = KeyRequest(self.session.instance.id, (ContractLine(contract, 1),))
         return (await self.session.sender.submit(request)).id
 
     def seeds(self, contract: ContractId, request: TransactionId, committee) -> list[bytes]:
@@ -50,7 +50,7 @@ class Worker:
             partials.append(plain.batch)
         return [
             item.reveal()
-            for item in combine(partials, committee, [prf_input(session.network, CONTRACT_LINE, contract, 1)])
+            for item in combine(partials, committee, [prf_input(session.network, ContractLine(contract, 1))])
         ]
 
 

@@ -15,12 +15,13 @@ from keephold.crypto.hpke import EncryptionKey
 from keephold.crypto.signing import SigningKey
 from keephold.follower.trust import VerifiedRegistration
 from keephold.follower.view import OrderedTransaction, ProvenValues
-from keephold.gatekeeper.requests import MAX_ITEMS, MAX_PENDING, Queue, Request, answer, justify, open_request
+from keephold.gatekeeper.requests import MAX_ITEMS, MAX_PENDING, Queue, Request, answer, justify, open_request, paths
 from keephold.protocol.codec import encode
 from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contract_id
 from keephold.protocol.evidence import Claim
+from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, SigningLine
 from keephold.protocol.state import ContractRecord, Registration, Rotation, contract_path
-from keephold.protocol.transactions import Echo, KeyItem, KeyRequest, sign, transaction_id
+from keephold.protocol.transactions import Echo, KeyRequest, sign, transaction_id
 from keephold.sealing.release import ReleaseContext, open_partials
 
 NETWORK = NetworkId(hashlib.sha256(b"network").digest())
@@ -31,7 +32,7 @@ POLICY = ContractPolicy(level=2)
 CONTRACT = contract_id(NETWORK, CREATOR.public, 3, CODE, POLICY)
 RECORD = ContractRecord(CREATOR.public, 3, CODE, bytes(32), POLICY, "keying", 1, (WORKER.public,))
 REQUEST = Request(
-    TransactionId(bytes(31) + b"\x01"), PublicKey(WORKER.public), INSTANCE, (KeyItem(CONTRACT, 1),), height=10
+    TransactionId(bytes(31) + b"\x01"), PublicKey(WORKER.public), INSTANCE, (ContractLine(CONTRACT, 1),), height=10
 )
 
 
@@ -99,7 +100,7 @@ BEGUN = replace(RECORD, phase="active", epoch=2)
 
 
 def asked(*epochs: int) -> Request:
-    items = tuple(KeyItem(CONTRACT, epoch) for epoch in epochs)
+    items = tuple(ContractLine(CONTRACT, epoch) for epoch in epochs)
     return Request(REQUEST.id, REQUEST.worker, INSTANCE, items, REQUEST.height)
 
 
@@ -128,6 +129,87 @@ def test_an_epoch_that_is_not_open_to_the_asker(record, epoch: int, reason: str)
         with pytest.raises(LedgerRefused) as refused:
             justify(request, proven(record), registered(), NETWORK)
         assert refused.value.reason == reason
+
+
+# --- the other lines ---
+
+SIGNING = SigningLine(CONTRACT)
+PEER = contract_id(NETWORK, CREATOR.public, 4, CODE, ContractPolicy(level=5))
+PEERS = ContractRecord(CREATOR.public, 4, CODE, bytes(32), ContractPolicy(level=5), "active", 3, (CREATOR.public,))
+
+
+def asked_for(line: KeyLine) -> Request:
+    return Request(REQUEST.id, REQUEST.worker, INSTANCE, (line,), REQUEST.height)
+
+
+@pytest.mark.parametrize("record", [RECORD, ROTATING, BEGUN])
+def test_the_signing_seed_goes_to_the_assigned_in_every_epoch(record) -> None:
+    assert justify(asked_for(SIGNING), proven(record), registered(), NETWORK).request.items == (SIGNING,)
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (None, "unknown_contract"),
+        (replace(RECORD, workers=(GATEKEEPER.public,)), "not_assigned"),
+        (replace(RECORD, suspended=(WORKER.public,)), "not_assigned"),
+        (replace(ROTATING, workers=(GATEKEEPER.public,)), "not_assigned"),
+        (replace(RECORD, phase="refused"), "contract_not_active"),
+        (replace(RECORD, phase="waiting"), "contract_not_active"),
+    ],
+)
+def test_the_signing_seed_goes_to_nobody_else(record, reason: str) -> None:
+    with pytest.raises(LedgerRefused) as refused:
+        justify(asked_for(SIGNING), proven(record), registered(), NETWORK)
+    assert refused.value.reason == reason
+
+
+def test_the_signing_seed_asks_for_the_contracts_level_and_code() -> None:
+    with pytest.raises(AttestationRefused, match="level"):
+        justify(asked_for(SIGNING), proven(), registered(level=3), NETWORK)
+    with pytest.raises(ProofInvalid):
+        justify(asked_for(SIGNING), proven(replace(RECORD, nonce=4)), registered(), NETWORK)
+
+
+def both(mine: ContractRecord = RECORD, theirs: ContractRecord = PEERS) -> ProvenValues:
+    values = {contract_path(CONTRACT): encode(mine), contract_path(PEER): encode(theirs)}
+    return ProvenValues._mint(height=11, header_hash=bytes(31) + b"\x02", time_ns=1, values=values)
+
+
+CHANNELS = [ChannelLine(CONTRACT, 1, PEER, 3), ChannelLine(PEER, 3, CONTRACT, 1)]
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_a_channel_goes_to_the_workers_of_either_end(channel) -> None:
+    assert set(paths(asked_for(channel))) == {contract_path(CONTRACT), contract_path(PEER)}
+    justify(asked_for(channel), both(), registered(), NETWORK)
+    # The level that counts is the one asked for by the contract through which it comes.
+    theirs = replace(PEERS, workers=(WORKER.public,))
+    justify(asked_for(channel), both(replace(RECORD, workers=()), theirs), registered(level=5), NETWORK)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize(
+    ("mine", "theirs", "reason"),
+    [
+        (replace(RECORD, workers=()), PEERS, "not_assigned"),
+        (replace(RECORD, suspended=(WORKER.public,)), PEERS, "not_assigned"),
+        (replace(RECORD, epoch=2), PEERS, "wrong_epoch"),
+        (RECORD, replace(PEERS, epoch=4), "wrong_epoch"),
+        (RECORD, replace(PEERS, phase="refused"), "contract_not_active"),
+    ],
+)
+def test_a_channel_that_is_not_open_to_the_asker(channel, mine, theirs, reason: str) -> None:
+    with pytest.raises(LedgerRefused) as refused:
+        justify(asked_for(channel), both(mine, theirs), registered(), NETWORK)
+    assert refused.value.reason == reason
+
+
+def test_a_channel_needs_both_contracts_to_be_what_they_say() -> None:
+    with pytest.raises(ProofInvalid):
+        justify(asked_for(CHANNELS[0]), both(theirs=replace(PEERS, nonce=9)), registered(), NETWORK)
+    with pytest.raises(LedgerRefused, match="unknown_contract"):
+        justify(asked_for(CHANNELS[0]), proven(), registered(), NETWORK)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +254,7 @@ def test_a_state_from_before_the_request_proves_nothing() -> None:
 
 
 def test_one_bad_item_refuses_the_whole_request() -> None:
-    request = Request(REQUEST.id, REQUEST.worker, INSTANCE, (*REQUEST.items, KeyItem(bytes(32), 1)), 10)
+    request = Request(REQUEST.id, REQUEST.worker, INSTANCE, (*REQUEST.items, ContractLine(bytes(32), 1)), 10)
     with pytest.raises(LedgerRefused) as refused:
         justify(request, proven(), registered(), NETWORK)
     assert refused.value.reason == "unknown_contract"
@@ -199,7 +281,7 @@ def test_a_request_is_opened_with_its_signature() -> None:
 
 
 @pytest.mark.parametrize(
-    "items", [(), (KeyItem(CONTRACT, 1),) * 2, tuple(KeyItem(CONTRACT, n + 1) for n in range(MAX_ITEMS + 1))]
+    "items", [(), (ContractLine(CONTRACT, 1),) * 2, tuple(ContractLine(CONTRACT, n + 1) for n in range(MAX_ITEMS + 1))]
 )
 def test_requests_are_bounded_and_distinct(items) -> None:
     with pytest.raises(LedgerRefused):
@@ -217,7 +299,7 @@ def test_the_queue_keeps_each_request_once_and_not_too_many() -> None:
     assert len(queue) == 0
     queue.put_back(request)
     for epoch in range(MAX_PENDING + 5):
-        queue.offer(ordered(KeyRequest(INSTANCE, (KeyItem(CONTRACT, epoch + 1),))), 10, NETWORK)
+        queue.offer(ordered(KeyRequest(INSTANCE, (ContractLine(CONTRACT, epoch + 1),))), 10, NETWORK)
     assert len(queue) == MAX_PENDING
 
 

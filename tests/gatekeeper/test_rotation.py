@@ -14,15 +14,15 @@ from keephold.base.errors import LedgerRefused
 from keephold.base.ids import ContractId, InstanceId
 from keephold.crypto.entity import EntityKeys
 from keephold.custody.secret.release import combine, prf_input
-from keephold.protocol.custody import CONTRACT_LINE
 from keephold.protocol.governance import RevokeIdentity
+from keephold.protocol.lines import ContractLine
 from keephold.protocol.state import ContractRecord, contract_path
-from keephold.protocol.transactions import KeyItem, KeyRequest, Migration, PublishKey, SubmitMigration
+from keephold.protocol.transactions import KeyRequest, Migration, PublishKey, SubmitMigration
 from keephold.sealing.release import ReleaseContext, open_partials
 
 
 async def ask(worker: Worker, contract: ContractId, *epochs: int) -> bytes:
-    items = tuple(KeyItem(contract, epoch) for epoch in epochs)
+    items = tuple(ContractLine(contract, epoch) for epoch in epochs)
     return (await worker.session.sender.submit(KeyRequest(worker.session.instance.id, items))).id
 
 
@@ -33,7 +33,7 @@ def seeds(worker: Worker, contract: ContractId, request: bytes, committee, *epoc
         instance = InstanceId(session.instance.id)
         context = ReleaseContext(session.network, gatekeeper, session.identity, instance, request)
         partials.append(open_partials(session.instance.encryption, context, release.sealed).batch)
-    inputs = [prf_input(session.network, CONTRACT_LINE, contract, epoch) for epoch in epochs]
+    inputs = [prf_input(session.network, ContractLine(contract, epoch)) for epoch in epochs]
     return [item.reveal() for item in combine(partials, committee, inputs)]
 
 

@@ -9,15 +9,16 @@ from hostile_custody import generation
 from msgspec.structs import replace
 
 from keephold.base.errors import BadShare
-from keephold.base.ids import ContractId, NetworkId
+from keephold.base.ids import NetworkId
 from keephold.crypto import ristretto
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.sharing import polynomial, prf
 from keephold.custody.secret import release
+from keephold.protocol.lines import ContractLine
 
 ORDER = 2**252 + 27742317777372353535851937790883648493
 """Of the group."""
-INPUTS = [release.prf_input(NetworkId(bytes(32)), "contract", ContractId(b"c" * 32), 1)]
+INPUTS = [release.prf_input(NetworkId(bytes(32)), ContractLine(b"c" * 32, 1))]
 
 
 def entropy(size: int) -> bytes:

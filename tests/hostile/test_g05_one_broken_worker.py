@@ -12,8 +12,8 @@ from keephold.base.errors import SealBroken
 from keephold.base.ids import ContractId, PublicKey, TransactionId
 from keephold.crypto.secret import SecretBytes
 from keephold.custody.secret.release import combine
+from keephold.protocol.lines import ContractLine
 from keephold.protocol.messages import CallPlain, Reply
-from keephold.protocol.transactions import KeyItem
 from keephold.sealing.call import CallContext, open_call, seal_call
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.receipt import open_receipt, seal_receipt
@@ -26,7 +26,7 @@ LINES = [(CONTRACT, 1), (CONTRACT, 2), (OTHER, 1)]
 def held() -> dict[tuple[ContractId, int], ContractKeys]:
     """The keys of two contracts and of two epochs of one, as one committee releases them."""
     committee = Committee()
-    items = [KeyItem(contract, epoch) for contract, epoch in LINES]
+    items = [ContractLine(contract, epoch) for contract, epoch in LINES]
     seeds = combine([committee.batch(0, items), committee.batch(1, items)], committee.keys, inputs(items))
     return {line: ContractKeys(seed, NETWORK, *line) for line, seed in zip(LINES, seeds, strict=True)}
 

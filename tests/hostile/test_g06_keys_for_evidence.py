@@ -21,8 +21,9 @@ from keephold.gatekeeper.requests import Request, justify, paths
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.genesis import network_id
 from keephold.protocol.governance import GovernanceRecord
+from keephold.protocol.lines import ContractLine
 from keephold.protocol.state import ContractRecord, Registration, contract_path, governance_path, registration_path
-from keephold.protocol.transactions import KeyItem, Register, sign, transaction_id
+from keephold.protocol.transactions import Register, sign, transaction_id
 from keephold.testing.adversaries import Colluders, same_names
 from keephold.testing.local import LocalNetwork, named_key
 from keephold.testing.vendor import SgxBuild
@@ -35,7 +36,7 @@ def gatekeeper_answers(chain, worker=None, instance: bytes | None = None):
         follower = Follower([chain.net.remote()], VerifiedView(chain.net.genesis))
         await follower.sync()
         identity = (worker or chain.worker).public
-        items = (KeyItem(chain.contract, 1),)
+        items = (ContractLine(chain.contract, 1),)
         request = Request(TransactionId(bytes(32)), identity, InstanceId(instance or chain.instance), items, 3)
         contracts = await follower.prove(paths(request), request.height + 1)
         registration = await Registrations(follower).verify(identity, at_least=contracts.height)

@@ -35,7 +35,7 @@ from keephold.crypto.signing import SigningKey
 from keephold.custody.secret.release import combine, partial, prf_input
 from keephold.custody.secret.share import Share
 from keephold.enclave.vault import open_vault
-from keephold.protocol.custody import CONTRACT_LINE
+from keephold.protocol.lines import ContractLine
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.testing.build import build_of
 from keephold.testing.devnet import Devnet
@@ -160,7 +160,7 @@ def _collect_keys(world: World) -> None:
 def _collect_contract_keys(world: World, shares: list[Share]) -> None:
     """Derive what the worker derived, and show that it is the same: by the public key that clients seal to."""
     network, contract, epoch = world.net.pinned.id, world.contract, 1
-    inputs = [prf_input(network, CONTRACT_LINE, contract, epoch)]
+    inputs = [prf_input(network, ContractLine(contract, epoch))]
     (seed,) = combine([partial(share, inputs, secrets.token_bytes) for share in shares], shares[0].committee, inputs)
     with Network.connect(world.net.url, world.net.genesis) as client:
         public = client.contract(Address.contract(contract)).verified().encryption_key

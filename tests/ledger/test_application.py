@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from keephold.chain import merkle
+from keephold.protocol.lines import ContractLine
 from keephold.protocol.state import CommitteeRecord, committee_path, receipt_leaf
-from keephold.protocol.transactions import Echo, KeyItem, KeyRelease, KeyRequest
+from keephold.protocol.transactions import Echo, KeyRelease, KeyRequest
 
 
 def test_a_contract_from_deployment_to_receipt(make_desk, new_key):
@@ -15,7 +16,7 @@ def test_a_contract_from_deployment_to_receipt(make_desk, new_key):
     (worker,) = desk.enrol("worker")
     assert desk.contract(contract).workers == (worker.identity,)
     assert desk.contract(contract).phase == "keying"
-    request = desk.send(worker, KeyRequest(worker.instance, (KeyItem(contract, 1),)))
+    request = desk.send(worker, KeyRequest(worker.instance, (ContractLine(contract, 1),)))
     for gatekeeper in gatekeepers:
         desk.send(gatekeeper, KeyRelease(worker.identity, worker.instance, request, b"partials"))
     desk.activate(contract, worker)

@@ -19,13 +19,14 @@ from keephold.custody.public.dealing import pepper_commitment
 from keephold.custody.secret.release import partial, prf_input
 from keephold.custody.secret.share import Share
 from keephold.enclave.identity import Instance
-from keephold.protocol.custody import CONTRACT_LINE, CommitteeKeys, CommitteeSeat, PartialBatch
+from keephold.protocol.custody import CommitteeKeys, CommitteeSeat, PartialBatch
+from keephold.protocol.lines import ContractLine, KeyLine
 from keephold.protocol.messages import ReleasePlain
-from keephold.protocol.transactions import KeyItem, KeyRelease, KeyRequest, sign, transaction_id
+from keephold.protocol.transactions import KeyRelease, KeyRequest, sign, transaction_id
 from keephold.sealing.release import ReleaseContext, seal_partials
 
 HEIGHT, HEADER = 40, b"h" * 32
-ITEM = KeyItem(CONTRACT, 1)
+ITEM = ContractLine(CONTRACT, 1)
 
 
 def entropy(size: int) -> bytes:
@@ -64,7 +65,7 @@ class Committee:
         )
         return replace(self.keys, seats=seats)
 
-    def batch(self, at: int, items: Sequence[KeyItem] = (ITEM,)) -> PartialBatch:
+    def batch(self, at: int, items: Sequence[KeyLine] = (ITEM,)) -> PartialBatch:
         return partial(self.shares[at], inputs(items), entropy)
 
     def release(self, at: int, desk: Desk, **other: object) -> tuple[TransactionId, bytes]:
@@ -82,8 +83,8 @@ class Committee:
         return transaction_id(raw), raw
 
 
-def inputs(items: Sequence[KeyItem]) -> list[bytes]:
-    return [prf_input(NETWORK, CONTRACT_LINE, item.contract, item.epoch) for item in items]
+def inputs(items: Sequence[KeyLine]) -> list[bytes]:
+    return [prf_input(NETWORK, item) for item in items]
 
 
 class Desk:

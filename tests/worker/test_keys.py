@@ -15,7 +15,8 @@ from keephold.crypto.signing import SigningKey
 from keephold.custody.secret.release import combine, partial
 from keephold.enclave.identity import Instance
 from keephold.enclave.vault import ForgetfulVault
-from keephold.protocol.transactions import KeyItem, KeyRequest, sign, transaction_id
+from keephold.protocol.lines import ChannelLine, ContractLine, SigningLine
+from keephold.protocol.transactions import KeyRequest, sign, transaction_id
 from keephold.worker.committee import least_threshold, pin, verify_committee
 from keephold.worker.keys import MAX_ITEMS, RETRY_SECONDS, KeyDesk
 
@@ -131,7 +132,7 @@ def test_somebody_elses_request_in_our_name_is_ignored(committee, desk):
 def test_keys_are_asked_for_together_and_again_after_a_while():
     desk = KeyDesk(worker_scene.NETWORK, IDENTITY.public)
     instance = Instance.fresh()
-    items = [KeyItem(bytes([at]) * 32, 1) for at in range(MAX_ITEMS + 1)]
+    items = [ContractLine(bytes([at]) * 32, 1) for at in range(MAX_ITEMS + 1)]
     for item in items:
         desk.want(item)
     first = desk.due(instance, 0.0)
@@ -149,11 +150,18 @@ def test_keys_are_asked_for_together_and_again_after_a_while():
 def test_keys_of_epochs_that_ended_are_asked_for_no_more():
     desk = KeyDesk(worker_scene.NETWORK, IDENTITY.public)
     contract, other = b"c" * 32, b"d" * 32
-    for item in (KeyItem(contract, 1), KeyItem(contract, 2), KeyItem(contract, 3), KeyItem(other, 1)):
-        desk.want(item)
+    channels = [ChannelLine(other, 1, contract, 1), ChannelLine(contract, 3, other, 1)]
+    for line in (*(ContractLine(contract, epoch) for epoch in (1, 2, 3)), ContractLine(other, 1), *channels):
+        desk.want(line)
+    desk.want(SigningLine(contract))
     desk.keep(contract, (2, 3))
     instance = Instance(InstanceId(b"i" * 32), EncryptionKey.generate())
-    assert desk.due(instance, 0.0).items == (KeyItem(contract, 2), KeyItem(contract, 3), KeyItem(other, 1))
+    request = desk.due(instance, 0.0)
+    kept = {SigningLine(contract), ContractLine(contract, 2), ContractLine(contract, 3), channels[1]}
+    assert set(request.items) == kept | {ContractLine(other, 1)}
+    desk.refused(request)
+    desk.forget(contract)
+    assert desk.due(instance, 9.0).items == (ContractLine(other, 1),)
 
 
 def test_a_committee_needs_t_verified_members(committee):

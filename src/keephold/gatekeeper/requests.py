@@ -2,15 +2,16 @@
 
 Partials of t gatekeepers *are* contract keys, so this argument is the one that guards them all. For a request:
 
-1. It is a transaction that the worker signed (`open_request`), for distinct keys.
+1. It is a transaction that the worker signed (`open_request`), for distinct lines.
 2. Each contract's record is proven by a header at or above the block after the request, on the gatekeeper's own chain.
 3. Each contract id is the hash of the code and policy on record: nobody can relax a policy, or swap code, behind an id.
-4. The worker is assigned and not suspended, the contract is in use, and the key epoch is the present one or, while it
-   changes, the one on its way in. Whoever was excluded is assigned nothing, so he gets neither; when the next epoch has
-   begun, the one before is on no record again, for epochs only rise.
+4. The line's own rule holds (`lines`): the worker is assigned and not suspended, the contract is in use, and a key
+   epoch that the line names is the present one or, while it changes, the one on its way in. Whoever was excluded is
+   assigned nothing, so he gets neither; when the next epoch has begun, the one before is on no record again, for epochs
+   only rise.
 5. The worker's registration verifies now, evidence included, in the role of worker (`follower.trust`).
 6. The live instance is the one that asks: what is sealed to it, no clone and no earlier boot can open.
-7. Its confidence level, as judged here, is at least as good as each contract's policy asks for.
+7. Its confidence level, as judged here, is at least as good as the contract's policy asks for (`lines`, too).
 
 Assignment is the validators' word: they can give a contract to any worker that passes 5 to 7, and to nobody else.
 
@@ -20,7 +21,6 @@ One item that fails refuses the whole request. All gatekeepers answer the same l
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -32,23 +32,22 @@ from keephold.custody.secret.share import Share
 from keephold.follower.contracts import check_identity
 from keephold.follower.trust import VerifiedRegistration
 from keephold.follower.view import OrderedTransaction, ProvenValues
+from keephold.gatekeeper.lines import check_line
 from keephold.protocol.codec import decode
-from keephold.protocol.custody import CONTRACT_LINE
+from keephold.protocol.lines import KeyLine, parties
 from keephold.protocol.messages import ReleasePlain
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.rotation import open_epochs
 from keephold.protocol.state import ContractRecord, contract_path
-from keephold.protocol.transactions import KeyItem, KeyRelease, KeyRequest, open_signed
+from keephold.protocol.transactions import KeyRelease, KeyRequest, open_signed
 from keephold.sealing.release import ReleaseContext, seal_partials
 
 MAX_ITEMS: Final = 64
-"""Keys in one request."""
+"""Lines in one request."""
 
 MAX_PENDING: Final = 256
 """Requests waiting; more push the oldest out, whose worker asks again."""
 
 _REMEMBERED: Final = 4096
-_IN_USE: Final = frozenset({"keying", "active", "rotating"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Request:
     id: TransactionId
     worker: PublicKey
     instance: InstanceId
-    items: tuple[KeyItem, ...]
+    items: tuple[KeyLine, ...]
     height: int
     """Of the block that ordered it."""
 
@@ -86,7 +85,7 @@ def open_request(ordered: OrderedTransaction, height: int, network: NetworkId) -
     if not isinstance(body, KeyRequest):
         raise EncodingError("not a key request")
     if not 1 <= len(body.items) <= MAX_ITEMS or len(set(body.items)) != len(body.items):
-        raise LedgerRefused(Refusal.TOO_LARGE.word, f"1 to {MAX_ITEMS} different keys")
+        raise LedgerRefused(Refusal.TOO_LARGE.word, f"1 to {MAX_ITEMS} different lines")
     return Request(ordered.id, PublicKey(transaction.sender), InstanceId(body.instance), body.items, height)
 
 
@@ -111,21 +110,11 @@ def justify(
     # (6) This instance.
     if registration.instance != request.instance:
         raise LedgerRefused(Refusal.SUPERSEDED.word, "another instance is live")
-    for item in request.items:
-        record = _record(contracts.values, item)
-        # (3) Code and policy are the contract's.
-        check_identity(ContractId(item.contract), record, network)
-        # (4) Assigned, in an epoch that is open, in use.
-        if request.worker not in record.workers or request.worker in record.suspended:
-            raise LedgerRefused(Refusal.NOT_ASSIGNED.word, item.contract.hex())
-        epochs = open_epochs(record)
-        if item.epoch not in epochs:
-            raise LedgerRefused(Refusal.WRONG_EPOCH.word, f"epoch {item.epoch}, present {epochs}")
-        if record.phase not in _IN_USE:
-            raise LedgerRefused(Refusal.CONTRACT_NOT_ACTIVE.word, f"phase {record.phase}")
-        # (7) Good enough for this contract.
-        if registration.level > record.policy.level:
-            raise AttestationRefused("level", f"{registration.level} where the contract asks for {record.policy.level}")
+    # (3) Code and policy are the contracts'.
+    records = {contract: _record(contracts, contract, network) for contract in _contracts(request)}
+    # (4), (7) Each line's own rule.
+    for line in request.items:
+        check_line(line, records, registration)
     return Justified._mint(  # noqa: SLF001 - the one place that makes it
         request=request, registration=registration, height=contracts.height, header_hash=contracts.header_hash
     )
@@ -139,7 +128,7 @@ def answer(
     The head goes in beside them: the worker uses the keys only on a chain that contains t of these headers.
     """
     request = justified.request
-    inputs = [prf_input(network, CONTRACT_LINE, ContractId(item.contract), item.epoch) for item in request.items]
+    inputs = [prf_input(network, line) for line in request.items]
     plain = ReleasePlain(partial(share, inputs, entropy), justified.height, justified.header_hash)
     context = ReleaseContext(network, gatekeeper, request.worker, request.instance, request.id)
     sealed = seal_partials(justified.registration.encryption_key, context, plain)
@@ -185,11 +174,17 @@ class Queue:
 
 def paths(request: Request) -> tuple[bytes, ...]:
     """Return the map paths that `justify` wants proven."""
-    return tuple(contract_path(ContractId(item.contract)) for item in request.items)
+    return tuple(map(contract_path, _contracts(request)))
 
 
-def _record(values: Mapping[bytes, bytes | None], item: KeyItem) -> ContractRecord:
-    raw = values.get(contract_path(ContractId(item.contract)))
+def _contracts(request: Request) -> tuple[ContractId, ...]:
+    return tuple(dict.fromkeys(party.contract for line in request.items for party in parties(line)))
+
+
+def _record(contracts: ProvenValues, contract: ContractId, network: NetworkId) -> ContractRecord:
+    raw = contracts.values.get(contract_path(contract))
     if raw is None:
-        raise LedgerRefused(Refusal.UNKNOWN_CONTRACT.word, item.contract.hex())
-    return decode(raw, ContractRecord)
+        raise LedgerRefused(Refusal.UNKNOWN_CONTRACT.word, contract.hex())
+    record = decode(raw, ContractRecord)
+    check_identity(contract, record, network)
+    return record

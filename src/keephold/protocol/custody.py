@@ -9,7 +9,7 @@ carries a proof that it matches the dealing, so that the rules accept or refuse 
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -27,9 +27,6 @@ Commitments = Annotated[tuple[Bytes32, ...], Meta(min_length=1, max_length=MAX_S
 """One group element a coefficient, the constant term first."""
 
 Digests = Annotated[tuple[Bytes32, ...], Meta(min_length=1, max_length=MAX_SEATS)]
-
-CONTRACT_LINE: Final = "contract"
-"""The line of keys that contract seeds come from: `purpose` of `custody.secret.release.prf_input`."""
 
 Purpose = Literal["generation", "resharing"]
 Phase = Literal["keys", "dealing", "verdicts", "extraction", "done", "failed"]

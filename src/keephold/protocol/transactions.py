@@ -23,6 +23,7 @@ from keephold.protocol.custody import (
 )
 from keephold.protocol.evidence import Collateral, Evidence
 from keephold.protocol.governance import SignedProposal
+from keephold.protocol.lines import KeyLine
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.types import (
     Bytes16,
@@ -102,18 +103,11 @@ class Vouch(Record, tag="vouch", tag_field="type"):
     header_hash: Bytes32
 
 
-class KeyItem(Record):
-    """One contract key: contract and key epoch."""
-
-    contract: Bytes32
-    epoch: Positive
-
-
 class KeyRequest(Record, tag="key-request", tag_field="type"):
     """An assigned worker asks the gatekeepers for partials, sealed to its present instance."""
 
     instance: Bytes32
-    items: tuple[KeyItem, ...]
+    items: tuple[KeyLine, ...]
 
 
 class KeyRelease(Record, tag="key-release", tag_field="type"):

@@ -27,8 +27,9 @@ from keephold.enclave.session import Session
 from keephold.follower.trust import VerifiedRegistration
 from keephold.follower.view import OrderedTransaction
 from keephold.protocol.codec import decode
+from keephold.protocol.lines import KeyLine
 from keephold.protocol.state import CommitteeRecord
-from keephold.protocol.transactions import KeyItem, KeyRequest
+from keephold.protocol.transactions import KeyRequest
 from keephold.worker.committee import VerifiedCommittee, pin, verify_committee
 from keephold.worker.keys import KeyDesk
 
@@ -36,7 +37,7 @@ _LOG: Final = logging.getLogger("keephold.worker")
 _TICK_SECONDS: Final = 0.5
 _REFUSED: Final = (AttestationRefused, LedgerRefused, CryptoError, EncodingError, ChainRefused, UnavailableError)
 
-Keyed = Callable[[KeyItem, SecretBytes], None]
+Keyed = Callable[[KeyLine, SecretBytes], None]
 """Takes a combined seed."""
 
 
@@ -51,17 +52,17 @@ class KeyFetcher:
         self._committee = CommitteeRecord()
         self._due: Final = asyncio.Event()
 
-    def want(self, item: KeyItem) -> None:
-        """Have a key fetched."""
-        self._desk.want(item)
+    def want(self, line: KeyLine) -> None:
+        """Have a line's key fetched."""
+        self._desk.want(line)
         self._due.set()
 
     def forget(self, contract: ContractId) -> None:
-        """Want no key of this contract any more."""
+        """Want no line of this contract any more."""
         self._desk.forget(contract)
 
     def keep(self, contract: ContractId, epochs: tuple[int, ...]) -> None:
-        """Want no key of this contract but of these epochs."""
+        """Want no line of this contract that names another epoch than these."""
         self._desk.keep(contract, epochs)
 
     def seat(self, raw: bytes | None) -> None:
@@ -122,8 +123,8 @@ class KeyFetcher:
         if seeds:
             # Only now did t attested gatekeepers prove shares of this master key: a record alone is pinned by nobody.
             pin(self._session.vault, committee.keys)
-        for item, seed in seeds.items():
-            self._keyed(item, seed)
+        for line, seed in seeds.items():
+            self._keyed(line, seed)
 
     async def _verified_committee(self) -> VerifiedCommittee:
         """Return the committee in office with those members whose registration verifies now.

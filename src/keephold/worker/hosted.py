@@ -23,9 +23,9 @@ from keephold.enclave.outbox import Outcome
 from keephold.enclave.session import Session
 from keephold.follower.contracts import verify_deployment
 from keephold.protocol.codec import decode
+from keephold.protocol.lines import ContractLine, KeyLine
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Batch, ContractRecord, batch_path, contract_path
-from keephold.protocol.transactions import KeyItem
 from keephold.protocol.wire import AnswerEnvelope, QueryEnvelope
 from keephold.runtime.cache import CompiledGuest
 from keephold.sealing.contract_keys import ContractKeys
@@ -57,8 +57,8 @@ _LATE: Final = frozenset({Refusal.OUT_OF_ORDER.word, Refusal.WRONG_PRE_STATE.wor
 _STEP_SECONDS: Final = 5.0
 """How long a question waits for the state it asks for."""
 
-Want = Callable[[KeyItem], None]
-"""Has a key asked for."""
+Want = Callable[[KeyLine], None]
+"""Has a line asked for."""
 
 Spawn = Callable[[Coroutine[object, object, None]], object]
 """Starts a task that the service owns."""
@@ -104,7 +104,7 @@ class Hosted:
                 sent = self._session.sender.submit_nowait(order.body)
                 sent.add_done_callback(partial(self._sent, order))
             elif isinstance(order, FetchKey):
-                self._want(KeyItem(self.contract, order.epoch))
+                self._want(ContractLine(self.contract, order.epoch))
             else:
                 self._spawn(self._carry_out(order))
         changed, self._changed = self._changed, asyncio.Event()

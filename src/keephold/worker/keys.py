@@ -22,14 +22,14 @@ from keephold.base.ids import ContractId, NetworkId, PublicKey, TransactionId
 from keephold.crypto.secret import SecretBytes
 from keephold.custody.secret.release import combine, examine, prf_input
 from keephold.enclave.identity import Instance
-from keephold.protocol.custody import CONTRACT_LINE
+from keephold.protocol.lines import KeyLine, order, parties
 from keephold.protocol.messages import ReleasePlain
-from keephold.protocol.transactions import KeyItem, KeyRelease, KeyRequest, open_signed
+from keephold.protocol.transactions import KeyRelease, KeyRequest, open_signed
 from keephold.sealing.release import ReleaseContext, open_partials
 from keephold.worker.committee import VerifiedCommittee
 
 MAX_ITEMS: Final = 64
-"""Keys asked for in one request."""
+"""Lines asked for in one request."""
 
 RETRY_SECONDS: Final = 6.0
 """How long answers may take before the same keys are asked for again."""
@@ -38,7 +38,7 @@ RETRY_SECONDS: Final = 6.0
 @dataclass(slots=True)
 class _Pending:
     instance: Instance
-    items: tuple[KeyItem, ...]
+    items: tuple[KeyLine, ...]
     releases: dict[PublicKey, ReleasePlain] = field(default_factory=dict)
 
 
@@ -49,31 +49,33 @@ class KeyDesk:
     def __init__(self, network: NetworkId, identity: PublicKey) -> None:
         self._network: Final = network
         self._identity: Final = identity
-        self._wanted: Final[dict[KeyItem, float | None]] = {}
+        self._wanted: Final[dict[KeyLine, float | None]] = {}
         self._pending: Final[dict[TransactionId, _Pending]] = {}
         self.lying: frozenset[int] = frozenset()
         """Seats whose partials did not hold, the last time any were combined; for logs."""
 
-    def want(self, item: KeyItem) -> None:
-        """Ask for a key with the next request."""
-        self._wanted.setdefault(item, None)
+    def want(self, line: KeyLine) -> None:
+        """Ask for a line with the next request."""
+        self._wanted.setdefault(line, None)
 
     def forget(self, contract: ContractId) -> None:
-        """Want no key of this contract any more."""
-        for item in [item for item in self._wanted if item.contract == contract]:
-            del self._wanted[item]
+        """Want no line of this contract any more."""
+        for line in [line for line in self._wanted if any(party.contract == contract for party in parties(line))]:
+            del self._wanted[line]
 
     def keep(self, contract: ContractId, epochs: tuple[int, ...]) -> None:
-        """Want no key of this contract but of these epochs: no other is released any more."""
-        for item in [item for item in self._wanted if item.contract == contract and item.epoch not in epochs]:
-            del self._wanted[item]
+        """Want no line of this contract that names another epoch than these: no other is released any more."""
+        open_now = (None, *epochs)
+        for line in list(self._wanted):
+            if any(party.contract == contract and party.epoch not in open_now for party in parties(line)):
+                del self._wanted[line]
 
     def due(self, instance: Instance, now: float) -> KeyRequest | None:
         """Return the request to send now, if any; `now` is monotonic, in seconds."""
         due = [item for item, asked in self._wanted.items() if asked is None or now - asked >= RETRY_SECONDS]
         if not due:
             return None
-        items = tuple(sorted(due[:MAX_ITEMS], key=lambda item: (item.contract, item.epoch)))
+        items = tuple(sorted(due[:MAX_ITEMS], key=order))
         for item in items:
             self._wanted[item] = now
         return KeyRequest(instance.id, items)
@@ -117,14 +119,14 @@ class KeyDesk:
 
     def combine(
         self, committee: VerifiedCommittee, header_hash: Callable[[int], bytes | None]
-    ) -> dict[KeyItem, SecretBytes]:
+    ) -> dict[KeyLine, SecretBytes]:
         """Return the 32-byte seeds that can be made now, and stop waiting for them.
 
         Args:
             committee: the one in office.
             header_hash: of our own chain at a height; None where that is not reached.
         """
-        seeds: dict[KeyItem, SecretBytes] = {}
+        seeds: dict[KeyLine, SecretBytes] = {}
         for request, pending in list(self._pending.items()):
             # (1) Verified senders, (4) in their own seats, on our chain.
             counted = [
@@ -132,9 +134,7 @@ class KeyDesk:
                 for sender, plain in pending.releases.items()
                 if committee.seat_of(sender) == plain.batch.seat and header_hash(plain.height) == plain.header_hash
             ]
-            inputs = [
-                prf_input(self._network, CONTRACT_LINE, ContractId(item.contract), item.epoch) for item in pending.items
-            ]
+            inputs = [prf_input(self._network, line) for line in pending.items]
             try:
                 self.lying = frozenset(examine(counted, committee.keys, inputs).lying)
                 found = combine(counted, committee.keys, inputs)
@@ -144,7 +144,7 @@ class KeyDesk:
             self._keep(seeds, pending.items, found)
         return seeds
 
-    def _keep(self, seeds: dict[KeyItem, SecretBytes], items: Iterable[KeyItem], found: Iterable[SecretBytes]) -> None:
+    def _keep(self, seeds: dict[KeyLine, SecretBytes], items: Iterable[KeyLine], found: Iterable[SecretBytes]) -> None:
         for item, seed in zip(items, found, strict=True):
             if item in self._wanted:
                 del self._wanted[item]

@@ -29,11 +29,11 @@ from keephold.enclave.tasks import run_together
 from keephold.follower.remote import Gateway
 from keephold.follower.view import OrderedTransaction, VerifiedBlock
 from keephold.protocol.codec import decode
+from keephold.protocol.lines import ContractLine, KeyLine
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Roster, committee_path, contract_path, roster_path
 from keephold.protocol.transactions import (
     Call,
-    KeyItem,
     KeyRelease,
     KeyRequest,
     Migration,
@@ -235,10 +235,12 @@ class Worker:
             hosted.go_on()
         self._fetcher.go_on()
 
-    def _keyed(self, item: KeyItem, seed: SecretBytes) -> None:
-        hosted = self._hosted.get(ContractId(item.contract))
+    def _keyed(self, line: KeyLine, seed: SecretBytes) -> None:
+        if not isinstance(line, ContractLine):
+            return
+        hosted = self._hosted.get(ContractId(line.contract))
         if hosted is not None:
-            hosted.keyed(item.epoch, seed)
+            hosted.keyed(line.epoch, seed)
             hosted.go_on()
 
     # --- tasks ---

@@ -8,9 +8,10 @@ from keephold.base.limits import MAX_CODE, MAX_SEALED_CALL
 from keephold.chain.sparse import EMPTY_ROOT
 from keephold.ledger.rules import assignments, calls, contracts, quotas, roll
 from keephold.protocol.contracts import Code, ContractPolicy
+from keephold.protocol.lines import ChannelLine, ContractLine, SigningLine
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Batch, Roster, Waiting, batch_path, inbox_head, roster_path, waiting_path
-from keephold.protocol.transactions import Call, Deploy, KeyItem, KeyRelease, KeyRequest, RefuseCode
+from keephold.protocol.transactions import Call, Deploy, KeyRelease, KeyRequest, RefuseCode
 
 
 def waiting(desk):
@@ -140,26 +141,48 @@ def keying(make_desk, new_key):
 
 def test_keys_are_asked_for_by_assigned_workers_in_the_present_epoch(keying, new_key):
     desk, _, (one, _), contract = keying
-    desk.send(one, KeyRequest(one.instance, (KeyItem(contract, 1),)))
-    item = KeyItem(contract, 1)
+    desk.send(one, KeyRequest(one.instance, (ContractLine(contract, 1),)))
+    item = ContractLine(contract, 1)
     other = desk.deploy(new_key("alice"), ContractPolicy(level=1, workers=1), "other")
     (third,) = desk.enrol("three")
     for body, expected in [
         (KeyRequest(b"i" * 32, (item,)), Refusal.SUPERSEDED),
         (KeyRequest(one.instance, ()), Refusal.TOO_LARGE),
         (KeyRequest(one.instance, (item, item)), Refusal.TOO_LARGE),
-        (KeyRequest(one.instance, tuple(KeyItem(contract, n + 1) for n in range(65))), Refusal.TOO_LARGE),
-        (KeyRequest(one.instance, (KeyItem(b"u" * 32, 1),)), Refusal.UNKNOWN_CONTRACT),
-        (KeyRequest(one.instance, (KeyItem(contract, 2),)), Refusal.WRONG_EPOCH),
+        (KeyRequest(one.instance, tuple(ContractLine(contract, n + 1) for n in range(65))), Refusal.TOO_LARGE),
+        (KeyRequest(one.instance, (ContractLine(b"u" * 32, 1),)), Refusal.UNKNOWN_CONTRACT),
+        (KeyRequest(one.instance, (ContractLine(contract, 2),)), Refusal.WRONG_EPOCH),
     ]:
         assert desk.refused(one, body) is expected
-    assert desk.refused(third, KeyRequest(third.instance, (item,))) is Refusal.NOT_ASSIGNED
+    for line in (item, SigningLine(contract)):
+        assert desk.refused(third, KeyRequest(third.instance, (line,))) is Refusal.NOT_ASSIGNED
     assert desk.contract(other).workers
+    desk.send(one, KeyRequest(one.instance, (item, SigningLine(contract))))
+
+
+def test_a_channel_is_asked_for_by_the_workers_of_either_end_in_present_epochs(make_desk, new_key):
+    desk = make_desk(seats=1, threshold=1)
+    desk.committee("g")
+    one, two, three = desk.enrol("one", "two", "three")
+    source, target = (desk.deploy(new_key("alice"), ContractPolicy(workers=1), name) for name in ("a", "b"))
+    holders = {desk.contract(contract).workers[0] for contract in (source, target)}
+    for line in (ChannelLine(source, 1, target, 1), ChannelLine(target, 1, source, 1)):
+        for worker in (one, two, three):
+            request = KeyRequest(worker.instance, (line,))
+            if worker.identity in holders:
+                desk.send(worker, request)
+            else:
+                assert desk.refused(worker, request) is Refusal.NOT_ASSIGNED
+    (holder, *_) = (worker for worker in (one, two, three) if worker.identity in holders)
+    for line in (ChannelLine(source, 2, target, 1), ChannelLine(source, 1, target, 2)):
+        assert desk.refused(holder, KeyRequest(holder.instance, (line,))) is Refusal.WRONG_EPOCH
+    unknown = ChannelLine(source, 1, b"u" * 32, 1)
+    assert desk.refused(holder, KeyRequest(holder.instance, (unknown,))) is Refusal.UNKNOWN_CONTRACT
 
 
 def test_without_a_committee_nobody_answers(token):
     desk, worker, contract = token
-    assert desk.refused(worker, KeyRequest(worker.instance, (KeyItem(contract, 1),))) is Refusal.WRONG_PHASE
+    assert desk.refused(worker, KeyRequest(worker.instance, (ContractLine(contract, 1),))) is Refusal.WRONG_PHASE
 
 
 def test_keys_are_released_by_seats_to_the_instance_that_asked(keying, enclave):

@@ -6,9 +6,10 @@ from keephold.ledger.rules import roll
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.evidence import AttestationPolicy, Evidence
 from keephold.protocol.governance import RevokeIdentity, SetAttestation
+from keephold.protocol.lines import ContractLine
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import CommitteeRecord, Roll, Roster, committee_path, roll_path, roster_path
-from keephold.protocol.transactions import Echo, KeyItem, KeyRequest, Vouch
+from keephold.protocol.transactions import Echo, KeyRequest, Vouch
 from keephold.testing.vendor import SgxBuild
 
 HOUR = 3600
@@ -238,7 +239,7 @@ def test_a_worker_becomes_a_gatekeeper_and_loses_its_contracts(make_desk, new_ke
     desk.send(changed, desk.registration(changed))
     assert desk.contract(contract).workers == ()
     assert desk.record(roll_path("worker"), Roll) is None
-    assert desk.refused(worker, KeyRequest(changed.instance, (KeyItem(contract, 1),))) is Refusal.WRONG_ROLE
+    assert desk.refused(worker, KeyRequest(changed.instance, (ContractLine(contract, 1),))) is Refusal.WRONG_ROLE
 
 
 def test_unregistered(desk, enclave):

@@ -10,13 +10,13 @@ from keephold.ledger.rules import assignments, rotation
 from keephold.protocol.codec import encode
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.governance import RevokeIdentity, SetAttestation
+from keephold.protocol.lines import ContractLine
 from keephold.protocol.messages import SealedSlot
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.rotation import migration_page
 from keephold.protocol.state import Departures, Due, Roster, departed_path, departures_path, due_path
 from keephold.protocol.transactions import (
     Call,
-    KeyItem,
     KeyRequest,
     Migration,
     PublishKey,
@@ -251,12 +251,12 @@ def test_both_keys_are_asked_for_while_it_rotates_and_the_old_one_never_after(ma
     contract = desk.deploy(new_key("alice"))
     desk.activate(contract, worker)
     desk.send(new_key("alice"), Rotate(contract))
-    desk.send(worker, KeyRequest(worker.instance, (KeyItem(contract, 1), KeyItem(contract, 2))))
-    assert desk.refused(worker, KeyRequest(worker.instance, (KeyItem(contract, 3),))) is Refusal.WRONG_EPOCH
+    desk.send(worker, KeyRequest(worker.instance, (ContractLine(contract, 1), ContractLine(contract, 2))))
+    assert desk.refused(worker, KeyRequest(worker.instance, (ContractLine(contract, 3),))) is Refusal.WRONG_EPOCH
     desk.send(worker, publish(desk, worker, contract))
     desk.send(worker, page(desk, worker, contract))
-    assert desk.refused(worker, KeyRequest(worker.instance, (KeyItem(contract, 1),))) is Refusal.WRONG_EPOCH
-    desk.send(worker, KeyRequest(worker.instance, (KeyItem(contract, 2),)))
+    assert desk.refused(worker, KeyRequest(worker.instance, (ContractLine(contract, 1),))) is Refusal.WRONG_EPOCH
+    desk.send(worker, KeyRequest(worker.instance, (ContractLine(contract, 2),)))
 
 
 def test_only_the_keys_on_their_way_in_are_published(rotating):

@@ -20,15 +20,16 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from keephold.base.errors import BadKey, BadShare
-from keephold.base.ids import ContractId, NetworkId
+from keephold.base.ids import NetworkId
 from keephold.crypto import kdf
 from keephold.crypto.hashing import number, tagged_hash
-from keephold.crypto.labels import CONTRACT_SEED, MASTER_INPUT, MASTER_PEPPER
+from keephold.crypto.labels import LINE_CHANNEL, LINE_CONTRACT, LINE_SEED, LINE_SIGNING, MASTER_PEPPER
 from keephold.crypto.ristretto import Point, decode_point
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.sharing import prf
 from keephold.custody.secret.share import Share
 from keephold.protocol.custody import CommitteeKeys, PartialBatch
+from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, SigningLine
 
 Entropy = Callable[[int], bytes]
 """Returns that many fresh random bytes."""
@@ -36,9 +37,16 @@ Entropy = Callable[[int], bytes]
 _ENTROPY: Final = 64
 
 
-def prf_input(network: NetworkId, purpose: str, contract: ContractId, epoch: int) -> bytes:
-    """Return x, 32 bytes: what the MasterKey is asked for. `purpose` tells the lines of keys apart."""
-    return tagged_hash(MASTER_INPUT, network, purpose.encode(), contract, number(epoch))
+def prf_input(network: NetworkId, line: KeyLine) -> bytes:
+    """Return x, 32 bytes: what the MasterKey is asked for. Each kind of line has a label of its own."""
+    match line:
+        case ContractLine(contract, epoch):
+            return tagged_hash(LINE_CONTRACT, network, contract, number(epoch))
+        case SigningLine(contract):
+            return tagged_hash(LINE_SIGNING, network, contract)
+        case ChannelLine(source, source_epoch, target, target_epoch):
+            ends = (source, number(source_epoch), target, number(target_epoch))
+            return tagged_hash(LINE_CHANNEL, network, *ends)
 
 
 def partial(share: Share, inputs: Sequence[bytes], entropy: Entropy) -> PartialBatch:
@@ -99,7 +107,7 @@ def combine(partials: Sequence[PartialBatch], committee: CommitteeKeys, inputs: 
     for index, x in enumerate(inputs):
         shared = prf.combine({batch.seat: Point(batch.points[index]) for batch in chosen})
         secret = SecretBytes(shared.reveal() + chosen[0].macs[index])
-        seeds.append(kdf.derive(secret, CONTRACT_SEED, x))
+        seeds.append(kdf.derive(secret, LINE_SEED, x))
     return seeds
 
 

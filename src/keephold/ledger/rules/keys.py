@@ -19,6 +19,7 @@ from keephold.crypto.labels import PUBLICATION
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.assignments import assign, dismiss, settle
 from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, check_instance, live_registration, refused
+from keephold.protocol.lines import parties
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.rotation import open_epochs
 from keephold.protocol.state import (
@@ -46,11 +47,15 @@ def request(state: Overlay, block: BlockContext, transaction: Transaction, _: by
     if not state.get(committee_path(), CommitteeRecord()).keys:
         raise refused(Refusal.WRONG_PHASE, "no committee in office yet")
     if not 1 <= len(body.items) <= MAX_KEY_ITEMS or len(set(body.items)) != len(body.items):
-        raise refused(Refusal.TOO_LARGE, f"1 to {MAX_KEY_ITEMS} different keys")
-    # (3) Assigned to each contract, in its present epoch or the one on its way in.
-    for item in body.items:
-        record = _assigned(state, item.contract, transaction.sender)
-        _check_epoch(item.epoch, *open_epochs(record))
+        raise refused(Refusal.TOO_LARGE, f"1 to {MAX_KEY_ITEMS} different lines")
+    # (3) Assigned to the contract, or to one end of the channel, in epochs that are present or on their way in.
+    for line in body.items:
+        records = [(_record(state, party.contract), party.epoch) for party in parties(line)]
+        if not any(transaction.sender in record.workers for record, _ in records):
+            raise refused(Refusal.NOT_ASSIGNED)
+        for record, epoch in records:
+            if epoch is not None:
+                _check_epoch(epoch, *open_epochs(record))
     return NOTHING
 
 
@@ -161,10 +166,15 @@ def _dispute(state: Overlay, block: BlockContext, contract: ContractId, record: 
     assign(state, block, contract, record)
 
 
-def _assigned(state: Overlay, contract: bytes, worker: bytes) -> ContractRecord:
+def _record(state: Overlay, contract: bytes) -> ContractRecord:
     record = state.find(contract_path(ContractId(contract)), ContractRecord)
     if record is None:
         raise refused(Refusal.UNKNOWN_CONTRACT)
+    return record
+
+
+def _assigned(state: Overlay, contract: bytes, worker: bytes) -> ContractRecord:
+    record = _record(state, contract)
     if worker not in record.workers:
         raise refused(Refusal.NOT_ASSIGNED)
     return record
