@@ -79,6 +79,7 @@ def prepared(application: LedgerApplication, worker: SigningKey) -> None:
         platform=bytes(32),
         vendor="none",
         collateral=bytes(32),
+        judged_by=bytes(32),
         height=1,
         lease_ns=(1 << 62),
     )
@@ -171,6 +172,7 @@ def main(calls: int, size: int) -> None:
             head = batch.before
             for index, entry in enumerate(batch.entries, record.done + 1):
                 head = inbox_head(head, index, entry, batch.height)
+            slots = application.map.newest.slots.get(CONTRACT, SparseMap.empty())
             tags = sorted({hashlib.sha256(b"%d" % ((done + n) % 5000)).digest() for n in range(2 * size)})
             result = Result(
                 CONTRACT,
@@ -180,6 +182,7 @@ def main(calls: int, size: int) -> None:
                 head,
                 record.version,
                 record.state_root,
+                slots.update((tag, value) for tag in tags).root,
                 tuple(bytes(300) for _ in range(size)),
                 tuple(SlotWrite(tag, value) for tag in tags),
             )

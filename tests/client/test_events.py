@@ -38,7 +38,7 @@ def sealed(entry: int, to: PublicKey | None, amount: int, *, position: int = 0, 
 
 
 def result(first: int, *events: SealedEvent, count: int = 1, epoch: int = 1) -> Result:
-    return Result(CONTRACT, epoch, first, count, bytes(32), first - 1, bytes(32), (b"",) * count, (), events)
+    return Result(CONTRACT, epoch, first, count, bytes(32), first - 1, bytes(32), bytes(32), (b"",) * count, (), events)
 
 
 class Node:

@@ -88,7 +88,8 @@ class Scene:
         record = self.net.node.reader.record(contract_path(self.contract), ContractRecord)
         assert record is not None
         assert record.state_root == sparse.EMPTY_ROOT
-        result = Result(self.contract, 1, 1, 1, record.inbox_head, 0, record.state_root, (b"receipt",))
+        root = record.state_root
+        result = Result(self.contract, 1, 1, 1, record.inbox_head, 0, root, root, (b"receipt",))
         return SubmitResult(self.instance, result)
 
     def interest(self) -> Interest:

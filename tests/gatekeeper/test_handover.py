@@ -44,7 +44,20 @@ def verified(name: str, *, role: str = "gatekeeper", operator: str = "", platfor
         quote_id=bytes(32),
     )
     record = Registration(
-        key, role, by, bytes(32), bytes(1216), bytes(32), 1, bytes(32), on, "v", bytes(32), height=1, lease_ns=9
+        key,
+        role,
+        by,
+        bytes(32),
+        bytes(1216),
+        bytes(32),
+        1,
+        bytes(32),
+        on,
+        "v",
+        bytes(32),
+        bytes(32),
+        height=1,
+        lease_ns=9,
     )
     return VerifiedRegistration._mint(record=record, proof=proof, height=1, time_ns=1)
 

@@ -65,6 +65,7 @@ def registered(*, level: int = 2, role: str = "worker", instance: bytes = INSTAN
         platform=bytes(32),
         vendor="v",
         collateral=bytes(32),
+        judged_by=bytes(32),
         height=1,
         lease_ns=9,
     )

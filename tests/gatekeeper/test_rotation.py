@@ -87,7 +87,8 @@ async def scenario(net) -> None:
     assert (old, new != old) == (first, True)
     await wes.session.sender.submit(publication(wes, contract, 2))
     now = record()
-    page = Migration(contract, 1, 2, bytes(32), bytes(32), now.version, now.state_root, is_last=True)
+    root = now.state_root
+    page = Migration(contract, 1, 2, bytes(32), bytes(32), now.version, root, root, is_last=True)
     await wes.session.sender.submit(SubmitMigration(wes.session.instance.id, page))
     await net.until(lambda: (record().phase, record().epoch) == ("active", 2))
 

@@ -178,6 +178,7 @@ def _template(chain) -> Registration:
         platform=bytes(32),
         vendor=chain.net.vendor.name,
         collateral=bytes(32),
+        judged_by=bytes(32),
         height=3,
         lease_ns=now + 10**12,
     )

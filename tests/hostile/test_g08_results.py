@@ -124,6 +124,7 @@ def test_a_migration_nobody_announced_is_refused(called) -> None:
         to_epoch=2,
         version=record.version,
         pre_root=record.state_root,
+        root=record.state_root,
         after=bytes(32),
         until=bytes(32),
         is_last=True,

@@ -14,6 +14,7 @@ from keephold.attestation.policy import report_data
 from keephold.base.clock import Clock
 from keephold.base.ids import ContractId, PublicKey
 from keephold.chain.chain_id import chain_id
+from keephold.chain.sparse import SparseMap
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.entity import EntityKeys
 from keephold.crypto.labels import SIGN_OPERATOR
@@ -294,6 +295,9 @@ class Desk:
             "receipts": tuple(b"receipt %d" % n for n in range(count)),
         }
         instance = changes.pop("instance", worker.instance)
+        slots = self.application.map.newest.slots.get(contract, SparseMap.empty())
+        writes = changes.get("writes", ())
+        fields["root"] = slots.update((write.tag, write.value or None) for write in writes).root
         return SubmitResult(instance, Result(**{**fields, **changes}))
 
     # --- reading ---

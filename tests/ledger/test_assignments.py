@@ -111,6 +111,7 @@ class Assignments(RuleBasedStateMachine):
             platform=bytes([platform]) * 32,
             vendor="v",
             collateral=bytes(32),
+            judged_by=bytes(32),
             height=1,
             lease_ns=self.time_ns + HOUR,
         )
@@ -170,9 +171,8 @@ class Assignments(RuleBasedStateMachine):
         if contract is None or record is None or registration is None or not record.rotation:
             return
         to_epoch, cursor = record.rotation[0].to_epoch, record.rotation[0].cursor
-        page = Migration(
-            contract, record.epoch, to_epoch, cursor, cursor, record.version, record.state_root, is_last=True
-        )
+        root = record.state_root
+        page = Migration(contract, record.epoch, to_epoch, cursor, cursor, record.version, root, root, is_last=True)
         self.apply(registration.identity, SubmitMigration(registration.instance, page))
 
     @rule()

@@ -53,6 +53,7 @@ def first_state(law: Any) -> State:
         bytes(32),
         "v",
         bytes(32),
+        bytes(32),
         1,
         2**60,
     )
@@ -146,6 +147,7 @@ class Ledger(RuleBasedStateMachine):
             b"x" * 32 if wrong == "head" else head,
             self.version + (wrong == "version"),
             b"x" * 32 if wrong == "root" else SparseMap.of(self.slots.items()).root,
+            self._root_after(writes),
             (b"receipt",) * count,
             tuple(SlotWrite(tag, value) for tag, value in sorted(writes.items())),
         )
@@ -167,6 +169,9 @@ class Ledger(RuleBasedStateMachine):
                 self.slots[tag] = value
                 if not value:
                     del self.slots[tag]
+
+    def _root_after(self, writes: dict[bytes, bytes]) -> bytes:
+        return SparseMap.of((tag, value) for tag, value in {**self.slots, **writes}.items() if value).root
 
     def _head(self, count: int) -> bytes:
         head = bytes(32)

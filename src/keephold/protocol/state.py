@@ -56,6 +56,8 @@ class Registration(Record):
     vendor: Text
     collateral: Bytes32
     """Path of the collateral it was judged by."""
+    judged_by: Bytes32
+    """Id of the `UpdateCollateral` transaction that stood there then: evidence is judged as of its time by it."""
     height: Positive
     """Height at which it was accepted."""
     lease_ns: Positive
@@ -102,6 +104,8 @@ class Vote(Record):
 
     worker: PublicKeyBytes
     digest: Bytes32
+    transaction: Bytes32
+    """Id of the transaction that cast it."""
 
 
 class Departures(Record):
@@ -165,6 +169,9 @@ class ContractRecord(Record):
     state_root: Bytes32 = bytes(32)
     """Root of the contract's own sparse Merkle map; that of the empty map at first (set at deployment)."""
     votes: tuple[Vote, ...] = ()
+    """For the next result or migration, while a quorum is not reached."""
+    settled: tuple[Bytes32, ...] = ()
+    """Ids of the transactions that made the last accepted result or migration: a quorum of votes for the same."""
     rotation: tuple[Rotation, ...] = ()
     """One while `phase` is rotating, none otherwise: records have no null."""
     departed: tuple[PublicKeyBytes, ...] = ()

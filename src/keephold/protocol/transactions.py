@@ -167,6 +167,8 @@ class Result(Record):
     """State version before."""
     pre_root: Bytes32
     """State root before."""
+    root: Bytes32
+    """State root after: what the worker vouches for, so that whoever comes later need not take the ledger's word."""
     receipts: tuple[bytes, ...]
     """One sealed receipt an entry."""
     writes: tuple[SlotWrite, ...] = ()
@@ -198,6 +200,8 @@ class Migration(Record):
     """State version before."""
     pre_root: Bytes32
     """State root before."""
+    root: Bytes32
+    """State root after, as in `Result`."""
     writes: tuple[SlotWrite, ...] = ()
     """The page's slots under the next epoch, sorted by their new tags."""
     is_last: bool = False

@@ -33,7 +33,7 @@ def adopt(start: Position, record: ContractRecord, seen: Sequence[Result | Migra
             if (step.version, step.pre_root) != (at.version, at.state.root):
                 continue
             if isinstance(step, Migration):
-                following = Position(at.done, at.version + 1, at.state.migrate(step))
+                following = Position(at.done, at.version + 1, at.state.migrate(step.after, step.to_epoch, step.writes))
             elif step.first == at.done + 1:
                 following = Position(at.done + step.count, at.version + 1, at.state.apply(step.writes))
             else:

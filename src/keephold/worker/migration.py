@@ -64,6 +64,8 @@ class MigrationJob:
                 continue
             renamed, again = new.slots.seal(plain.key, plain.value, context, self.code.buckets)
             sealed[renamed] = again
+        writes = tuple(SlotWrite(tag, sealed[tag]) for tag in sorted(sealed))
+        state = start.state.migrate(self.cursor, new.epoch, writes)
         migration = Migration(
             contract=new.contract,
             from_epoch=old.epoch,
@@ -72,8 +74,9 @@ class MigrationJob:
             until=page.until,
             version=start.version,
             pre_root=start.state.root,
-            writes=tuple(SlotWrite(tag, sealed[tag]) for tag in sorted(sealed)),
+            root=state.root,
+            writes=writes,
             is_last=page.is_last,
         )
-        after = Position(start.done, start.version + 1, start.state.migrate(migration))
+        after = Position(start.done, start.version + 1, state)
         return SealedPage(migration, after, len(page.slots) - len(sealed))

@@ -159,6 +159,7 @@ class Drafting:
             head=last.head,
             version=start.version,
             pre_root=start.state.root,
+            root=state.root,
             receipts=tuple(draft.receipts),
             writes=writes,
             events=tuple(draft.events),

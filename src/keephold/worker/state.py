@@ -19,7 +19,7 @@ from keephold.crypto.aead import OVERHEAD
 from keephold.crypto.hashing import number
 from keephold.crypto.padding import padded_size
 from keephold.protocol.rotation import migration_page
-from keephold.protocol.transactions import Migration, SlotWrite
+from keephold.protocol.transactions import SlotWrite
 from keephold.sealing.slot import SlotContext, SlotSealer
 
 _OWN: Final = "c/"
@@ -141,10 +141,10 @@ class ContractState:
         slots = self._slots.update((write.tag, write.value or None) for write in writes)
         return ContractState(slots, self._opened)
 
-    def migrate(self, migration: Migration) -> ContractState:
+    def migrate(self, cursor: bytes, to_epoch: int, writes: Iterable[SlotWrite]) -> ContractState:
         """Return the state after a page that somebody sealed anew; it is read no more until `under` the new keys."""
-        page = migration_page(self._slots, migration.after, migration.to_epoch)
-        changes = [(tag, None) for tag, _ in page.slots] + [(write.tag, write.value) for write in migration.writes]
+        page = migration_page(self._slots, cursor, to_epoch)
+        changes = [(tag, None) for tag, _ in page.slots] + [(write.tag, write.value) for write in writes]
         return ContractState(self._slots.update(changes), self._opened)
 
     def under(self, opened: Opened) -> ContractState:

@@ -8,7 +8,7 @@ from keephold.chain.sparse import EMPTY_ROOT, SparseMap
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Batch, batch_path, inbox_head
-from keephold.protocol.transactions import SealedEvent, SlotWrite
+from keephold.protocol.transactions import SealedEvent, SlotWrite, transaction_id
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ def test_only_assigned_workers(called, new_key):
         ({"head": b"h" * 32}, Refusal.OUT_OF_ORDER),
         ({"version": 1}, Refusal.WRONG_PRE_STATE),
         ({"pre_root": b"r" * 32}, Refusal.WRONG_PRE_STATE),
+        ({"root": b"r" * 32}, Refusal.RESULT_MALFORMED),
     ],
 )
 def test_one_field_altered(called, changes, expected):
@@ -140,7 +141,7 @@ def test_results_of_one_worker_build_on_one_another_in_one_block(called):
     batch = desk.record(batch_path(contract, 4), Batch)
     assert batch is not None
     head = desk.contract(contract).inbox_head
-    second = desk.result(worker, contract, 1, first=4, head=head, version=1, pre_root=root)
+    second = desk.result(worker, contract, 1, first=4, head=head, version=1, pre_root=root, root=root)
     raws = desk.signed(worker.keys.signing, first, second)
     assert [desk.application.check(raw).code for raw in raws] == [0, 0]
     assert [item.code for item in desk.block(*raws)] == [0, 0]
@@ -170,6 +171,21 @@ def test_identical_results_of_a_quorum_happen(quorum):
     record = desk.contract(contract)
     assert (record.done, record.votes) == (1, ())
     assert desk.refused(three, late) is Refusal.OUT_OF_ORDER
+
+
+def test_the_record_names_the_votes_behind_the_last_result(quorum):
+    """Who takes up the state later fetches them: the wrong vote is not among them."""
+    desk, (one, two, three), contract = quorum
+    assert desk.contract(contract).settled == ()
+    bodies = [desk.result(worker, contract, receipts=(said,)) for worker, said in ((one, b"w"), (two, b"r"))]
+    bodies.append(desk.result(three, contract, receipts=(b"r",)))
+    raws = [
+        raw
+        for worker, body in zip((one, two, three), bodies, strict=True)
+        for raw in desk.signed(worker.keys.signing, body)
+    ]
+    desk.block(*raws)
+    assert desk.contract(contract).settled == tuple(map(transaction_id, raws[1:]))
 
 
 def test_differing_results_do_not_add_up(quorum):

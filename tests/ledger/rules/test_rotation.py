@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from keephold.base.limits import MAX_SEALED_VALUE
+from keephold.chain.sparse import SparseMap
 from keephold.ledger.rules import assignments, rotation
 from keephold.protocol.codec import encode
 from keephold.protocol.contracts import ContractPolicy
@@ -44,22 +45,24 @@ def page(desk, worker, contract, /, **changes) -> SubmitMigration:
     record = desk.contract(contract)
     to_epoch = record.rotation[0].to_epoch if record.rotation else record.epoch + 1
     cursor = record.rotation[0].cursor if record.rotation else bytes(32)
-    slots = desk.application.map.newest.slots.get(contract)
-    taken = migration_page(slots, cursor, to_epoch) if slots is not None else None
-    writes = [replace(slot("x", to_epoch), tag=bytes([255 - n]) * 32) for n in range(len(taken.slots))] if taken else []
+    slots = desk.application.map.newest.slots.get(contract, SparseMap.empty())
+    taken = migration_page(slots, cursor, to_epoch)
+    writes = [replace(slot("x", to_epoch), tag=bytes([255 - n]) * 32) for n in range(len(taken.slots))]
     fields = {
         "contract": contract,
         "from_epoch": record.epoch,
         "to_epoch": to_epoch,
         "after": cursor,
-        "until": taken.until if taken else cursor,
+        "until": taken.until,
         "version": record.version,
         "pre_root": record.state_root,
         "writes": tuple(sorted(writes, key=lambda write: write.tag)),
-        "is_last": taken.is_last if taken else True,
+        "is_last": taken.is_last,
     }
     instance = changes.pop("instance", worker.instance)
-    return SubmitMigration(instance, Migration(**{**fields, **changes}))
+    fields |= changes
+    changed = [(tag, None) for tag, _ in taken.slots] + [(write.tag, write.value) for write in fields["writes"]]
+    return SubmitMigration(instance, Migration(**{"root": slots.update(changed).root, **fields}))
 
 
 @pytest.fixture
@@ -199,6 +202,7 @@ def test_nothing_is_sealed_anew_before_the_keys_are_agreed_upon(rotating):
         ({"to_epoch": 3}, Refusal.WRONG_EPOCH),
         ({"version": 0}, Refusal.WRONG_PRE_STATE),
         ({"pre_root": b"r" * 32}, Refusal.WRONG_PRE_STATE),
+        ({"root": b"r" * 32}, Refusal.RESULT_MALFORMED),
         ({"after": b"a" * 32}, Refusal.OUT_OF_ORDER),
         ({"until": slot("a", 1).tag}, Refusal.OUT_OF_ORDER),
         ({"is_last": False}, Refusal.OUT_OF_ORDER),

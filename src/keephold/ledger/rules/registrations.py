@@ -59,7 +59,7 @@ def register(state: Overlay, block: BlockContext, transaction: Transaction, iden
         raise refused(Refusal.OPERATOR_UNPROVEN, str(error)) from error
     # (3) The quote is younger than a recent block of this chain, and (4) the enclave is what it claims to be.
     _check_anchor(state, block, body)
-    verified, collateral = _verify(state, block, sender, role, body)
+    verified, collateral, judged_by = _verify(state, block, sender, role, body)
     # (5) An instance of its own: the evidence of one boot registers once.
     before = state.find(path, Registration)
     if before is not None and before.instance == body.instance:
@@ -78,6 +78,7 @@ def register(state: Overlay, block: BlockContext, transaction: Transaction, iden
         platform=verified.platform,
         vendor=verified.vendor.name,
         collateral=collateral,
+        judged_by=judged_by,
         height=block.height,
         lease_ns=block.time_ns + state.law.timing.lease_ns,
     )
@@ -103,8 +104,8 @@ def _check_anchor(state: Overlay, block: BlockContext, body: Register) -> None:
 
 def _verify(
     state: Overlay, block: BlockContext, sender: PublicKey, role: Role, body: Register
-) -> tuple[VerifiedIdentity, bytes]:
-    """Return what the evidence proves, and the path of the collateral that judged it."""
+) -> tuple[VerifiedIdentity, bytes, bytes]:
+    """Return what the evidence proves; path and transaction of the collateral that judged it."""
     claim = Claim(
         network=block.network,
         role=role,
@@ -132,7 +133,7 @@ def _verify(
         )
     except AttestationRefused as error:
         raise refused(Refusal.ATTESTATION, str(error)) from error
-    return verified, path
+    return verified, path, record.transaction
 
 
 def _check_seat(state: Overlay, sender: PublicKey, verified: VerifiedIdentity) -> None:

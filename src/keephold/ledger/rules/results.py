@@ -1,7 +1,8 @@
 """Results: what assigned workers say a batch did, accepted in order, on the right state, by quorum where asked.
 
 The rules cannot judge the content: it is sealed, and deterministic, so that honest workers say the same. They enforce
-that an accepted result is the next one, and that nothing in it is left to a worker's choice but where it ends.
+that an accepted result is the next one, that it leads to the state root it names, and that nothing in it is left to a
+worker's choice but where it ends.
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ from keephold.protocol.transactions import Result, SubmitResult, Transaction
 _NO_BATCH: Final = Batch(height=(1 << 63) - 1, before=bytes(32), entries=())
 
 
-def submit(state: Overlay, block: BlockContext, transaction: Transaction, _: bytes, body: SubmitResult) -> Applied:
+def submit(
+    state: Overlay, block: BlockContext, transaction: Transaction, identity: bytes, body: SubmitResult
+) -> Applied:
     """Count a worker's result; once enough workers said the same, it happens.
 
     Raises:
-        LedgerRefused: those of `check_entitled`, `_check_form` and `_check_next`; `already_voted`.
+        LedgerRefused: those of `check_entitled`, `_check_form` and `_check_next`; `result_malformed`, `already_voted`.
     """
     result = body.result
     contract = ContractId(result.contract)
@@ -52,18 +55,23 @@ def submit(state: Overlay, block: BlockContext, transaction: Transaction, _: byt
     record = check_entitled(state, block, transaction, body)
     _check_form(result)
     batch = _check_next(state, block, contract, record, result)
-    # (4) Each worker votes once for the next result.
+    # (4) It leads where it says.
+    writes = [(write.tag, write.value or None) for write in result.writes]
+    slots = state.slot_map(contract).update(writes)
+    if slots.root != result.root:
+        raise refused(Refusal.RESULT_MALFORMED, "its writes do not lead to its root")
+    # (5) Each worker votes once for the next result.
+    settled: tuple[bytes, ...] = (identity,)
     if record.policy.quorum > 1:
         if any(vote.worker == transaction.sender for vote in record.votes):
             raise refused(Refusal.ALREADY_VOTED, "for the next result")
         digest = result_digest(result)
-        votes = (*record.votes, Vote(transaction.sender, digest))
-        if sum(vote.digest == digest for vote in votes) < record.policy.quorum:
+        votes = (*record.votes, Vote(transaction.sender, digest, identity))
+        settled = tuple(vote.transaction for vote in votes if vote.digest == digest)
+        if len(settled) < record.policy.quorum:
             state.put(contract_path(contract), replace(record, votes=votes))
             return NOTHING
-    # (5) It happens.
-    writes = [(write.tag, write.value or None) for write in result.writes]
-    slots = state.slot_map(contract).update(writes)
+    # (6) It happens.
     state.write_slots(contract, writes, slots)
     state.put(
         contract_path(contract),
@@ -73,6 +81,7 @@ def submit(state: Overlay, block: BlockContext, transaction: Transaction, _: byt
             version=record.version + 1,
             state_root=slots.root,
             votes=(),
+            settled=settled,
         ),
     )
     _consume(state, contract, batch, result)

@@ -46,7 +46,9 @@ def rotate(state: Overlay, _: BlockContext, transaction: Transaction, __: bytes,
     return NOTHING
 
 
-def submit(state: Overlay, block: BlockContext, transaction: Transaction, _: bytes, body: SubmitMigration) -> Applied:
+def submit(
+    state: Overlay, block: BlockContext, transaction: Transaction, identity: bytes, body: SubmitMigration
+) -> Applied:
     """Count a worker's page; once enough workers said the same, it happens.
 
     Raises:
@@ -65,21 +67,28 @@ def submit(state: Overlay, block: BlockContext, transaction: Transaction, _: byt
     # (3) The next page, all of it, on the present state, and (4) well-formed.
     page = _check_next(state, contract, record, migration)
     _check_form(migration, page)
-    # (5) Each worker votes once for the next page.
+    # (5) It leads where it says.
+    changes = [(tag, None) for tag, _ in page.slots] + [(write.tag, write.value) for write in migration.writes]
+    slots = state.slot_map(contract).update(changes)
+    if slots.root != migration.root:
+        raise refused(Refusal.RESULT_MALFORMED, "its writes do not lead to its root")
+    # (6) Each worker votes once for the next page.
+    settled: tuple[bytes, ...] = (identity,)
     if record.policy.quorum > 1:
         if any(vote.worker == transaction.sender for vote in record.votes):
             raise refused(Refusal.ALREADY_VOTED, "for the next page")
         digest = migration_digest(migration)
-        votes = (*record.votes, Vote(transaction.sender, digest))
-        if sum(vote.digest == digest for vote in votes) < record.policy.quorum:
+        votes = (*record.votes, Vote(transaction.sender, digest, identity))
+        settled = tuple(vote.transaction for vote in votes if vote.digest == digest)
+        if len(settled) < record.policy.quorum:
             state.put(contract_path(contract), replace(record, votes=votes))
             return NOTHING
-    # (6) It happens.
-    changes = [(tag, None) for tag, _ in page.slots] + [(write.tag, write.value) for write in migration.writes]
-    slots = state.slot_map(contract).update(changes)
+    # (7) It happens.
     state.write_slots(contract, changes, slots)
     rotation = replace(record.rotation[0], cursor=page.until, pages=record.rotation[0].pages + 1)
-    after = replace(record, version=record.version + 1, state_root=slots.root, votes=(), rotation=(rotation,))
+    after = replace(
+        record, version=record.version + 1, state_root=slots.root, votes=(), settled=settled, rotation=(rotation,)
+    )
     if page.is_last:
         _activate(state, contract, after, rotation)
     else:
