@@ -24,11 +24,11 @@ demo: setup
 	@keephold demo --engine $(ENGINE)
 
 test: setup
-	@pytest -n auto --dist loadscope
+	@pytest -n auto --dist loadscope -m "not faults"
 
-# What goes wrong on real CometBFT, which Go builds once: minutes.
+# What goes wrong on real CometBFT, which Go builds once: a quarter of an hour, told test by test.
 faults: setup
-	@pytest -m comet tests
+	@pytest -v --durations=0 -m "comet or faults" tests
 
 # Deletes the checks that docs/threat-model.md lists, one at a time, in a copy: ten minutes.
 mutants: setup

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -36,8 +38,24 @@ from keephold.testing.comet.binary import VERSION, comet_binary
 from keephold.testing.comet.cluster import Cluster
 from keephold.testing.vendor import DevelopmentVendor, SgxBuild
 
+
+def _load(name: str) -> None:
+    # importmode=importlib keeps test modules apart, so that what they share needs a name of its own.
+    if f"faults_{name}" in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(f"faults_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[f"faults_{name}"] = module
+    spec.loader.exec_module(module)
+
+
+_load("aftermath")
+
 SECOND = 10**9
 PATIENCE = 90.0
+AGAIN = 5.0
 GOVERNORS = [SigningKey(SecretBytes(bytes([n]) * 32)) for n in (1, 2, 3)]
 
 
@@ -54,11 +72,16 @@ def genesis_of(validators: tuple[ValidatorEntry, ...]) -> Genesis:
     return Genesis("cluster", time.time_ns(), bytes(32), law, simulated=True)
 
 
+def ids_of(raws: Sequence[bytes]) -> list[bytes]:
+    return [transaction_id(raw) for raw in raws]
+
+
 class Reader:
     """Follows one node with proofs, from the genesis on."""
 
     def __init__(self, cluster: Cluster, number: int) -> None:
-        self.remote = HttpRemote(cluster.url(number))
+        self.url = cluster.url(number)
+        self.remote = HttpRemote(self.url)
         self.view = VerifiedView(cluster.genesis)
         self.hashes: dict[int, bytes] = {}
         self.app_hashes: dict[int, bytes] = {}
@@ -87,6 +110,14 @@ class Reader:
                 if len(found) == len(ids):
                     return [(item.height, item.result.code) for item in found]
             await asyncio.sleep(0.05)
+
+    async def acknowledged(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
+        """Submit until the node has them all: what waited where a node died is lost with its mempool."""
+        while True:
+            await self.submit(raws)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN):
+                    return await self.found(ids_of(raws))
 
     async def blocks(self, last: int) -> list[LightBlock]:
         """Fetch all light blocks up to a height."""
@@ -166,7 +197,7 @@ def govern() -> Callable[[Genesis, Action, int], bytes]:
 
 @pytest.fixture
 def ids() -> Callable[[Sequence[bytes]], list[bytes]]:
-    return lambda raws: [transaction_id(raw) for raw in raws]
+    return ids_of
 
 
 @pytest.fixture

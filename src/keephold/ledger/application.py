@@ -130,7 +130,7 @@ class LedgerApplication:
         """Choose, in order, what goes into the next block: within all quotas, no sender's nonces torn apart."""
         planner = Planner(max_bytes)
         chosen = []
-        for raw in raws:
+        for raw in dict.fromkeys(raws):
             try:
                 transaction = self._open(raw, transaction_id(raw))
             except LedgerRefused:
@@ -140,11 +140,16 @@ class LedgerApplication:
         return tuple(chosen)
 
     def process(self, raws: Sequence[bytes]) -> bool:
-        """Say whether a proposed block is well-formed: bounded. What is in it, `finalize` judges one by one."""
+        """Say whether a proposed block is well-formed: bounded, and of transactions that open, each once.
+
+        What they do, `finalize` judges one by one. Nothing is asked of the state, so that no two nodes can differ; and
+        nothing that `prepare` does not keep to, so that no honest proposer is refused.
+        """
         return (
             len(raws) <= MAX_BLOCK_TRANSACTIONS
-            and all(len(raw) <= MAX_TRANSACTION for raw in raws)
             and sum(map(len, raws)) <= MAX_BLOCK_BYTES
+            and len(set(raws)) == len(raws)
+            and all(map(self._opens, raws))
         )
 
     def finalize(self, block: Block) -> FinalizedBlock:
@@ -226,6 +231,13 @@ class LedgerApplication:
         while len(self._opened) > _REMEMBERED:
             self._opened.popitem(last=False)
         return transaction
+
+    def _opens(self, raw: bytes) -> bool:
+        try:
+            self._open(raw, transaction_id(raw))
+        except LedgerRefused:
+            return False
+        return True
 
     def _next_block(self) -> BlockContext:
         newest = self.map.newest

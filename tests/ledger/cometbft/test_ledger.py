@@ -17,7 +17,7 @@ from keephold.ledger.engines.cometbft.messages import ACCEPT, REJECT
 from keephold.ledger.reader import LedgerReader
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.governance import ValidatorEntry
-from keephold.protocol.transactions import Deploy, sign, transaction_id
+from keephold.protocol.transactions import Deploy, Echo, sign, transaction_id
 from keephold.protocol.wire import Interest, TransactionsRequest
 from keephold.testing.comet.dialer import make
 from keephold.testing.comet.fake import CometStopped, Died
@@ -147,11 +147,11 @@ def test_a_second_ledger_of_the_same_blocks_agrees(node, make_desk, new_key):
     assert (twin.height, twin.root) == (node.desk.height, node.desk.root)
 
 
-def test_a_block_that_is_too_large_is_rejected(node):
-    dialer = node.comet.dialer("consensus")
-    assert dialer.call("process_proposal", txs=[b"x"] * 1000, height=1).status == ACCEPT
-    assert dialer.call("process_proposal", txs=[b"x"] * 1001, height=1).status == REJECT
-    assert dialer.call("process_proposal", txs=[bytes((1 << 20) + 1)], height=1).status == REJECT
+def test_a_proposal_of_anything_but_open_transactions_each_once_is_rejected(node, new_key):
+    dialer, (raw,) = node.comet.dialer("consensus"), node.desk.signed(new_key("alice"), Echo(b"n" * 32))
+    assert dialer.call("process_proposal", txs=[raw], height=1).status == ACCEPT
+    for proposal in ([raw, raw], [raw, b"x"], [raw[:-1] + bytes([raw[-1] ^ 1])], [bytes((1 << 20) + 1)]):
+        assert dialer.call("process_proposal", txs=proposal, height=1).status == REJECT
 
 
 def test_rubbish_in_a_block_has_a_code_and_stops_nobody(node):

@@ -121,11 +121,34 @@ def test_prepare_respects_bytes_and_drops_what_does_not_open(desk, new_key):
     assert desk.application.prepare([b"junk", *one, *two], len(one[0])) == tuple(one)
 
 
-def test_process_refuses_what_is_out_of_bounds(desk):
-    assert desk.application.process([b"anything"])
-    assert not desk.application.process([b""] * (MAX_BLOCK_TRANSACTIONS + 1))
+def test_process_refuses_what_is_out_of_bounds(desk, new_key, monkeypatch):
     assert not desk.application.process([bytes(MAX_TRANSACTION + 1)])
-    assert not desk.application.process([bytes(MAX_TRANSACTION)] * 5)
+    monkeypatch.setattr(desk.application, "_open", lambda raw, identity: None)  # their number and size alone
+    many = [b"%d" % number for number in range(MAX_BLOCK_TRANSACTIONS + 1)]
+    assert desk.application.process(many[1:])
+    assert not desk.application.process(many)
+    large = [number.ljust(MAX_TRANSACTION) for number in many[:5]]
+    assert desk.application.process(large[1:])
+    assert not desk.application.process(large)
+
+
+def test_process_refuses_what_does_not_open(desk, new_key):
+    """Whoever proposes it: else one validator could fill blocks with what nobody signed."""
+    (raw,) = desk.signed(new_key("alice"), ECHO)
+    assert desk.application.process([raw])
+    assert not desk.application.process([raw, b"junk"])
+    assert not desk.application.process([raw[:-1] + bytes([raw[-1] ^ 1])])
+
+
+def test_process_refuses_a_transaction_that_stands_there_twice_and_prepare_does_not_propose_it(desk, new_key):
+    (raw,) = desk.signed(new_key("alice"), ECHO)
+    assert not desk.application.process([raw, raw])
+    assert desk.application.prepare([raw, raw], 1 << 20) == (raw,)
+
+
+def test_process_asks_nothing_of_the_state(desk, new_key):
+    """Nonces torn apart cost their senders a block; a refusal that depends on state could cost the chain."""
+    assert desk.application.process(desk.signed(new_key("alice"), ECHO, ECHO)[::-1])
 
 
 def test_one_sender_cannot_fill_the_pool(desk, new_key):

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self, final
 
+import msgspec
+
 from keephold.programs.cometbft import Address, CometConfig, Member, draw, found
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import ValidatorEntry
+from keephold.testing.comet import rogue
 from keephold.testing.comet.binary import comet_binary
-from keephold.testing.comet.frail import FILE, Moment
+from keephold.testing.comet.frail import COMET_FAILS, DEATHS, FILE, Death, Moment, Victim
 from keephold.testing.ports import LOOPBACK, free_ports
 from keephold.testing.supervisor import Program, Supervisor
 
@@ -109,15 +112,35 @@ class Cluster:
         """Start a held node again."""
         self._supervisor.resume(f"n{number}")
 
-    def die_at(self, number: int, moment: Moment) -> None:
-        """Let a node's application kill itself when it comes to a moment of a block, once."""
-        draft = self.home(number) / f".{FILE}"
-        draft.write_text(moment)
-        draft.replace(self.home(number) / FILE)
+    def die_at(self, number: int, moment: Moment, victim: Victim = "application") -> None:
+        """Let a node's application, its CometBFT or both be killed when it comes to a moment of a block, once."""
+        _place(self.home(number) / FILE, f"{moment} {victim}")
 
     def has_died(self, number: int) -> bool:
         """Whether the moment of `die_at` has come."""
         return not (self.home(number) / FILE).exists()
+
+    def deaths(self, number: int) -> list[Death]:
+        """Return what a node saw each time before it was killed by `die_at`."""
+        path = self.home(number) / DEATHS
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        return [msgspec.json.decode(line, type=Death) for line in lines]
+
+    def comet_fails(self, number: int, point: int) -> None:
+        """Let a node's next CometBFT exit at the `point`th moment that its authors foresaw for that; see `frail`."""
+        _place(self.home(number) / COMET_FAILS, str(point))
+
+    def propose(self, number: int, mischief: rogue.Mischief | None) -> None:
+        """Let a node propose what it should not, from now on; None: let it be honest again."""
+        if mischief is None:
+            (self.home(number) / rogue.FILE).unlink(missing_ok=True)
+        else:
+            _place(self.home(number) / rogue.FILE, mischief)
+
+    def refused(self, number: int) -> int:
+        """Return how many proposals a node's application refused so far."""
+        path = self.home(number) / rogue.REFUSED
+        return len(path.read_text().splitlines()) if path.exists() else 0
 
     def stop(self) -> None:
         """End all nodes."""
@@ -128,3 +151,10 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _place(path: Path, text: str) -> None:
+    """Write an order so that nobody reads half of it."""
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(text)
+    draft.replace(path)
