@@ -7,10 +7,9 @@ What goes out are orders: fetch this, execute that, submit this result.
 
 There is no phase variable: `orders` asks for whatever is missing next, so anything can be lost and asked for again.
 
-**Pipeline.** Results are executed on the worker's own unconfirmed results and submitted in order. What the ledger then
-proves decides:
+What a proven record decides about own work under way (`progress`):
 
-1. Version, root and progress equal those after one of ours: confirmed up to there.
+1. Version, root and progress equal those after one of our results: confirmed up to there.
 2. Another worker was faster, or ours was replaced: its writes are adopted if they lead from our proven state to the
    proven root. Everything of ours beyond is dropped and executed again.
 3. Neither: the state is downloaded again.
@@ -19,9 +18,6 @@ proves decides:
 sealed anew page by page, each built on a proven state (`migration`), adopted from another worker as results are, or
 found in the downloaded state by whoever was killed: what is done is what lies behind the committed cursor. With the
 record of the next epoch the old keys are dropped, and with their last reference they are overwritten.
-
-**What leaves.** A result is submitted only when the entry it ends at is proven, with the head it was executed under. So
-nothing leaves that rests on a node's word, or on a block whose calls the rules refused.
 
 **What a proof does not say.** The root is the ledger's word: slots are authentic one by one, but validators that all
 collude could prove a root of older genuine slots to a worker that was not there. One that was there knows better: a
@@ -42,7 +38,7 @@ from keephold.protocol.state import ContractRecord
 from keephold.protocol.transactions import Migration, RefuseCode, Result, SubmitMigration, SubmitResult
 from keephold.runtime.outcome import ContractInfo
 from keephold.sealing.contract_keys import ContractKeys
-from keephold.worker.adoption import adopt, is_at
+from keephold.worker.adoption import adopt
 from keephold.worker.code import ContractCode, check_loaded
 from keephold.worker.epochs import Epochs
 from keephold.worker.execution import Job
@@ -59,11 +55,9 @@ from keephold.worker.orders import (
     Order,
     Submit,
 )
+from keephold.worker.progress import Progress
 from keephold.worker.results import Built, Position
 from keephold.worker.state import ContractState, downloaded
-
-MAX_PIPELINE: Final = 8
-"""Own results beyond the proven state."""
 
 MAX_AHEAD: Final = 512
 """Entries fetched ahead of the proven state while catching up."""
@@ -111,15 +105,8 @@ class ContractCore:
         self._refusal: SandboxError | None = None
         self._epochs: Final = Epochs()
         self._wanted: ContractRecord | None = None
-        self._base: Position | None = None
-        self._inbox: Inbox | None = None
-        self._pipeline: Final[deque[Built]] = deque()
-        self._submitted = -1
+        self._progress: Final = Progress()
         self._seen: Final[deque[Result | Migration]] = deque(maxlen=_MAX_SEEN)
-        self._running: Job | None = None
-        self._sealing: MigrationJob | None = None
-        self._page: SealedPage | None = None
-        self._tickets = 0
         self._asked: Final[dict[object, Order]] = {}
         self._refusals = 0
         self._hold = 0
@@ -143,7 +130,7 @@ class ContractCore:
 
     def readable(self) -> Readable | None:
         """Return what questions are answered from; None until all of it is there and in step with the ledger."""
-        proven, base, code = self._proven, self._base, self._code
+        proven, base, code = self._proven, self._progress.base, self._code
         if proven is None or base is None or code is None or not self.is_assigned:
             return None
         keys = self._epochs.in_use(proven.record)
@@ -159,8 +146,7 @@ class ContractCore:
     def renew(self, instance: InstanceId) -> None:
         """Vote as another instance from now on; what is not confirmed is submitted again, in its name."""
         self._instance = instance
-        if self._base is not None:
-            self._submitted = self._base.version - 1
+        self._progress.submit_again()
 
     def record(self, proven: Proven) -> None:
         """Take a proven record; one that is not newer than what is known changes nothing.
@@ -178,11 +164,11 @@ class ContractCore:
             raise ProofInvalid("the contract's record went back")
         self._proven = proven
         self._height = max(self._height, proven.height)
-        self._progress(record)
+        self._follow(record)
         self._turn(record)
-        if self._inbox is not None:
-            self._inbox.confirm(record.inbox_count, record.inbox_head)
-            self._reconcile()
+        if self._progress.inbox is not None:
+            self._progress.inbox.confirm(record.inbox_count, record.inbox_head)
+            self._progress.reconcile()
 
     def block(
         self, ordering: Ordering, calls: Iterable[tuple[TransactionId, bytes]], results: Iterable[Result | Migration]
@@ -191,15 +177,16 @@ class ContractCore:
         self._height = max(self._height, ordering.height)
         self._seen.extend(results)
         # A record proven by a later header counts this block's calls already.
-        if self._inbox is None or self._proven is None or ordering.height < self._proven.height:
+        inbox = self._progress.inbox
+        if inbox is None or self._proven is None or ordering.height < self._proven.height:
             return
-        self._inbox.settle(ordering.height)
-        self._reconcile()
+        inbox.settle(ordering.height)
+        self._progress.reconcile()
         # Tentative entries continue a complete inbox only; gaps are filled by proven batches. While the epoch changes,
         # the rules take none.
         record = self._proven.record
-        if self._inbox.tip == record.inbox_count and record.phase == "active":
-            self._inbox.follow(ordering, calls)
+        if inbox.tip == record.inbox_count and record.phase == "active":
+            inbox.follow(ordering, calls)
 
     def coded(self, code: ContractCode) -> None:
         """Take the verified code."""
@@ -235,12 +222,14 @@ class ContractCore:
         """
         wanted, opened = self._wanted, self._epochs.opened
         asked = self._asked.pop(FetchSlots, None)
-        if asked is None or wanted is None or opened is None or root != wanted.state_root or self._base is not None:
+        if asked is None or wanted is None or opened is None or root != wanted.state_root:
+            return
+        if self._progress.base is not None:
             return
         self._wanted = None
-        self._base = Position(wanted.done, wanted.version, downloaded(root, slots, opened))
+        self._progress.base = Position(wanted.done, wanted.version, downloaded(root, slots, opened))
         if self._proven is not None:
-            self._progress(self._proven.record)
+            self._follow(self._proven.record)
 
     def batch(self, proven: ProvenBatch) -> None:
         """Take a proven batch.
@@ -248,25 +237,21 @@ class ContractCore:
         Raises:
             ProofInvalid: it does not continue the inbox; the order counts as failed.
         """
-        if self._asked.pop(FetchBatch, None) is None or self._base is None:
+        progress = self._progress
+        if self._asked.pop(FetchBatch, None) is None or progress.base is None:
             return
-        if self._inbox is None:
-            self._inbox = Inbox(self._base.done, head_before(proven, self._base.done))
-        self._inbox.extend(proven)
-        self._reconcile()
+        if progress.inbox is None:
+            progress.inbox = Inbox(progress.base.done, head_before(proven, progress.base.done))
+        progress.inbox.extend(proven)
+        progress.reconcile()
 
     def executed(self, job: Job, built: Iterable[Built]) -> None:
         """Take the results of a job; those of a job that was given up change nothing."""
-        if job is self._running:
-            self._running = None
-            self._pipeline.extend(built)
-            self._reconcile()
+        self._progress.executed(job, built)
 
     def migrated(self, job: MigrationJob, page: SealedPage) -> None:
         """Take a page; that of a job that was given up changes nothing."""
-        if job is self._sealing:
-            self._sealing = None
-            self._page = page
+        self._progress.migrated(job, page)
 
     def failed(self, order: Order) -> None:
         """An order could not be carried out: it will be given again."""
@@ -274,10 +259,8 @@ class ContractCore:
             del self._asked[_kind(order)]
         if isinstance(order, FetchSlots):
             self._wanted = None  # a root of long ago: ask for the newest
-        if isinstance(order, Execute) and order.job is self._running:
-            self._running = None
-        if isinstance(order, Migrate) and order.job is self._sealing:
-            self._sealing = None
+        if isinstance(order, Execute | Migrate):
+            self._progress.failed(order.job)
         if isinstance(order, Submit):
             self._refused(order)
 
@@ -309,66 +292,41 @@ class ContractCore:
         keys = self._epochs.in_use(record)
         if keys is not None:
             orders += self._state_orders(record)
-            orders += self._job_orders(self._code, keys)
-            orders += self._result_orders(record)
-            orders += self._migration_orders(record, self._code)
+            orders += self._work_orders(record, self._code, keys)
         return orders
 
     def _state_orders(self, record: ContractRecord) -> list[Order]:
-        if self._base is None:
+        progress = self._progress
+        if progress.base is None:
             if record.state_root == EMPTY_ROOT and self._epochs.opened is not None:
                 empty = downloaded(StateRoot(EMPTY_ROOT), (), self._epochs.opened)
-                self._base = Position(record.done, record.version, empty)
+                progress.base = Position(record.done, record.version, empty)
             else:
                 self._wanted = self._wanted or record
                 return self._once(FetchSlots(StateRoot(self._wanted.state_root)))
-        if self._inbox is None:
-            if record.inbox_count > self._base.done:
-                return self._once(FetchBatch(self._base.done + 1))
-            self._inbox = Inbox(record.inbox_count, record.inbox_head)
-        if self._inbox.proven < record.inbox_count and self._inbox.proven < self._base.done + MAX_AHEAD:
-            return self._once(FetchBatch(self._inbox.proven + 1))
+        if progress.inbox is None:
+            if record.inbox_count > progress.base.done:
+                return self._once(FetchBatch(progress.base.done + 1))
+            progress.inbox = Inbox(record.inbox_count, record.inbox_head)
+        if progress.inbox.proven < record.inbox_count and progress.inbox.proven < progress.base.done + MAX_AHEAD:
+            return self._once(FetchBatch(progress.inbox.proven + 1))
         return []
 
-    def _job_orders(self, code: ContractCode, keys: ContractKeys) -> list[Order]:
-        if self._base is None or self._inbox is None or self._running is not None:
-            return []
-        if len(self._pipeline) >= MAX_PIPELINE:
-            return []
-        start = self._pipeline[-1].after if self._pipeline else self._base
-        entries = tuple(self._inbox.batch_after(start.done))
-        if not entries:
-            return []
-        self._tickets += 1
-        self._running = Job(self._tickets, keys, code, entries, start)
-        return [Execute(self._running)]
-
-    def _result_orders(self, record: ContractRecord) -> list[Order]:
+    def _work_orders(self, record: ContractRecord, code: ContractCode, keys: ContractKeys) -> list[Order]:
         orders: list[Order] = []
-        for at, built in enumerate(self._pipeline):
-            if self._inbox is None or built.last > self._inbox.proven:
-                break
-            # The next vote counts only once a quorum has agreed on this one.
-            if at > 0 and record.policy.quorum > 1:
-                break
-            if built.result.version > self._submitted:
-                self._submitted = built.result.version
-                orders.append(Submit(SubmitResult(self._instance, built.result)))
+        job = self._progress.next_job(code, keys)
+        if job is not None:
+            orders.append(Execute(job))
+        orders += [
+            Submit(SubmitResult(self._instance, result)) for result in self._progress.due_results(record.policy.quorum)
+        ]
+        epochs = self._epochs.to_migrate(record)
+        if epochs is not None:
+            page = self._progress.next_page(code, *epochs, record)
+            if page is not None:
+                orders.append(Migrate(page))
+            orders += [Submit(SubmitMigration(self._instance, page)) for page in self._progress.due_page(record)]
         return orders
-
-    def _migration_orders(self, record: ContractRecord, code: ContractCode) -> list[Order]:
-        keys = self._epochs.to_migrate(record)
-        if keys is None or self._base is None or self._base.version != record.version:
-            return []
-        if self._page is None:
-            if self._sealing is not None:
-                return []
-            self._sealing = MigrationJob(*keys, code, self._base, record.rotation[0].cursor)
-            return [Migrate(self._sealing)]
-        if self._page.migration.version <= self._submitted:
-            return []
-        self._submitted = self._page.migration.version
-        return [Submit(SubmitMigration(self._instance, self._page.migration))]
 
     def _once(self, order: Order) -> list[Order]:
         if self._asked.get(_kind(order)) == order:
@@ -385,17 +343,17 @@ class ContractCore:
             del self._asked[asked]
         is_turned = self._epochs.turn(record)
         if self._epochs.coming is not coming:
-            self._sealing = self._page = None
+            self._progress.drop_page()
         if not is_turned:
             return
-        if self._base is not None and self._epochs.opened is not None:
-            self._base = self._base._replace(state=self._base.state.under(self._epochs.opened))
+        if self._progress.base is not None and self._epochs.opened is not None:
+            self._progress.read_with(self._epochs.opened)
         else:
             self._start_over()
 
-    def _progress(self, record: ContractRecord) -> None:
+    def _follow(self, record: ContractRecord) -> None:
         """Bring the proven state in step with a proven record; see the module's argument."""
-        base = self._base
+        base = self._progress.base
         if base is None:
             return
         if record.version == base.version:
@@ -403,73 +361,37 @@ class ContractCore:
                 raise ProofInvalid("the state changed without a result")
             return
         # (1) Ours.
-        if self._page is not None and is_at(self._page.after, record):
-            after, self._page = self._page.after, None
-            self._stand_at(after)
+        if self._progress.confirm(record):
             self._refusals = 0
             return
-        for at, built in enumerate(self._pipeline):
-            if is_at(built.after, record):
-                for _ in range(at + 1):
-                    self._pipeline.popleft()
-                self._stand_at(built.after)
-                self._refusals = 0
-                return
         # (2) Another worker's.
-        self._drop_pending()
+        self._progress.drop_pending()
         adopted = adopt(base, record, self._seen)
         if adopted is not None:
-            self._stand_at(adopted)
+            self._progress.stand_at(adopted)
             return
         # (3) Unknown.
         self.lost_track += 1
         self._start_over()
 
-    def _stand_at(self, position: Position) -> None:
-        self._base = position
-        self._submitted = max(self._submitted, position.version - 1)
-        if self._inbox is not None:
-            if self._inbox.head_at(position.done) is None:
-                self._inbox = None
-            else:
-                self._inbox.consume(position.done)
-
     def _start_over(self) -> None:
-        self._drop_pending()
-        self._base = None
+        self._progress.start_over()
         self._wanted = None
-        self._inbox = None
-
-    def _drop_pending(self) -> None:
-        self._pipeline.clear()
-        self._running = self._sealing = self._page = None
-        self._submitted = self._base.version - 1 if self._base is not None else -1
-
-    def _reconcile(self) -> None:
-        """Give up whatever was executed on entries that are not in the inbox after all."""
-        inbox = self._inbox
-        for at, built in enumerate(self._pipeline):
-            if inbox is None or inbox.head_at(built.last) != built.result.head:
-                while len(self._pipeline) > at:
-                    self._pipeline.pop()
-                self._running = None
-                break
-        if self._running is not None:
-            last = self._running.entries[-1]
-            if inbox is None or inbox.head_at(last.index) != last.head:
-                self._running = None
 
     def _refused(self, order: Submit) -> None:
         """Back to the proven state: what the ledger refuses is executed again, after a pause that grows."""
         body = order.body
-        if isinstance(body, SubmitResult) and all(built.result is not body.result for built in self._pipeline):
+        step: Result | Migration | None = None
+        if isinstance(body, SubmitResult):
+            step = body.result
+        elif isinstance(body, SubmitMigration):
+            step = body.migration
+        if step is not None and not self._progress.is_pending(step):
             return  # of a past that was given up already
-        if isinstance(body, SubmitMigration) and (self._page is None or self._page.migration is not body.migration):
-            return
         self._refusals += 1
         self._hold = self._height + min(1 << min(self._refusals, _MAX_HOLD) - 1, _MAX_HOLD)
-        if isinstance(body, SubmitResult | SubmitMigration):
-            self._drop_pending()
+        if step is not None:
+            self._progress.drop_pending()
 
 
 def _kind(order: Order) -> object:
