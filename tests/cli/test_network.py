@@ -114,13 +114,16 @@ def test_a_node_says_what_is_missing(comet, capsys):
 
 
 @pytest.mark.usefixtures("place")
-def test_a_node_becomes_the_node_program(comet, monkeypatch):
+def test_a_node_is_supervised(comet, monkeypatch):
     comet("0.38.25")
-    became: list[list[str]] = []
-    monkeypatch.setattr(node_command.os, "execv", lambda _, words: became.append(words))
+    supervised: list[list[str]] = []
+    monkeypatch.setattr(node_command, "supervise", lambda command, _: supervised.append(command(7, 8)))
     assert run(["network", "init", "--law", "law.toml", "--out", "n", "--validators", "1"]) == 0
     assert run(["node", "--home", "n/v0"]) == 0
-    assert [words[1:] for words in became] == [["-m", "keephold.programs.node", "--config", "n/v0/node.toml"]]
+    module, *options = supervised[0][2:]
+    assert (module, options) == (
+        "keephold.programs.node", ["--config", "n/v0/node.toml", "--parent", "7", "--report", "8"],
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("version", "said"), [("0.39.4", ", supported"), ("1.0.0", "not supported: `go install")])

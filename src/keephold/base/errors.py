@@ -32,6 +32,7 @@ KeepholdError
 │   ├── PortTaken
 │   ├── QuoteUnavailable          the TEE gave no quote or key this time
 │   └── StaleAnswer               an answer older than asked for
+├── Halted                        a node that starting again would not cure (field `reason`)
 └── EnclaveError                  this enclave must not go on
     ├── Superseded                a newer instance of this identity is registered
     ├── RollbackDetected          sealed disk or ledger older than what was already seen
@@ -268,6 +269,21 @@ class StaleAnswer(UnavailableError):
     """An answer from a state older than the reader asked for."""
 
     code = "stale_answer"
+
+
+class Halted(KeepholdError):
+    """The node must not go on, and starting it again would not cure it.
+
+    `reason` is a stable word: one of `programs.halts.HALTS`, `crash_loop`, or the code of the error that ended it.
+    """
+
+    code = "halted"
+    exit_status = 12
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)
 
 
 class EnclaveError(KeepholdError):

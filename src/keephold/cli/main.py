@@ -10,7 +10,9 @@ Exit status, one for each class of error (`base/errors.py`):
      2  usage, input, configuration   8  contract: rejected or failed
      3  keystore                      9  sandbox: the contract's source does not load
      4  crypto                       10  unavailable: retrying may help
-     5  attestation_refused          11  enclave          130  interrupted
+     5  attestation_refused          11  enclave
+                                     12  halted: starting the node again would not cure it
+   130  interrupted
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""`keephold node`: the node program of a directory, in the foreground."""
+"""`keephold node`: the node of a directory, in the foreground, supervised."""
 
 from __future__ import annotations
 
-import os
+import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 
@@ -13,7 +13,12 @@ from keephold.base.errors import ConfigurationError
 from keephold.cli.place import SHARED, Shared
 from keephold.programs.comet_binary import require
 from keephold.programs.cometbft import CONFIG
+from keephold.programs.config import event, log_to_stderr
 from keephold.programs.node import read_config
+from keephold.programs.restarts import Ending, Killing, Running, State, Waiting
+from keephold.programs.supervisor import supervise
+
+_LOG: Final = logging.getLogger("keephold.supervisor")
 
 
 def node(
@@ -23,7 +28,8 @@ def node(
 ) -> None:
     """Run a node until it is told to end: the API, the ledger, and CometBFT beside it; log lines on standard error.
 
-    Node and CometBFT end together, with the reason; whatever supervises this command starts both again.
+    When either dies both are started again, a bounded number of times; what starting again does not cure ends it at
+    once, with status 12 and the reason.
     """
     path = home / CONFIG
     if not path.exists():
@@ -31,6 +37,20 @@ def node(
     config = read_config(path)
     if config.engine == "cometbft":
         require(config.cometbft.binary)
-    sys.stdout.flush()
-    command = [sys.executable, "-m", "keephold.programs.node", "--config", str(path)]
-    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+    log_to_stderr()
+    program = [sys.executable, "-m", "keephold.programs.node", "--config", str(path)]
+    supervise(lambda parent, report: [*program, "--parent", str(parent), "--report", str(report)], _tell)
+
+
+def _tell(state: State) -> None:
+    match state:
+        case Running(deaths=deaths):
+            event(_LOG, "started again", deaths=deaths)
+        case Waiting(deaths=deaths):
+            event(_LOG, "the node died and will be started again", logging.WARNING, deaths=deaths)
+        case Ending():
+            event(_LOG, "ending")
+        case Killing():
+            event(_LOG, "the node does not end by itself and is killed", logging.WARNING)
+        case _:
+            pass

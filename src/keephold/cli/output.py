@@ -11,6 +11,7 @@ HINTS: Final = {
     "keystore": "see `keephold account --help`",
     "port_taken": "choose another --port, or --port 0 for any free one",
     "node_unreachable": "is the network running? `keephold devnet` starts one on this machine",
+    "halted": "starting it again would not cure it",
     "no_live_worker": "`keephold show` lists the workers; a worker that restarts needs a moment",
     "deadline_exceeded": "it may still happen: ask again before repeating it, or give a longer --deadline",
     "chain_refused": "this node does not follow the genesis you pinned: do not trust it",

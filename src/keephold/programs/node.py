@@ -4,7 +4,7 @@
 
 One process: block production in a thread of its own, everything else on one event loop; with the engine `cometbft` a
 CometBFT process beside it (`programs.cometbft`). When the engine fails, the node ends with a reason instead of serving
-a ledger that has stopped.
+a ledger that has stopped. Whoever supervises it (`programs.supervisor`) is told that reason over a pipe.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import resource
 import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NoReturn, Protocol
 
 import msgspec
 import uvicorn
@@ -29,7 +30,7 @@ import uvloop
 from keephold.api.machine import MachineApi
 from keephold.api.people import PeopleApi
 from keephold.base.clock import SystemClock
-from keephold.base.errors import ConfigurationError, EncodingError, KeepholdError, PortTaken
+from keephold.base.errors import ConfigurationError, EncodingError, KeepholdError, PortTaken, UnavailableError
 from keephold.base.ids import InstanceId, PublicKey
 from keephold.chain.chain_id import chain_id
 from keephold.crypto.ed25519 import ValidatorKey
@@ -43,6 +44,9 @@ from keephold.ledger.reader import LedgerReader
 from keephold.programs import web
 from keephold.programs.cometbft import CometConfig, open_comet_engine
 from keephold.programs.config import load, log_to_stderr
+from keephold.programs.halts import diagnose
+from keephold.programs.process import die_with_parent
+from keephold.programs.restarts import Word
 from keephold.protocol.codec import decode
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.state import Registration, registration_path
@@ -162,7 +166,8 @@ async def serve(config: NodeConfig, listener: socket.socket) -> None:
     """Run until SIGTERM or SIGINT.
 
     Raises:
-        KeepholdError: configuration, a damaged ledger, or the engine's failure.
+        Halted: the engine failed, and starting again would not cure it.
+        KeepholdError: configuration, a damaged ledger, or another failure of the engine.
     """
     ledger, engine = open_ledger(config)
     reader = LedgerReader(ledger, engine)
@@ -195,7 +200,8 @@ async def serve(config: NodeConfig, listener: socket.socket) -> None:
         async with _watched(engine, server):
             await server.serve(sockets=[listener])
         if engine.failure is not None:
-            raise ConfigurationError(f"the engine stopped: {engine.failure}") from engine.failure
+            said = f"the engine stopped: {engine.failure}"
+            raise diagnose(said) or UnavailableError(said) from engine.failure
     finally:
         engine.stop()
         ledger.close()
@@ -264,19 +270,36 @@ def main() -> None:
     """Start the node of a configuration file."""
     parser = argparse.ArgumentParser(prog="keephold.programs.node", description="Run a keephold node.")
     parser.add_argument("--config", required=True, type=Path)
-    arguments = parser.parse_args()
+    parser.add_argument("--parent", type=int, help="process to end with: whoever supervises this one")
+    parser.add_argument("--report", type=int, help="descriptor to write the last word to")
+    given = parser.parse_args()
     log_to_stderr()
+    if given.parent is not None:
+        die_with_parent(given.parent)
     raise_descriptor_limit()
     try:
-        config = read_config(arguments.config)
+        config = read_config(given.config)
         with (
             open_port(config.host, config.port) as listener,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
             runner.run(serve(config, listener))
     except KeepholdError as error:
-        _LOG.critical("stopped", extra={"code": error.code, "detail": str(error)})
-        sys.exit(error.exit_status)
+        _end(error, given.report)
+    except Exception as error:
+        halted = diagnose(f"{type(error).__name__}: {error}")  # a disk that is full or damaged speaks through libraries
+        if halted is None:
+            raise
+        _end(halted, given.report)
+
+
+def _end(error: KeepholdError, report: int | None) -> NoReturn:
+    """Say why, to people and to the supervisor, and end with the error's status."""
+    _LOG.critical("stopped", extra={"code": error.code, "detail": str(error)})
+    if report is not None:
+        with contextlib.suppress(OSError):
+            os.write(report, msgspec.json.encode(Word.of(error)))
+    sys.exit(error.exit_status)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,13 @@ def harden() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
-def die_with_parent() -> None:
-    """End this process when its parent ends, however that happens: a supervisor leaves nothing behind."""
-    parent = os.getppid()
+def die_with_parent(parent: int | None = None) -> None:
+    """End this process when its parent ends, however that happens: a supervisor leaves nothing behind.
+
+    Args:
+        parent: Its process id, if it was told; then a parent that ended before this call is noticed too.
+    """
+    parent = os.getppid() if parent is None else parent
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the request
         os.kill(os.getpid(), signal.SIGKILL)

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from keephold.ledger.engines.cometbft.process import CometProcess
+from keephold.ledger.engines.cometbft.telling import LastWords
 
 
 def script(directory: Path, body: str) -> Path:
@@ -89,3 +91,36 @@ def test_it_dies_with_its_parent_however_that_dies(tmp_path, wait):
         assert is_alive(pid)
         os.kill(parent.pid, signal.SIGKILL)
     wait(lambda: not is_alive(pid))
+
+
+def last_word(directory: Path, body: str, wait: Callable[[Callable[[], bool]], None]) -> str:
+    ended: list[str] = []
+    process = CometProcess(script(directory, body), directory)
+    process.start(ended.append)
+    wait(lambda: bool(ended))
+    process.stop()
+    return ended[0]
+
+
+def test_it_ends_with_its_fatal_line_and_the_log_passes_through(tmp_path, wait, capfd):
+    said = last_word(tmp_path, "echo one; echo 'panic: two' >&2; echo 'goroutine 1'; echo '  main.go:3'; exit 2", wait)
+    assert said == "CometBFT ended with status 2: panic: two"
+    assert capfd.readouterr().err.splitlines() == ["one", "panic: two", "goroutine 1", "  main.go:3"]
+
+
+def test_without_a_fatal_line_the_last_one_counts(tmp_path, wait):
+    assert last_word(tmp_path, "echo one; echo two; echo; exit 3", wait) == "CometBFT ended with status 3: two"
+
+
+def test_a_consensus_that_failed_ends_it_though_it_lives(tmp_path, wait):
+    failed = '{"_msg":"CONSENSUS FAILURE!!!","err":"wrong"}'
+    assert last_word(tmp_path, f"echo '{failed}'; exec sleep 600", wait) == f"CometBFT ended by signal 9: {failed}"
+
+
+def test_only_the_beginning_of_the_first_fatal_line_is_kept():
+    words = LastWords()
+    assert words.text == ""
+    assert not words.hear(b"panic: " + b"x" * 10_000 + b"\n")
+    assert len(words.text) < 2000
+    assert words.hear(b'{"_msg":"CONSENSUS FAILURE!!!"}')
+    assert words.text.startswith("panic: ")

@@ -25,6 +25,7 @@ from keephold.base.limits import MAX_TRANSACTION
 from keephold.ledger.engines.base import Admission, Application, Block, StoredBlock
 from keephold.ledger.engines.cometbft.adapter import Adapter, Founding
 from keephold.ledger.engines.cometbft.collector import Collector
+from keephold.ledger.engines.cometbft.messages import Message
 from keephold.ledger.engines.cometbft.rpc import RpcClient, RpcError
 from keephold.ledger.engines.cometbft.server import AbciServer
 from keephold.ledger.engines.cometbft.verdicts import Verdicts
@@ -33,6 +34,9 @@ from keephold.ledger.engines.store import BlockStore
 
 _AGAIN: Final = 0.05
 """Seconds until CometBFT is asked again that did not answer."""
+
+_LAST_WORDS: Final = 1.0
+"""Seconds that CometBFT gets to say why it ended, after it ended a connection."""
 
 _VERDICT: Final = 20.0
 """Seconds that the verdict on a transaction may take: longer than any block."""
@@ -89,7 +93,7 @@ class CometEngine:
         self._thread: threading.Thread | None = None
         self._store: Final = BlockStore(directory / "blocks.db")
         try:
-            self._server: Final = AbciServer(abci_socket, self._adapter.answer, self._fail)
+            self._server: Final = AbciServer(abci_socket, self._answer, self._lost)
         except BaseException:
             self._store.close()
             raise
@@ -186,6 +190,19 @@ class CometEngine:
             self._wake.notify_all()
 
     # --- inside ---
+
+    def _answer(self, request: Message) -> Message:
+        try:
+            return self._adapter.answer(request)
+        except Exception as error:
+            self._fail(f"the application failed: {error}")  # before CometBFT says that we did
+            raise
+
+    def _lost(self, reason: str) -> None:
+        """A connection ended. As a rule CometBFT ends too, and says why: that reason is the better one."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._failure is not None or self._stopping, _LAST_WORDS)
+        self._fail(reason)
 
     def _fail(self, reason: str) -> None:
         with self._wake:

@@ -1,7 +1,8 @@
 """The `cometbft` process: started by us, ended by us, and never outliving us.
 
 CometBFT without its application is of no use, and does not always notice. So the kernel is asked to kill it when the
-thread that started it ends, however that comes about; the thread waits for it, and says why it ended.
+thread that started it ends, however that comes about; the thread passes its log on, waits for its end, and says why it
+ended: in CometBFT's own words (`telling`), because whether starting again helps depends on them.
 
 Run as a program, this module tethers itself to its parent and becomes CometBFT:
 `python -m keephold.ledger.engines.cometbft.process PARENT BINARY ARGUMENT…`.
@@ -9,6 +10,7 @@ Run as a program, this module tethers itself to its parent and becomes CometBFT:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -17,7 +19,9 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, final
+from typing import IO, Final, cast, final
+
+from keephold.ledger.engines.cometbft.telling import LastWords
 
 _PR_SET_PDEATHSIG: Final = 1
 _STDERR: Final = 2
@@ -68,7 +72,8 @@ class CometProcess:
             self._process = subprocess.Popen(  # noqa: S603 - the binary that the operator configured
                 [*command, str(self._home)],
                 stdin=subprocess.DEVNULL,
-                stdout=_STDERR,  # JSON lines, as our own log
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 process_group=0,  # the terminal's interrupt is for us, who end it in order
             )
         except OSError as error:
@@ -76,10 +81,21 @@ class CometProcess:
             ended(f"cannot start CometBFT: {error}")
             return
         self._started.set()
-        status = self._process.wait()
+        words = LastWords()
+        with self._process:
+            self._listen(cast("IO[bytes]", self._process.stdout), words)
+        status = self._process.returncode
         if not self._stopping:
             how = f"with status {status}" if status >= 0 else f"by signal {-status}"
-            ended(f"CometBFT ended {how}")
+            ended(f"CometBFT ended {how}{f': {words.text}' if words.text else ''}")
+
+    def _listen(self, said: IO[bytes], words: LastWords) -> None:
+        """Pass CometBFT's log on until it ends; end it when it says that it has failed."""
+        for line in said:
+            with contextlib.suppress(OSError):  # whoever read our log is gone
+                os.write(_STDERR, line)
+            if words.hear(line) and self._process is not None:
+                self._process.kill()
 
 
 def _tether(parent: int) -> None:
