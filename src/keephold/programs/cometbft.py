@@ -1,7 +1,8 @@
 """A node that runs CometBFT: its configuration, its assembly, and the founding of a network of several.
 
 The node starts CometBFT, and both live and end together: when one dies the node ends with the reason, and
-`programs.supervisor` starts both again, or does not. CometBFT's own directory is `HOME/cometbft`, written by the node at each start.
+`programs.supervisor` starts both again, or does not. CometBFT's own directory is `HOME/cometbft`, written by the node
+at each start.
 
 Founding a network of N validators takes two steps, because its genesis names them: `draw` makes the keys of each, and
 `found` writes genesis and configuration to each one's directory.
