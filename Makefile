@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 ENGINE ?= embedded
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test faults mutants check lint types imports sizes bench clean
+.PHONY: setup demo test faults mutants check lint types imports sizes docs tables bench clean
 
 setup: $(VENV)/.ready
 
@@ -34,7 +34,7 @@ faults: setup
 mutants: setup
 	@python tools/mutants.py
 
-check: setup lint types imports sizes
+check: setup lint types imports sizes docs
 
 lint: setup
 	@ruff check . && ruff format --check .
@@ -48,8 +48,19 @@ imports: setup
 sizes: setup
 	@python tools/check_sizes.py
 
+# The site, into site/: strict, so that a link or anchor that leads nowhere fails, as does anything fetched from elsewhere.
+docs: setup
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv sync --quiet --frozen --active --inexact --group docs
+	@zensical build --strict --clean
+	@python tools/check_site.py site
+
+# Writes anew what docs/ takes from the code: tables, reference pages, vectors. A test fails while they are stale.
+tables: setup
+	@PYTHONPATH=tools python -m reference
+	@PYTHONPATH=tools python -m vectors
+
 bench: setup
 	@python benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) build dist bench-results
+	rm -rf $(VENV) build dist site bench-results
