@@ -60,7 +60,9 @@ def offences(site: Path) -> list[str]:
                 found.append(f"{where}: no anchor {address}")
     for style in site.rglob("*.css"):
         text = style.read_text(encoding="utf-8")
-        found += [f"{style.relative_to(site)}: fetches over {scheme}" for scheme in ("url(http", "@import") if scheme in text]
+        found += [
+            f"{style.relative_to(site)}: fetches over {scheme}" for scheme in ("url(http", "@import") if scheme in text
+        ]
     return found
 
 

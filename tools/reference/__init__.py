@@ -3,6 +3,6 @@
     PYTHONPATH=tools python -m reference             writes them anew
     PYTHONPATH=tools python -m reference --check     says which are stale
 
-A page holds `<!-- generated: NAME -->` and `<!-- end -->`; what stands between them is `SECTIONS[NAME]()`. The rest of the
-page is prose, and nobody's but its author's.
+A page holds `<!-- generated: NAME -->` and `<!-- end -->`; what stands between them is `SECTIONS[NAME]()`. The
+rest of the page is its author's.
 """

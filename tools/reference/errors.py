@@ -6,14 +6,18 @@ from collections.abc import Iterator
 
 from keephold.attestation import reasons
 from keephold.base.errors import KeepholdError
-
 from reference.source import class_node, definitions, sentence, table
 
 
 def error_table() -> str:
     """Return every error with its stable code and the exit status of a command that ends with it."""
     rows = [
-        (f"{'&nbsp;' * 4 * depth}`{kind.__name__}`", f"`{kind.code}`", str(kind.exit_status), sentence(kind.__doc__ or ""))
+        (
+            f"{'&nbsp;' * 4 * depth}`{kind.__name__}`",
+            f"`{kind.code}`",
+            str(kind.exit_status),
+            sentence(kind.__doc__ or ""),
+        )
         for kind, depth in _tree(KeepholdError, 0)
     ]
     return table(("error", "code", "exit", ""), rows)

@@ -1,4 +1,4 @@
-"""The command line from its parsers, REST from its OpenAPI document, machine endpoints from the code that calls them."""
+"""The command line from its parsers, REST from its OpenAPI document, machine endpoints from what serves them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from keephold.api.people import PeopleApi
 from keephold.cli.main import app
-
 from reference.source import ROOT, line, parsed, table
 
 

@@ -9,7 +9,6 @@ from types import ModuleType
 
 from keephold.crypto import labels
 from keephold.crypto.labels import Label
-
 from reference.source import ROOT, line, parsed, table
 
 NAMES = {name: label for name, label in vars(labels).items() if isinstance(label, Label)}

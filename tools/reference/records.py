@@ -6,7 +6,6 @@ from types import ModuleType
 
 from keephold.base import limits
 from keephold.protocol import refusals
-
 from reference.source import class_names, class_node, definitions, line, module_definitions, table
 
 
@@ -17,9 +16,13 @@ def record(module: ModuleType, name: str, *, level: int = 3) -> str:
     doc = (getattr(module, name).__doc__ or "").strip()
     parts = [f"{'#' * level} `{name}`", "\n".join(text.strip() for text in doc.splitlines())]
     if keywords.get("tag"):
-        parts.append(f"Tag: `{keywords['tag_field']} = \"{keywords['tag']}\"`.")
+        parts.append(f'Tag: `{keywords["tag_field"]} = "{keywords["tag"]}"`.')
     rows = [
-        (f"`{field.name}`", f"`{line(field.annotation)}`" + (f" = `{line(field.value)}`" if field.value else ""), line(field.doc))
+        (
+            f"`{field.name}`",
+            f"`{line(field.annotation)}`" + (f" = `{line(field.value)}`" if field.value else ""),
+            line(field.doc),
+        )
         for field in definitions(node.body)
     ]
     if rows:
@@ -52,12 +55,12 @@ def limit_table() -> str:
     rows = []
     for item in module_definitions(limits):
         value = getattr(limits, item.name)
-        rows.append((f"`{item.name}`", f"{value:,}".replace(",", " ") if value < 1 << 64 else f"`{item.value}`", line(item.doc)))
+        rows.append(
+            (f"`{item.name}`", f"{value:,}".replace(",", " ") if value < 1 << 64 else f"`{item.value}`", line(item.doc))
+        )
     return table(("bound", "value", ""), rows)
 
 
 def refusal_table() -> str:
     """Return why the rules refuse: number and word."""
     return table(("code", "reason"), [(str(int(item)), f"`{item.word}`") for item in refusals.Refusal])
-
-

@@ -9,8 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from keephold.programs import cometbft, enclaves, gatekeeper, node, worker
-from keephold.protocol import contracts, custody, evidence, genesis, governance, messages, state, transactions, types, wire
-
+from keephold.protocol import (
+    contracts,
+    custody,
+    evidence,
+    genesis,
+    governance,
+    messages,
+    state,
+    transactions,
+    types,
+    wire,
+)
 from reference import errors, interfaces, labels, pictures
 from reference.records import fields, limit_table, record, records, refusal_table
 from reference.source import line, module_definitions, table
@@ -70,9 +80,8 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "slot": partial(records, messages, "SlotPlain", "SealedSlot", level=4),
     "release": partial(records, messages, "ReleasePlain", level=4),
     "evidence": partial(records, evidence),
-    "custody": partial(
-        records, custody, "Dealer", "Receiver", "Drop", "RoundState", "CommitteeSeat", "CommitteeKeys", "PartialBatch"
-    ),
+    "committee": partial(records, custody, "CommitteeSeat", "CommitteeKeys", "PartialBatch"),
+    "round": partial(records, custody, "Dealer", "Receiver", "Drop", "RoundState"),
     "wire": partial(records, wire),
     "config-enclave": partial(fields, enclaves, "EnclaveConfig"),
     "config-platform": partial(fields, enclaves, "PlatformConfig"),
