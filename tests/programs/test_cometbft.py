@@ -86,7 +86,7 @@ def test_a_genesis_of_other_validators_is_refused(tmp_path):
 
 def test_a_node_opens_its_ledger_with_comets_directory_beside_it(founded):
     config = node.read_config(founded[0])
-    ledger, engine = node.open_ledger(config)
+    ledger, engine, _ = node.open_ledger(config)
     try:
         assert (Path(config.home) / "cometbft/config/genesis.json").exists()
         assert engine.latest() == 0
@@ -99,7 +99,7 @@ def test_a_node_opens_its_ledger_with_comets_directory_beside_it(founded):
 
 def test_an_old_genesis_without_blocks_is_warned_about(founded, caplog):
     with caplog.at_level(logging.WARNING, "keephold.node"):
-        ledger, engine = node.open_ledger(node.read_config(founded[0]))
+        ledger, engine, _ = node.open_ledger(node.read_config(founded[0]))
     engine.stop()
     ledger.close()
     assert "older than its trusting period" in caplog.text
@@ -154,7 +154,7 @@ def test_the_embedded_engine_asks_for_none_of_it(founded):
     genesis = node.read_genesis(Path(config.genesis))
     alone = [entry for entry in genesis.law.validators if entry.public_key == draw(founded[0].parent).public_key]
     Path(config.genesis).write_bytes(encode(genesis_of(alone[0].public_key)))
-    ledger, engine = node.open_ledger(replace(config, engine="embedded", home=config.home + "2"))
+    ledger, engine, _ = node.open_ledger(replace(config, engine="embedded", home=config.home + "2"))
     assert isinstance(ledger, LedgerApplication)
     assert not (Path(config.home + "2") / "cometbft").exists()
     engine.stop()

@@ -104,6 +104,7 @@ class MachineApi:
         request = decode(body, StreamRequest, limit=MAX_STREAM_FRAME)
         watch = self._reader.watch(request.interest)
         upcoming = request.from_height
+        watch.check(upcoming)
         yield b""
         async with heights(self._engine) as risen:
             async for newest in risen:

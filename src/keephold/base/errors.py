@@ -6,6 +6,7 @@ KeepholdError
 │   ├── ConfigurationError        a configuration file or option
 │   ├── KeystoreError             keystore missing, malformed, wrong password
 │   ├── NotFound                  nothing by that name on this ledger
+│   ├── NotKept                   history that this node does not keep; another one may
 │   └── AbiError                  arguments that do not fit a contract's ABI
 ├── CryptoError                   a key, point, signature, seal or proof that does not hold
 │   ├── BadKey
@@ -81,6 +82,16 @@ class NotFound(InputError):
     """There is nothing by that name on this ledger."""
 
     code = "not_found"
+
+
+class NotKept(InputError):
+    """History that this node pruned or never had; `first` is the lowest height that it answers for. Others may."""
+
+    code = "not_kept"
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        super().__init__(f"history before block {first} is not kept here: ask another node")
 
 
 class AbiError(InputError):

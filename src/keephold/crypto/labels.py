@@ -60,6 +60,7 @@ RECEIPTS = Label("receipts/1")
 RESULT = Label("result/1")
 MIGRATION = Label("migration/1")
 PUBLICATION = Label("publication/1")
+SNAPSHOT = Label("snapshot/1")
 
 # signatures: what an sr25519 key signs
 SIGN_TRANSACTION = Label("sign-transaction/1")

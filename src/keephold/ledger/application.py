@@ -10,11 +10,13 @@ is finalized. The memory holds only what `open_signed` returned, so it cannot le
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
+
+import apsw
 
 from keephold.base.errors import CryptoError, EncodingError, LedgerRefused
 from keephold.base.ids import NetworkId
@@ -97,7 +99,7 @@ class LedgerApplication:
         last = self.map.query(lambda reader: index.block(reader, newest.height))
         outcomes = () if last is None else tuple(TransactionOutcome(item.code, item.data) for item in last.results)
         validators = tuple((entry.public_key, entry.power) for entry in newest.law.validators)
-        return ApplicationInfo(newest.height, newest.values.root, outcomes, validators)
+        return ApplicationInfo(newest.height, newest.values.root, outcomes, validators, self.map.first)
 
     def inspect(self, raw: bytes) -> None:
         """Open a transaction ahead of `check`, which then finds it opened."""
@@ -197,6 +199,22 @@ class LedgerApplication:
         self._remember(pending.block)
         for identity in pending.block.ids:
             self._opened.pop(identity, None)
+
+    # --- state sync ---
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether no block was ever applied here: the state is that of the genesis, or was restored and no more."""
+        height = self.map.newest.height
+        return height == 0 or height < self.map.first
+
+    def adopt(self, state: State, write: Callable[[apsw.Connection], None]) -> None:
+        """Put a verified state in the place of an untouched one; see `StateMap.adopt`."""
+        if not self.is_untouched:
+            raise ValueError("blocks were applied here")
+        self.map.adopt(state, write)
+        self._pending = None
+        self._standing = Standing(Overlay(state))
 
     # --- for readers and programs ---
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final, Generic, TypeVar, final
 
-from keephold.base.errors import EncodingError, InputError, KeepholdError
+from keephold.base.errors import EncodingError, InputError, KeepholdError, NotKept
 from keephold.base.ids import ContractId
 from keephold.chain.validators import encode_validator_set
 from keephold.chain.wire import encode_signed_header
@@ -82,11 +82,18 @@ class Archive:
     # --- headers ---
 
     def light(self, height: int) -> Light:
-        """Return a block's header as wire bytes; raises InputError if there is no such block (yet)."""
+        """Return a block's header as wire bytes.
+
+        Raises:
+            InputError: there is no such block (yet).
+            NotKept: its header is not here (any more).
+        """
         return self._lights.get(height, lambda: self._light(height))
 
     def _light(self, height: int) -> Light:
         stored = self.engine.block(height)
+        if stored is None and 0 < height < self.first():
+            raise NotKept(self.first())
         if stored is None:
             raise InputError(f"no block {height}")
         return Light(
@@ -99,10 +106,28 @@ class Archive:
 
     # --- blocks ---
 
+    def first(self) -> int:
+        """Return the lowest height whose block is here with all that is in it."""
+        return max(self.application.map.first, self.engine.first())
+
+    def check_kept(self, height: int) -> None:
+        """Refuse a height whose block is not here any more, or never was.
+
+        Raises:
+            NotKept
+        """
+        if 0 < height < self.first():
+            raise NotKept(self.first())
+
     def view(self, height: int) -> BlockView | None:
-        """Return a block by whom it concerns; None below block 1."""
+        """Return a block by whom it concerns; None below block 1.
+
+        Raises:
+            NotKept: there was such a block.
+        """
         if height < 1:
             return None
+        self.check_kept(height)
         return self._views.get(height, lambda: self._view(height))
 
     def _view(self, height: int) -> BlockView | None:
@@ -127,6 +152,18 @@ class Archive:
                 body = transaction.body.result
                 found.append(AcceptedResult(body.contract, body.first, body.count, position))
         return view(height, raws, row.ids, transactions, row.results, tuple(found), None)
+
+    def judged(self, height: int) -> BlockView | index.BlockRow | None:
+        """Return ids and results of a block that is here, or of which something is kept; None for any other."""
+        if height >= self.first():
+            return self.view(height)
+        row = self.application.map.query(lambda reader: index.block(reader, height))
+        return row if row is not None and row.ids else None
+
+    def raw(self, row: index.TransactionRow | index.InboxRow) -> bytes | None:
+        """Return a transaction's bytes, be it from its block or kept beyond it; None if it went meanwhile."""
+        found = self.engine.transaction(row.height, row.position) if row.height >= self.engine.first() else None
+        return found or self.application.map.query(lambda reader: index.kept(reader, row.id))
 
     def changed(self, height: int) -> frozenset[bytes] | None:
         """Return the map paths that a block changed; None if that is not known any more."""

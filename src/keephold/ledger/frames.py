@@ -42,6 +42,17 @@ class Watch:
         self._sets = (b"", b"")
         self._last_ns = 0
 
+    def check(self, height: int) -> None:
+        """Refuse to begin at a height where not all that the reader asks for is kept.
+
+        Raises:
+            NotKept
+        """
+        if self._selects:
+            self._archive.check_kept(height)
+        if self._receipts:
+            self._archive.check_kept(height - 1)
+
     def frame(self, height: int) -> Frame | None:
         """Return the frame of a block, or None if the reader is sparse and nothing in it was asked for.
 
@@ -49,6 +60,7 @@ class Watch:
 
         Raises:
             InputError: there is no such block (yet).
+            NotKept: something that the reader asks for is not here any more.
         """
         light = self._archive.light(height)
         # Old blocks are decoded for their view: only for a reader who asks for what is in them.

@@ -1,15 +1,20 @@
-"""Indexes: where things stand. No rule reads them, and none is in the app hash; each can be rebuilt from the blocks."""
+"""Indexes: where things stand. No rule reads them, and none is in the app hash; each can be rebuilt from the blocks.
+
+Where blocks are not kept any more (`first`), indexes keep what the map still refers to (`survey`): the rows of those
+transactions, their bytes (`kept`), and the ids and results of the blocks they stand in, from which a proof is made. Of
+all other blocks below, only hash and time remain.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import apsw
 
 from keephold.ledger.engines.base import TransactionOutcome
-from keephold.ledger.sqlite import insert
+from keephold.ledger.sqlite import delete, insert
 from keephold.protocol.codec import Record, decode, encode
 from keephold.protocol.wire import TransactionResult
 
@@ -32,7 +37,11 @@ CREATE TABLE IF NOT EXISTS result (
 CREATE TABLE IF NOT EXISTS contract (id BLOB PRIMARY KEY, height INTEGER NOT NULL, position INTEGER NOT NULL)
     WITHOUT ROWID, STRICT;
 CREATE INDEX IF NOT EXISTS contract_order ON contract (height, position);
+CREATE TABLE IF NOT EXISTS kept (id BLOB PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID, STRICT;
+CREATE TABLE IF NOT EXISTS history (name TEXT PRIMARY KEY, height INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 """
+TABLES: Final = ("block", "tx", "inbox", "result", "contract", "kept", "history")
+_FIRST: Final = "first"
 
 
 class Results(Record):
@@ -113,42 +122,49 @@ def results_of(outcomes: Sequence[TransactionOutcome]) -> tuple[TransactionResul
 def write(connection: apsw.Connection, rows: BlockRows) -> None:
     """Insert a block's rows; the caller holds the transaction."""
     block = rows.block
-    connection.execute(
-        "INSERT INTO block VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            block.height,
-            block.hash,
-            block.time_ns,
-            block.app_hash,
-            b"".join(block.ids),
-            encode(Results(block.results)) if block.results else b"",
-        ),
-    )
-    # The same bytes may be ordered again after a refusal; what was applied once is never overwritten.
-    insert(
-        connection,
-        "INSERT INTO tx",
-        [
-            (row.id, row.height, row.position, row.code, row.detail, row.kind, row.sender, row.contract, row.entry)
-            for row in rows.transactions
-        ],
-        "ON CONFLICT (id) DO UPDATE SET height = excluded.height, position = excluded.position, code = excluded.code, "
-        "detail = excluded.detail, contract = excluded.contract, entry = excluded.entry WHERE tx.code <> 0",
-    )
-    insert(
-        connection,
-        "INSERT INTO inbox",
-        [(row.contract, row.entry, row.id, row.sender, row.height, row.position) for row in rows.inbox],
-    )
+    write_block(connection, block)
+    write_transactions(connection, rows.transactions)
+    write_inbox(connection, rows.inbox)
     insert(
         connection,
         "INSERT INTO result",
         [(row.contract, row.first, row.count, row.height, row.position) for row in rows.results],
     )
+    write_contracts(connection, [(contract, block.height, position) for contract, position in rows.contracts])
+
+
+def write_block(connection: apsw.Connection, row: BlockRow) -> None:
+    """Insert a block's own row."""
+    results = encode(Results(row.results)) if row.results else b""
+    values = (row.height, row.hash, row.time_ns, row.app_hash, b"".join(row.ids), results)
+    connection.execute("INSERT INTO block VALUES (?, ?, ?, ?, ?, ?)", values)
+
+
+def write_contracts(connection: apsw.Connection, rows: Sequence[tuple[bytes, int, int]]) -> None:
+    """Insert contracts with the height and position of their deployments."""
+    insert(connection, "INSERT INTO contract", rows)
+
+
+def write_transactions(connection: apsw.Connection, rows: Sequence[TransactionRow]) -> None:
+    """Insert rows. The same bytes may be ordered again after a refusal; what was applied once is never overwritten."""
     insert(
         connection,
-        "INSERT INTO contract",
-        [(contract, block.height, position) for contract, position in rows.contracts],
+        "INSERT INTO tx",
+        [
+            (row.id, row.height, row.position, row.code, row.detail, row.kind, row.sender, row.contract, row.entry)
+            for row in rows
+        ],
+        "ON CONFLICT (id) DO UPDATE SET height = excluded.height, position = excluded.position, code = excluded.code, "
+        "detail = excluded.detail, contract = excluded.contract, entry = excluded.entry WHERE tx.code <> 0",
+    )
+
+
+def write_inbox(connection: apsw.Connection, rows: Sequence[InboxRow]) -> None:
+    """Insert rows of inbox entries."""
+    insert(
+        connection,
+        "INSERT INTO inbox",
+        [(row.contract, row.entry, row.id, row.sender, row.height, row.position) for row in rows],
     )
 
 
@@ -198,6 +214,50 @@ def contracts(connection: apsw.Connection, limit: int, offset: int) -> list[byte
         "SELECT id FROM contract ORDER BY height DESC, position DESC LIMIT ? OFFSET ?", (limit, offset)
     )
     return [contract for (contract,) in rows]
+
+
+def first(connection: apsw.Connection) -> int:
+    """Return the lowest height whose rows are all here; 1 unless older ones were pruned or never were."""
+    return next((int(height) for (height,) in connection.execute("SELECT height FROM history")), 1)
+
+
+def begin(connection: apsw.Connection, height: int) -> None:
+    """Say that rows below a height are not all here any more."""
+    connection.execute("INSERT OR REPLACE INTO history VALUES (?, ?)", (_FIRST, height))
+
+
+def keep(connection: apsw.Connection, raws: Iterable[tuple[bytes, bytes]]) -> None:
+    """Keep transactions, by id, beyond their blocks."""
+    insert(connection, "INSERT OR REPLACE INTO kept", raws)
+
+
+def kept(connection: apsw.Connection, identity: bytes) -> bytes | None:
+    """Return a transaction that was kept beyond its block."""
+    for (raw,) in connection.execute("SELECT raw FROM kept WHERE id = ?", (identity,)):
+        return bytes(raw)
+    return None
+
+
+def transactions_below(connection: apsw.Connection, height: int) -> list[TransactionRow]:
+    """Return all rows of blocks below a height."""
+    return [TransactionRow(*row) for row in connection.execute("SELECT * FROM tx WHERE height < ?", (height,))]
+
+
+def forget(connection: apsw.Connection, below: int, gone: Sequence[bytes], heights: Collection[int]) -> None:
+    """Delete what belongs to these transactions, and what blocks below a height say unless something of them stays.
+
+    Hash and time of every block stay, and so does each contract's place.
+    """
+    ids = [(identity,) for identity in gone]
+    delete(connection, "tx", ("id",), ids)
+    delete(connection, "kept", ("id",), ids)
+    connection.execute("DELETE FROM inbox WHERE height < ? AND id NOT IN (SELECT id FROM kept)", (below,))
+    connection.execute("DELETE FROM result WHERE height < ?", (below,))
+    emptied = connection.execute("SELECT height FROM block WHERE height < ? AND ids <> x''", (below,)).fetchall()
+    connection.executemany(
+        "UPDATE block SET ids = x'', results = x'' WHERE height = ?",
+        [(height,) for (height,) in emptied if height not in heights],
+    )
 
 
 def _block(row: tuple[int, bytes, int, bytes, bytes, bytes]) -> BlockRow:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, final
 
@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS attachment (path BLOB PRIMARY KEY, record BLOB NOT NU
 CREATE TABLE IF NOT EXISTS governance (sequence INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT;
 """
+_TABLES: Final = ("leaf", "slot", "attachment", "governance", *index.TABLES)
+"""All but `meta`."""
 
 
 @final
@@ -61,14 +63,17 @@ class StateMap:
             ConfigurationError: the file is another network's, or of another format.
             ProofInvalid: its leaves do not hash to its own app hash.
         """
+        self._genesis: Final = genesis
         self._writer: Final = connect(path)
+        self._writing: Final = threading.Lock()
         self._reader: Final = connect(path)
         self._reading: Final = threading.Lock()
         try:
             with self._writer:
                 self._writer.execute(_SCHEMA + index.SCHEMA)
                 self._check_identity(network)
-            newest = self._load(genesis)
+            newest = self._load()
+            self._first = index.first(self._writer)
         except BaseException:
             self.close()
             raise
@@ -79,6 +84,11 @@ class StateMap:
     def newest(self) -> State:
         """The state after the last committed block."""
         return self._newest
+
+    @property
+    def first(self) -> int:
+        """The lowest height whose block is indexed whole; 1 unless history was pruned, or began with a snapshot."""
+        return self._first
 
     def version(self, height: int) -> State | None:
         """Return the state after block `height`, if it is newest or recent."""
@@ -93,11 +103,11 @@ class StateMap:
         return None
 
     def anchor(self, height: int) -> Anchor | None:
-        """Return hash and time of a committed block."""
+        """Return hash and time of a committed block; None if it is so old that a snapshot left it out."""
         if not 0 < height <= self._newest.height:
             return None
         found = self.query(lambda reader: index.block(reader, height))
-        return None if found is None else Anchor(found.hash, found.time_ns)
+        return None if found is None or not found.hash else Anchor(found.hash, found.time_ns)
 
     def query(self, ask: Callable[[apsw.Connection], index.T]) -> index.T:
         """Return what `ask` reads from the last committed file."""
@@ -106,21 +116,43 @@ class StateMap:
 
     def commit(self, state: State, changes: Changes, rows: index.BlockRows) -> None:
         """Write a block's changes and index rows in one transaction; then make the state the newest."""
-        with self._writer:
+        with self._writing, self._writer:
             values, slots = changes.values.items(), changes.slots.items()
             insert(self._writer, "INSERT OR REPLACE INTO leaf", [(path, value) for path, value in values if value])
             delete(self._writer, "leaf", ("path",), [(path,) for path, value in values if not value])
             insert(self._writer, "INSERT OR REPLACE INTO slot", [(*key, value) for key, value in slots if value])
             delete(self._writer, "slot", ("contract", "tag"), [key for key, value in slots if not value])
-            attached = [(path, encode(record)) for path, record in changes.attachments.items()]
-            insert(self._writer, "INSERT OR REPLACE INTO attachment", attached)
-            enacted = [(entry.signed.proposal.sequence, encode(entry)) for entry in changes.enacted]
-            insert(self._writer, "INSERT INTO governance", enacted)
+            self._write_beside(changes.attachments, changes.enacted)
             index.write(self._writer, rows)
         self._versions[state.height] = state
         self._newest = state
         while len(self._versions) > KEPT_VERSIONS:
             self._versions.popitem(last=False)
+
+    def adopt(self, state: State, write: Callable[[apsw.Connection], None]) -> None:
+        """Replace everything by a state that the caller has verified, in one transaction; `write` adds its index rows.
+
+        Until it is committed the file is what it was; a crash leaves it so.
+        """
+        with self._writing, self._writer:
+            for table in _TABLES:
+                self._writer.execute(f"DELETE FROM {table}")  # noqa: S608 - names are ours
+            insert(self._writer, "INSERT INTO leaf", state.values)
+            for contract, slots in state.slots.items():
+                insert(self._writer, "INSERT INTO slot", ((contract, tag, value) for tag, value in slots))
+            self._write_beside(state.attachments, state.enacted)
+            write(self._writer)
+            index.begin(self._writer, state.height + 1)
+        self._versions = OrderedDict({state.height: state})
+        self._newest = state
+        self._first = state.height + 1
+
+    def prune(self, below: int, write: Callable[[apsw.Connection], None]) -> None:
+        """Let `write` delete index rows of blocks below a height, in one transaction."""
+        with self._writing, self._writer:
+            write(self._writer)
+            index.begin(self._writer, below)
+        self._first = below
 
     def close(self) -> None:
         """Close the file. A process that dies without it loses nothing."""
@@ -135,7 +167,13 @@ class StateMap:
         elif found != expected:
             raise ConfigurationError("the ledger's file is another network's, or of another format")
 
-    def _load(self, genesis: Genesis) -> State:
+    def _write_beside(self, attachments: Mapping[bytes, Record], enacted: Sequence[Enacted]) -> None:
+        attached = [(path, encode(record)) for path, record in attachments.items()]
+        insert(self._writer, "INSERT OR REPLACE INTO attachment", attached)
+        actions = [(entry.signed.proposal.sequence, encode(entry)) for entry in enacted]
+        insert(self._writer, "INSERT INTO governance", actions)
+
+    def _load(self) -> State:
         last = index.last_block(self._writer)
         values = SparseMap.of(self._writer.execute("SELECT path, value FROM leaf"))
         by_contract: defaultdict[bytes, list[tuple[bytes, bytes]]] = defaultdict(list)
@@ -148,17 +186,38 @@ class StateMap:
         }
         rows = self._writer.execute("SELECT entry FROM governance ORDER BY sequence")
         enacted = tuple(decode(entry, Enacted) for (entry,) in rows)
-        time_ns = genesis.time_ns if last is None else last.time_ns
-        law, pending = replay(genesis.law, enacted, time_ns)
-        height = 0 if last is None else last.height
-        state = State(height, time_ns, values, slots, attachments, enacted, law, pending)
+        height, time_ns = (0, self._genesis.time_ns) if last is None else (last.height, last.time_ns)
+        state = assembled(self._genesis, height, time_ns, values, slots, attachments, enacted)
         deployed = index.contracts(self._writer, limit=-1, offset=0)
-        _check_roots(state, EMPTY_ROOT if last is None else last.app_hash, {*deployed, *slots})
+        check_roots(state, EMPTY_ROOT if last is None else last.app_hash, {*deployed, *slots})
         return state
 
 
-def _check_roots(state: State, app_hash: bytes, contracts: Iterable[bytes]) -> None:
-    """Refuse leaves, slots or governance actions that are not those that the chain committed to."""
+def assembled(
+    genesis: Genesis,
+    height: int,
+    time_ns: int,
+    values: SparseMap,
+    slots: Mapping[bytes, SparseMap],
+    attachments: Mapping[bytes, Record],
+    enacted: tuple[Enacted, ...],
+) -> State:
+    """Return the state of these parts, with the law that follows from its actions."""
+    law, pending = replay(genesis.law, enacted, time_ns)
+    return State(height, time_ns, values, slots, attachments, enacted, law, pending)
+
+
+def check_roots(state: State, app_hash: bytes, contracts: Iterable[bytes]) -> None:
+    """Refuse leaves, slots or governance actions that are not those that the chain committed to.
+
+    Args:
+        state: Of which all the parts are checked against `app_hash`.
+        app_hash: What the chain says.
+        contracts: All of them: the slots of one that is left out are not checked.
+
+    Raises:
+        ProofInvalid
+    """
     if state.values.root != app_hash:
         raise ProofInvalid(f"the map does not hash to the app hash of block {state.height}")
     for contract in contracts:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Final, TypeVar, final
 
-from keephold.base.errors import InputError
+from keephold.base.errors import InputError, NotKept
 from keephold.base.ids import ContractId
 from keephold.base.limits import MAX_INTEREST
 from keephold.chain import merkle
@@ -129,6 +129,7 @@ class LedgerReader:
 
         Raises:
             InputError: a block that does not exist, or too many heights.
+            NotKept: a header that is not here.
         """
         if len(request.heights) > PAGE_ITEMS:
             raise InputError(f"at most {PAGE_ITEMS} heights")
@@ -157,11 +158,12 @@ class LedgerReader:
         row = self._application.map.query(lambda reader: index.transaction(reader, identity))
         if row is None or row.height >= self._engine.latest():
             return None
-        block = self._archive.view(row.height)
-        if block is None:
+        block = self._archive.judged(row.height)
+        raw = self._archive.raw(row)
+        if block is None or raw is None:
             return None
         return FoundTransaction(
-            block.raws[row.position],
+            raw,
             row.height,
             row.position,
             _proof(block.ids, row.position),
@@ -188,14 +190,20 @@ class LedgerReader:
     # --- pages ---
 
     def inbox(self, request: InboxRequest) -> InboxPage:
-        """Return consecutive entries of an inbox, up to a page."""
+        """Return consecutive entries of an inbox, up to a page.
+
+        Raises:
+            NotKept: entries so old that they are not here any more.
+        """
         rows = self._application.map.query(
             lambda reader: index.inbox(reader, request.contract, request.first, PAGE_ITEMS)
         )
+        if rows and rows[0].entry != request.first:
+            raise NotKept(self._archive.first())
         entries: list[InboxEntry] = []
         size = 0
         for row in rows:
-            raw = self._engine.transaction(row.height, row.position)
+            raw = self._archive.raw(row)
             if raw is None:
                 break
             size += len(raw)

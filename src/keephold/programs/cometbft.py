@@ -26,7 +26,10 @@ from keephold.chain.chain_id import chain_id
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
 from keephold.ledger.application import LedgerApplication
+from keephold.ledger.snapshots.service import Nowhere
+from keephold.ledger.snapshots.shelf import Shelf
 from keephold.programs.comet_binary import require
+from keephold.programs.history import snapshots_of
 from keephold.protocol.codec import encode
 from keephold.protocol.genesis import Genesis
 
@@ -60,7 +63,7 @@ class CometConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def open_comet_engine(
-    ledger: LedgerApplication, home: Path, seed: SecretBytes, config: CometConfig, heartbeat: float
+    ledger: LedgerApplication, home: Path, seed: SecretBytes, config: CometConfig, heartbeat: float, shelf: Shelf
 ) -> CometEngine:
     """Return the engine of a ledger, with a CometBFT process that starts with it.
 
@@ -70,6 +73,7 @@ def open_comet_engine(
         seed: Of the validator's key; a key that is none of the validators' makes a node that only follows.
         config: `[cometbft]`.
         heartbeat: Seconds between blocks without transactions.
+        shelf: Snapshots of the ledger.
 
     Raises:
         ConfigurationError: no such binary or an unsupported one, the extra `cluster` is not installed, or the directory
@@ -82,6 +86,7 @@ def open_comet_engine(
     binary = require(config.binary)
     _warn_of_age(ledger)
     founding = founding_of(ledger)
+    origin = Nowhere()
     comet = CometHome((home / _DIRECTORY).absolute())
     comet.write(
         founding,
@@ -95,6 +100,8 @@ def open_comet_engine(
         CometProcess(binary.path, comet.directory),
         abci_socket=comet.abci_socket,
         rpc_socket=comet.rpc_socket,
+        snapshots=snapshots_of(ledger, home, shelf, origin),
+        origin=origin,
     )
 
 

@@ -40,11 +40,13 @@ from keephold.gateway.service import GatewayService
 from keephold.ledger.application import LedgerApplication
 from keephold.ledger.engines.base import Engine
 from keephold.ledger.engines.embedded import DEFAULT_HEARTBEAT, EmbeddedEngine
+from keephold.ledger.housekeeping import Housekeeper
 from keephold.ledger.reader import LedgerReader
 from keephold.programs import web
 from keephold.programs.cometbft import CometConfig, open_comet_engine
 from keephold.programs.config import load, log_to_stderr
 from keephold.programs.halts import diagnose
+from keephold.programs.history import HistoryConfig, housekeeper, shelf_of
 from keephold.programs.process import die_with_parent
 from keephold.programs.restarts import Word
 from keephold.protocol.codec import decode
@@ -74,6 +76,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What orders transactions: this process alone, or CometBFT with other nodes."""
     cometbft: CometConfig = CometConfig()
     """Of the engine `cometbft`."""
+    history: HistoryConfig = HistoryConfig()
+    """How far back transactions are kept, and snapshots for nodes that join."""
 
 
 def read_config(path: Path) -> NodeConfig:
@@ -129,8 +133,8 @@ def open_port(host: str, port: int) -> socket.socket:
     return listener
 
 
-def open_ledger(config: NodeConfig) -> tuple[LedgerApplication, RunningEngine]:
-    """Return the ledger and its engine, brought up to what is stored.
+def open_ledger(config: NodeConfig) -> tuple[LedgerApplication, RunningEngine, Housekeeper]:
+    """Return the ledger and its engine, brought up to what is stored, and who keeps house for them.
 
     Raises:
         KeepholdError: configuration, or a damaged ledger.
@@ -140,8 +144,11 @@ def open_ledger(config: NodeConfig) -> tuple[LedgerApplication, RunningEngine]:
     home.mkdir(parents=True, exist_ok=True)
     seed = read_validator_seed(Path(config.validator_key))
     ledger = LedgerApplication(genesis, home)
+    shelf = shelf_of(home)
+    engine: RunningEngine
     if config.engine == "cometbft":
-        return ledger, open_comet_engine(ledger, home, seed, config.cometbft, config.heartbeat)
+        engine = open_comet_engine(ledger, home, seed, config.cometbft, config.heartbeat, shelf)
+        return ledger, engine, housekeeper(config.history, ledger, engine, shelf)
     engine = EmbeddedEngine(
         ledger,
         home,
@@ -152,7 +159,7 @@ def open_ledger(config: NodeConfig) -> tuple[LedgerApplication, RunningEngine]:
         clock=SystemClock(),
         heartbeat=config.heartbeat,
     )
-    return ledger, engine
+    return ledger, engine, housekeeper(config.history, ledger, engine, shelf)
 
 
 def raise_descriptor_limit() -> None:
@@ -169,7 +176,7 @@ async def serve(config: NodeConfig, listener: socket.socket) -> None:
         Halted: the engine failed, and starting again would not cure it.
         KeepholdError: configuration, a damaged ledger, or another failure of the engine.
     """
-    ledger, engine = open_ledger(config)
+    ledger, engine, keeper = open_ledger(config)
     reader = LedgerReader(ledger, engine)
 
     async def live_instance(identity: PublicKey) -> InstanceId | None:
@@ -194,6 +201,7 @@ async def serve(config: NodeConfig, listener: socket.socket) -> None:
         )
     )
     engine.start()
+    keeper.start()
     host, port = listener.getsockname()[:2]
     _LOG.info("ready", extra={"url": f"http://{host}:{port}", "network": ledger.network.hex()})
     try:
@@ -203,6 +211,7 @@ async def serve(config: NodeConfig, listener: socket.socket) -> None:
             said = f"the engine stopped: {engine.failure}"
             raise diagnose(said) or UnavailableError(said) from engine.failure
     finally:
+        keeper.stop()
         engine.stop()
         ledger.close()
 

@@ -32,6 +32,7 @@ from keephold.base.errors import (
     LedgerRefused,
     NoLiveWorker,
     NotFound,
+    NotKept,
     UnavailableError,
 )
 from keephold.base.limits import MAX_STREAM_FRAME
@@ -60,6 +61,7 @@ _STATUS: Final[tuple[tuple[type[KeepholdError], int], ...]] = (
     (UnavailableError, 503),
     (EnclaveError, 503),
     (NotFound, 404),
+    (NotKept, 410),
     (InputError, 400),
 )
 

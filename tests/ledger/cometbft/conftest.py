@@ -25,6 +25,8 @@ from keephold.ledger.engines.base import (
 )
 from keephold.ledger.engines.cometbft.adapter import Founding
 from keephold.ledger.engines.cometbft.engine import CometEngine
+from keephold.ledger.engines.statesync import NoSnapshots, Origin, Snapshots
+from keephold.ledger.snapshots.service import Nowhere
 from keephold.testing.comet.fake import Disk, FakeComet
 
 KEYS = [ValidatorKey(SecretBytes(bytes([n]) * 32)) for n in range(1, 5)]
@@ -111,12 +113,27 @@ class Bench:
         self.comet: FakeComet | None = None
 
     def open(
-        self, application: Any, *, founding: Founding = FOUNDING, keys: list[ValidatorKey] = KEYS
+        self,
+        application: Any,
+        *,
+        founding: Founding = FOUNDING,
+        keys: list[ValidatorKey] = KEYS,
+        snapshots: Snapshots = NoSnapshots(),  # noqa: B008 - it has no state
+        origin: Origin = Nowhere(),  # noqa: B008 - it has no state
     ) -> tuple[CometEngine, FakeComet]:
         self.close()
         abci, rpc = self.directory / "abci.sock", self.directory / "rpc.sock"
         self.comet = FakeComet(founding, keys, abci, rpc, self.disk)
-        self.engine = CometEngine(application, self.directory, founding, self.comet, abci_socket=abci, rpc_socket=rpc)
+        self.engine = CometEngine(
+            application,
+            self.directory,
+            founding,
+            self.comet,
+            abci_socket=abci,
+            rpc_socket=rpc,
+            snapshots=snapshots,
+            origin=origin,
+        )
         self.engine.start()
         return self.engine, self.comet
 

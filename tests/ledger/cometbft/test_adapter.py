@@ -15,6 +15,7 @@ from keephold.ledger.engines.cometbft.adapter import ORDERED, Adapter
 from keephold.ledger.engines.cometbft.messages import Request, Response, answer, parse
 from keephold.ledger.engines.cometbft.server import AbciServer
 from keephold.ledger.engines.cometbft.wire import frame
+from keephold.ledger.engines.statesync import Applied, NoSnapshots, Offered
 from keephold.testing.comet.dialer import CometStopped, Dialer, make
 
 
@@ -31,13 +32,19 @@ class Ears:
     def committed(self, height) -> None:
         self.heard.append(-height)
 
+    def restored(self) -> None:
+        self.heard.append("restored")
+
+    def retained(self) -> int:
+        return 0
+
 
 class Desk:
     def __init__(self, path: Path, application, founding) -> None:
         self.application = application
         self.ears = Ears()
         self.ended: list[str] = []
-        self.adapter = Adapter(application, founding, self.ears)
+        self.adapter = Adapter(application, founding, self.ears, NoSnapshots())
         self.server = AbciServer(path, self.adapter.answer, self.ended.append)
         self.server.start()
         self.dialers: list[Dialer] = []
@@ -169,12 +176,12 @@ def test_queries_point_to_the_api(desk):
     assert (reply.code, reply.key) == (1, b"key")
 
 
-def test_state_sync_is_declined(desk):
+def test_without_snapshots_state_sync_is_declined(desk):
     snapshot = desk.dial()
     assert list(snapshot.call("list_snapshots").snapshots) == []
-    assert snapshot.call("offer_snapshot").result == messages.ABORT
+    assert snapshot.call("offer_snapshot").result == messages.OFFERED[Offered.ABORT]
     assert snapshot.call("load_snapshot_chunk", height=1).chunk == b""
-    assert snapshot.call("apply_snapshot_chunk", chunk=b"x").result == messages.ABORT
+    assert snapshot.call("apply_snapshot_chunk", chunk=b"x").result == messages.APPLIED[Applied.ABORT]
 
 
 def test_every_request_of_the_protocol_has_a_handler(desk):

@@ -33,6 +33,24 @@ class Block:
     hash: bytes
     """Header hash, 32 bytes."""
     transactions: tuple[bytes, ...]
+    offences: tuple[Offence, ...] = ()
+    """Of validators, as proven by evidence that this block carries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offence:
+    """A validator's misbehaviour. The engine verified the evidence, or would not have voted for the block."""
+
+    kind: str
+    """`duplicate_vote` or `light_client_attack`."""
+    address: bytes
+    """The validator's, 20 bytes."""
+    height: int
+    """Where it happened: below the block that carries the evidence."""
+    time_ns: int
+    """Of the block at that height."""
+    power: int
+    """Its voting power then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +104,8 @@ class ApplicationInfo:
     """Of the last block's transactions: the next header states their hash."""
     validators: tuple[tuple[bytes, int], ...] = ()
     """Public keys and powers after the last block's updates: the validators two blocks after it."""
+    first: int = 1
+    """Lowest height whose block it has. Above `height`: the state was restored from a snapshot, and nothing since."""
 
 
 class Application(Protocol):
@@ -144,8 +164,16 @@ class Engine(Protocol):
         """Return the height of the newest block whose effects are durable; 0 before the first."""
         ...
 
+    def first(self) -> int:
+        """Return the lowest height whose transactions are kept: 1 unless older ones were pruned or never fetched."""
+        ...
+
+    def prune(self, below: int) -> None:
+        """Forget the transactions of blocks below a height; headers stay. The newest block is always kept."""
+        ...
+
     def block(self, height: int) -> StoredBlock | None:
-        """Return a final block, or None if there is none at this height."""
+        """Return a final block, or None if there is none at this height or its header was never fetched."""
         ...
 
     def transactions(self, height: int) -> tuple[bytes, ...]:

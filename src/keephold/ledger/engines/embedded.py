@@ -15,12 +15,12 @@ not rise.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, final
 
 from keephold.base.clock import Clock
-from keephold.base.errors import ConfigurationError, HeaderInvalid, UnavailableError
+from keephold.base.errors import ConfigurationError, HeaderInvalid
 from keephold.base.limits import MAX_BLOCK_BYTES
 from keephold.chain.validators import Validator, ValidatorSet
 from keephold.crypto.ed25519 import ValidatorKey
@@ -35,6 +35,7 @@ from keephold.ledger.engines.base import (
 )
 from keephold.ledger.engines.mempool import Mempool
 from keephold.ledger.engines.store import BlockStore
+from keephold.ledger.engines.stored import StoredEngine
 
 MIN_INTERVAL: Final = 1 / 50
 """Seconds between two blocks that carry transactions."""
@@ -48,7 +49,7 @@ RECENT: Final = 256
 
 
 @final
-class EmbeddedEngine:
+class EmbeddedEngine(StoredEngine):
     """Orders transactions alone. Implements `base.Engine`. Build, `start`, `stop`."""
 
     def __init__(
@@ -79,17 +80,14 @@ class EmbeddedEngine:
             ConfigurationError: the key alone is not more than two thirds of the validators.
             HeaderInvalid: the stored blocks and the application contradict one another.
         """
+        super().__init__(BlockStore(directory / "blocks.db"))
         self._application: Final = application
         self._key: Final = key
         self._clock: Final = clock
         self._heartbeat: Final = heartbeat
-        self._store: Final = BlockStore(directory / "blocks.db")
         self._wake: Final = threading.Condition()
         self._mempool: Final = Mempool(application)
-        self._listeners: Final[set[Callable[[int], None]]] = set()
         self._recent: Final[dict[int, StoredBlock]] = {}
-        self._stopping = False
-        self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._chain = forge.Chain(chain_id, genesis_ns, validators, validators, None, application.info().app_hash, ())
         self._proof_due = False
@@ -109,8 +107,7 @@ class EmbeddedEngine:
         Raises:
             UnavailableError: the engine has stopped.
         """
-        if self._failure is not None or self._stopping:
-            raise UnavailableError("the engine has stopped") from self._failure
+        self._require_running()
         admissions = self._mempool.offer(raws)
         if self._mempool.waiting:
             with self._wake:
@@ -122,36 +119,10 @@ class EmbeddedEngine:
         return self._latest
 
     def block(self, height: int) -> StoredBlock | None:
-        """Return a final block, or None if there is none at this height."""
-        if not 0 < height <= self._latest:
-            return None
-        return self._recent.get(height) or self._store.block(height)
-
-    def transactions(self, height: int) -> tuple[bytes, ...]:
-        """Return a block's transactions in order."""
-        return self._store.transactions(height)
-
-    def transaction(self, height: int, position: int) -> bytes | None:
-        """Return one transaction of a block."""
-        return self._store.transaction(height, position)
-
-    def subscribe(self, listener: Callable[[int], None]) -> Callable[[], None]:
-        """Call `listener(height)` after each block, from the engine's thread."""
-        with self._wake:
-            self._listeners.add(listener)
-
-        def unsubscribe() -> None:
-            with self._wake:
-                self._listeners.discard(listener)
-
-        return unsubscribe
+        """Return a final block; recent ones from memory."""
+        return self._recent.get(height) or super().block(height)
 
     # --- life ---
-
-    @property
-    def failure(self) -> BaseException | None:
-        """What stopped the engine, if something did: the node should end and be started again."""
-        return self._failure
 
     def start(self) -> None:
         """Begin to make blocks."""
@@ -216,10 +187,7 @@ class EmbeddedEngine:
         self._recent[height] = stored
         self._recent.pop(height - RECENT, None)
         self._latest = height
-        with self._wake:
-            listeners = tuple(self._listeners)
-        for listener in listeners:
-            listener(height)
+        self._announcer.announce(height)
         return height
 
     def _apply(self, stored: StoredBlock, transactions: tuple[bytes, ...]) -> None:
@@ -259,6 +227,10 @@ class EmbeddedEngine:
             stored = self._stored(info.height)
             following = ValidatorSet.of(Validator(key, power) for key, power in info.validators)
             self._advance(stored, following, info.app_hash, info.outcomes)
+        if info.height + 1 < self._store.first:
+            raise HeaderInvalid(
+                f"the application is at block {info.height}, and blocks below {self._store.first} are pruned"
+            )
         for height in range(info.height + 1, last + 1):
             stored, transactions = self._stored(height), self._store.transactions(height)
             again = self._chain.next_block(transactions, stored.signed.header.time_ns, self._key)

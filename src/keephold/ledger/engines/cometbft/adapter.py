@@ -10,7 +10,8 @@
 5. **A recheck is a new check.** Commit forgets the standing that waiting transactions gave their senders; then CometBFT
    asks for each that still waits, in order, and each is admitted anew. One that was ordered meanwhile has to leave the
    mempool, so it gets a code though nothing is wrong with it: `ORDERED`.
-6. **State sync is declined**: we list no snapshot and abort a restoration. A new node replays the chain.
+6. **A snapshot is the application's** (`engines.statesync`): this module only spells what it says. What is restored
+   is told to the observer, because the blocks before it will never come by.
 
 Vote extensions stay off: once enabled they cannot be disabled.
 """
@@ -24,9 +25,10 @@ from typing import Final, Protocol, final
 
 from keephold.base.errors import ConfigurationError
 from keephold.chain.validators import ValidatorSet
-from keephold.ledger.engines.base import Admission, Application, Block
+from keephold.ledger.engines.base import Admission, Application, Block, Offence
 from keephold.ledger.engines.cometbft import messages
-from keephold.ledger.engines.cometbft.messages import ABCI_VERSION, ABORT, ACCEPT, REJECT, Message, answer
+from keephold.ledger.engines.cometbft.messages import ABCI_VERSION, ACCEPT, REJECT, Message, answer
+from keephold.ledger.engines.statesync import Applied, Snapshot, Snapshots
 
 ORDERED: Final = 1 << 16
 """Code of a transaction that needs not wait because a block has it; above all codes of the application."""
@@ -61,6 +63,14 @@ class Observer(Protocol):
         """A block's effects are durable."""
         ...
 
+    def restored(self) -> None:
+        """The application has a state that no block of ours led to."""
+        ...
+
+    def retained(self) -> int:
+        """Return the lowest height whose block CometBFT has to keep for us; 0: all."""
+        ...
+
 
 @final
 class Adapter:
@@ -70,8 +80,9 @@ class Adapter:
     commit or none, never half a one.
     """
 
-    def __init__(self, application: Application, founding: Founding, observer: Observer) -> None:
+    def __init__(self, application: Application, founding: Founding, observer: Observer, snapshots: Snapshots) -> None:
         self._application: Final = application
+        self._snapshots: Final = snapshots
         self._founding: Final = founding
         self._observer: Final = observer
         self._consensus: Final = threading.Lock()
@@ -90,10 +101,10 @@ class Adapter:
             "verify_vote_extension": lambda _: answer("verify_vote_extension", status=ACCEPT),
             "finalize_block": self._finalize_block,
             "commit": lambda _: self._commit(),
-            "list_snapshots": lambda _: answer("list_snapshots"),
-            "offer_snapshot": lambda _: answer("offer_snapshot", result=ABORT),
-            "load_snapshot_chunk": lambda _: answer("load_snapshot_chunk"),
-            "apply_snapshot_chunk": lambda _: answer("apply_snapshot_chunk", result=ABORT),
+            "list_snapshots": lambda _: self._list_snapshots(),
+            "offer_snapshot": self._offer_snapshot,
+            "load_snapshot_chunk": self._load_snapshot_chunk,
+            "apply_snapshot_chunk": self._apply_snapshot_chunk,
         }
 
     def answer(self, request: Message) -> Message:
@@ -168,7 +179,11 @@ class Adapter:
 
     def _finalize_block(self, request: Message) -> Message:
         block = Block(
-            request.height, messages.time_ns(request.time), bytes(request.hash), tuple(map(bytes, request.txs))
+            request.height,
+            messages.time_ns(request.time),
+            bytes(request.hash),
+            tuple(map(bytes, request.txs)),
+            tuple(map(_offence, request.misbehavior)),
         )
         with self._consensus:
             finalized = self._application.finalize(block)
@@ -192,7 +207,43 @@ class Adapter:
             self._application.commit()
             self._application.recheck(())
         self._observer.committed(block.height)
-        return answer("commit")
+        return answer("commit", retain_height=self._observer.retained())
+
+    # --- the snapshot connection ---
+
+    def _list_snapshots(self) -> Message:
+        response = answer("list_snapshots")
+        for item in self._snapshots.list():
+            response.list_snapshots.snapshots.add(
+                height=item.height, format=item.format, chunks=item.chunks, hash=item.hash, metadata=item.metadata
+            )
+        return response
+
+    def _load_snapshot_chunk(self, request: Message) -> Message:
+        chunk = self._snapshots.load(request.height, request.format, request.chunk)
+        return answer("load_snapshot_chunk", chunk=chunk)
+
+    def _offer_snapshot(self, request: Message) -> Message:
+        said = request.snapshot
+        snapshot = Snapshot(said.height, said.format, said.chunks, bytes(said.hash), bytes(said.metadata))
+        offered = self._snapshots.offer(snapshot, bytes(request.app_hash))
+        return answer("offer_snapshot", result=messages.OFFERED[offered])
+
+    def _apply_snapshot_chunk(self, request: Message) -> Message:
+        with self._consensus, self._pool:
+            applied = self._snapshots.apply(request.index, bytes(request.chunk))
+        response = answer("apply_snapshot_chunk", result=messages.APPLIED[applied])
+        if applied is Applied.REFETCH:
+            response.apply_snapshot_chunk.refetch_chunks.append(request.index)
+            response.apply_snapshot_chunk.reject_senders.append(request.sender)
+        self._observer.restored()
+        return response
+
+
+def _offence(said: Message) -> Offence:
+    """Return a misbehaviour that CometBFT has verified; a kind of later versions keeps its number."""
+    kind = messages.OFFENCES.get(said.type, f"offence_{said.type}")
+    return Offence(kind, bytes(said.validator.address), said.height, messages.time_ns(said.time), said.validator.power)
 
 
 def _add_update(updates: Message, public_key: bytes, power: int) -> None:

@@ -52,6 +52,12 @@ class Collector:
             while len(self._remembered) > _REMEMBERED:
                 del self._remembered[min(self._remembered)]
 
+    def adopt(self, stored: StoredBlock) -> None:
+        """Go on above a block that a light client verified, whose transactions will never come by."""
+        self._store.adopt(stored)
+        self._validators = stored.next_validators
+        self._stored = stored.signed.header.height
+
     def advance(self, height: int) -> None:
         """Store some more blocks, up to `height`.
 

@@ -22,7 +22,7 @@ from typing import Final, Protocol, final
 
 from keephold.base.errors import UnavailableError
 from keephold.base.limits import MAX_TRANSACTION
-from keephold.ledger.engines.base import Admission, Application, Block, StoredBlock
+from keephold.ledger.engines.base import Admission, Application, Block
 from keephold.ledger.engines.cometbft.adapter import Adapter, Founding
 from keephold.ledger.engines.cometbft.collector import Collector
 from keephold.ledger.engines.cometbft.messages import Message
@@ -30,7 +30,9 @@ from keephold.ledger.engines.cometbft.rpc import RpcClient, RpcError
 from keephold.ledger.engines.cometbft.server import AbciServer
 from keephold.ledger.engines.cometbft.verdicts import Verdicts
 from keephold.ledger.engines.mempool import FULL
+from keephold.ledger.engines.statesync import Origin, Snapshots
 from keephold.ledger.engines.store import BlockStore
+from keephold.ledger.engines.stored import StoredEngine
 
 _AGAIN: Final = 0.05
 """Seconds until CometBFT is asked again that did not answer."""
@@ -55,7 +57,7 @@ class Consensus(Protocol):
 
 
 @final
-class CometEngine:
+class CometEngine(StoredEngine):
     """Orders transactions through CometBFT. Implements `base.Engine`. Build, `start`, `stop`."""
 
     def __init__(
@@ -67,6 +69,8 @@ class CometEngine:
         *,
         abci_socket: Path,
         rpc_socket: Path,
+        snapshots: Snapshots,
+        origin: Origin,
     ) -> None:
         """Open the block store and the socket.
 
@@ -77,27 +81,27 @@ class CometEngine:
             consensus: What dials `abci_socket` and answers at `rpc_socket`.
             abci_socket: Where we listen.
             rpc_socket: Where CometBFT listens.
+            snapshots: The application's.
+            origin: Where the block is found whose state a snapshot restores.
 
         Raises:
             ConfigurationError: the socket cannot be.
         """
+        super().__init__(BlockStore(directory / "blocks.db"))
         self._application: Final = application
         self._consensus: Final = consensus
         self._verdicts: Final = Verdicts()
-        self._adapter: Final = Adapter(application, founding, self)
+        self._adapter: Final = Adapter(application, founding, self, snapshots)
         self._rpc: Final = RpcClient(rpc_socket)
         self._wake: Final = threading.Condition()
-        self._listeners: Final[set[Callable[[int], None]]] = set()
-        self._failure: BaseException | None = None
-        self._stopping = False
         self._thread: threading.Thread | None = None
-        self._store: Final = BlockStore(directory / "blocks.db")
         try:
             self._server: Final = AbciServer(abci_socket, self._answer, self._lost)
         except BaseException:
             self._store.close()
             raise
         self._collector: Final = Collector(self._rpc, self._store, founding)
+        self._origin: Final = origin
         self._applied = application.info().height
 
     # --- base.Engine ---
@@ -108,8 +112,7 @@ class CometEngine:
         Raises:
             UnavailableError: CometBFT does not answer (yet), or the engine has stopped.
         """
-        if self._failure is not None or self._stopping:
-            raise UnavailableError("the engine has stopped") from self._failure
+        self._require_running()
         offered = [raw for raw in raws if len(raw) <= MAX_TRANSACTION]
         for raw in offered:
             self._application.inspect(raw)  # here, in the submitter's thread, rather than on the mempool's connection
@@ -123,35 +126,7 @@ class CometEngine:
         """Return the height of the newest block whose effects are durable; 0 before the first."""
         return min(self._collector.stored, self._applied)
 
-    def block(self, height: int) -> StoredBlock | None:
-        """Return a final block, or None if there is none at this height."""
-        return self._store.block(height) if 0 < height <= self.latest() else None
-
-    def transactions(self, height: int) -> tuple[bytes, ...]:
-        """Return a block's transactions in order."""
-        return self._store.transactions(height)
-
-    def transaction(self, height: int, position: int) -> bytes | None:
-        """Return one transaction of a block."""
-        return self._store.transaction(height, position)
-
-    def subscribe(self, listener: Callable[[int], None]) -> Callable[[], None]:
-        """Call `listener(height)` after each block, from the engine's thread."""
-        with self._wake:
-            self._listeners.add(listener)
-
-        def unsubscribe() -> None:
-            with self._wake:
-                self._listeners.discard(listener)
-
-        return unsubscribe
-
     # --- life ---
-
-    @property
-    def failure(self) -> BaseException | None:
-        """What stopped the engine, if something did: the node should end and be started again."""
-        return self._failure
 
     def start(self) -> None:
         """Answer CometBFT, and start it. It takes a moment until `submit` works."""
@@ -189,6 +164,14 @@ class CometEngine:
             self._applied = height
             self._wake.notify_all()
 
+    def restored(self) -> None:
+        """Wake the collector: blocks go on from where the application's state came from."""
+        self.committed(self._application.info().height)
+
+    def retained(self) -> int:
+        """Return what our own store still needs of CometBFT's blocks: nothing below its first, or not yet collected."""
+        return self._store.first if 1 < self._store.first <= self._collector.stored else 0
+
     # --- inside ---
 
     def _answer(self, request: Message) -> Message:
@@ -216,7 +199,7 @@ class CometEngine:
         while self._wait_for_blocks(announced):
             try:
                 if self._collector.stored < self._applied:
-                    self._collector.advance(self._applied)
+                    self._collect()
             except UnavailableError:  # it starts, or replays blocks before it listens
                 with self._wake:
                     self._wake.wait_for(lambda: self._stopping, _AGAIN)
@@ -224,6 +207,13 @@ class CometEngine:
                 self._fail(f"blocks cannot be stored: {error}")
                 return
             announced = self._announce(announced)
+
+    def _collect(self) -> None:
+        first = self._application.info().first
+        if self._collector.stored + 1 < first:
+            # The state was restored: the blocks that led to it are not here, and CometBFT does not have them either.
+            self._collector.adopt(self._origin.block(first - 1))
+        self._collector.advance(self._applied)
 
     def _wait_for_blocks(self, announced: int) -> bool:
         """Return when there is something to collect or announce; False: to end instead."""
@@ -236,10 +226,7 @@ class CometEngine:
     def _announce(self, announced: int) -> int:
         latest = self.latest()
         if latest > announced:
-            with self._wake:
-                listeners = tuple(self._listeners)
-            for listener in listeners:
-                listener(latest)
+            self._announcer.announce(latest)
         return latest
 
 

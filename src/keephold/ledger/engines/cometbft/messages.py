@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 
 from keephold.base.errors import EncodingError
 from keephold.chain.proto import NANOSECONDS
+from keephold.ledger.engines.statesync import Applied, Offered
 
 Message: TypeAlias = Any
 """An instance of one of the classes below."""
@@ -33,8 +34,14 @@ ACCEPT: Final = 1
 REJECT: Final = 2
 """Of a proposal, and of a vote extension. An unset status is 0, over which CometBFT panics."""
 
-ABORT: Final = 2
-"""`OfferSnapshot` and `ApplySnapshotChunk`: end state sync."""
+OFFERED: Final = {Offered.ACCEPT: 1, Offered.ABORT: 2, Offered.REJECT: 3, Offered.REJECT_FORMAT: 4}
+"""`ResponseOfferSnapshot.Result`."""
+
+APPLIED: Final = {Applied.ACCEPT: 1, Applied.ABORT: 2, Applied.REFETCH: 3, Applied.REJECT_SNAPSHOT: 5}
+"""`ResponseApplySnapshotChunk.Result`; REFETCH is its RETRY, which needs the chunk and its sender to be named."""
+
+OFFENCES: Final = {1: "duplicate_vote", 2: "light_client_attack"}
+"""`MisbehaviorType`."""
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
