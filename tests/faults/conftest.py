@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from keephold.base.errors import ConfigurationError, NodeUnreachable, UnavailableError
+from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.follower.remote import HttpRemote
 from keephold.follower.view import VerifiedView
+from keephold.programs.law import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.governance import (
@@ -146,6 +148,25 @@ class Sender:
             raws.append(sign(self._network, self._key, self._nonce, body))
             self._nonce += 1
         return raws
+
+
+@pytest.fixture(scope="session")
+def law() -> Law:
+    """Of a production network."""
+    return Law(
+        name="net",
+        guest="00" * 32,
+        governance=GovernanceLaw(
+            keys=tuple(str(Address.account(item.public)) for item in GOVERNORS), threshold=2, delay_seconds=0
+        ),
+        committee=CommitteeLaw(seats=3, threshold=2),
+        attestation=AttestationLaw(
+            measurements=(
+                MeasurementLaw(role="worker", measurement="01" * 32),
+                MeasurementLaw(role="gatekeeper", measurement="02" * 32),
+            )
+        ),
+    )
 
 
 @pytest.fixture(scope="session")

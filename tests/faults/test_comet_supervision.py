@@ -22,7 +22,7 @@ import pytest
 from keephold.chain.sparse import SparseMap
 from keephold.programs.cometbft import CONFIG
 from keephold.programs.founding import Plan, found
-from keephold.programs.law import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
+from keephold.programs.law import Law
 from keephold.programs.node import NodeConfig, read_config
 from keephold.testing.ports import free_ports
 from keephold.testing.processes import of_environment
@@ -30,28 +30,14 @@ from keephold.testing.processes import of_environment
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
 
 MARK = "KEEPHOLD_TEST_PLACE"
-LAW = Law(
-    name="net",
-    guest="00" * 32,
-    governance=GovernanceLaw(
-        keys=("kh1cnr96tudsr80eu8cv9ww0mrznt3jd3unpds6n4j4ew8esjmu8djs9ex4e9",), threshold=1, delay_seconds=0
-    ),
-    committee=CommitteeLaw(seats=3, threshold=2),
-    attestation=AttestationLaw(
-        measurements=(
-            MeasurementLaw(role="worker", measurement="01" * 32),
-            MeasurementLaw(role="gatekeeper", measurement="02" * 32),
-        )
-    ),
-)
 
 
 class Node:
     """`keephold node` of a network of one, in a directory of its own."""
 
-    def __init__(self, place: Path, binary: Path) -> None:
-        ports = free_ports(0, 0)
-        (self.home,) = found(place / "net", LAW, Plan(("127.0.0.1",), *ports, binary=str(binary))).members
+    def __init__(self, place: Path, binary: Path, law: Law) -> None:
+        ports = free_ports(0, 0, 0)
+        (self.home,) = found(place / "net", law, Plan(("127.0.0.1",), *ports, binary=str(binary))).members
         self.config: NodeConfig = read_config(self.home / CONFIG)
         self.place = place
         self.log = place / "log"
@@ -109,9 +95,9 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def node(binary: Path) -> Iterator[Node]:
+def node(binary: Path, law: Law) -> Iterator[Node]:
     with tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:  # sockets want short paths
-        made = Node(Path(directory), binary)
+        made = Node(Path(directory), binary, law)
         made.start()
         try:
             made.until(lambda: made.height() > 0)
@@ -186,9 +172,9 @@ def test_a_taken_port_halts_it(node, which):
         assert halted(node.wait(12)) == "port_taken"
 
 
-def test_a_genesis_of_another_network_halts_it(node, tmp_path):
+def test_a_genesis_of_another_network_halts_it(node, law, tmp_path):
     node.end()
-    other = found(tmp_path / "other", LAW, Plan(("127.0.0.1",))).members[0]
+    other = found(tmp_path / "other", law, Plan(("127.0.0.1",))).members[0]
     shutil.copy(other / "genesis.bin", node.home / "genesis.bin")
     node.start()
     assert halted(node.wait(12)) == "configuration"

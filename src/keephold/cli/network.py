@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from keephold.base.errors import InputError
+from keephold.chain.chain_id import chain_id
 from keephold.cli.output import emit
 from keephold.cli.place import SHARED, Shared
 from keephold.programs.founding import Founded, Plan, found
@@ -35,11 +36,14 @@ def init(
     ] = None,
     port: Annotated[int, Parameter(help="API port of the first validator on a host; others there count up.")] = 7707,
     p2p_port: Annotated[int, Parameter(help="Port between nodes of the first on a host; likewise.")] = 26656,
+    rpc_port: Annotated[
+        int, Parameter(help="Port of CometBFT's own RPC, on loopback, of the first on a host; likewise; 0: closed.")
+    ] = 26757,
     comet: Annotated[str, Parameter(help="Name or path of CometBFT where the nodes run.")] = "cometbft",
     shared: Shared = SHARED,
 ) -> None:
     """Draw the keys of validators, and write the genesis, each one's directory, and the pin for clients."""
-    plan = Plan(_hosts(validators, host or []), port, p2p_port, comet)
+    plan = Plan(_hosts(validators, host or []), port, p2p_port, rpc_port, comet)
     founded = found(out, read_law(law), plan)
     emit(_facts(founded), _text(founded, out), as_json=shared.json)
 
@@ -62,9 +66,12 @@ def _hosts(validators: int | None, hosts: list[str]) -> tuple[str, ...]:
 def _facts(founded: Founded) -> dict[str, object]:
     return {
         "network": network_id(founded.genesis),
+        "chain_id": chain_id(network_id(founded.genesis)),
         "validators": [
-            {"directory": str(member), "url": url, "public_key": entry.public_key}
-            for member, url, entry in zip(founded.members, founded.urls, founded.genesis.law.validators, strict=True)
+            {"directory": str(member), "url": url, "rpc": rpc, "public_key": entry.public_key}
+            for member, url, rpc, entry in zip(
+                founded.members, founded.urls, founded.rpcs, founded.genesis.law.validators, strict=True
+            )
         ],
         "pinned": str(founded.pinned),
     }
@@ -72,9 +79,13 @@ def _facts(founded: Founded) -> dict[str, object]:
 
 def _text(founded: Founded, out: Path) -> str:
     genesis = founded.genesis
+    network = network_id(genesis)
     lines = [
-        f"{genesis.name}: network {network_id(genesis).hex()}, {len(founded.members)} validators",
-        *(f"  {member}  {url}" for member, url in zip(founded.members, founded.urls, strict=True)),
+        f"{genesis.name}: network {network.hex()}, {len(founded.members)} validators, chain {chain_id(network)}",
+        *(
+            f"  {member}  {url}" + (f"  CometBFT's RPC, on that machine: {rpc}" if rpc else "")
+            for member, url, rpc in zip(founded.members, founded.urls, founded.rpcs, strict=True)
+        ),
         "start each on its machine:  keephold node --home DIR",
         f"clients:  --network {founded.pinned}",
         f"{out} holds every validator's key: take each directory to its machine, and leave none here",

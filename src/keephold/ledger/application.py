@@ -18,7 +18,7 @@ from typing import Final, final
 
 import apsw
 
-from keephold.base.errors import CryptoError, EncodingError, LedgerRefused
+from keephold.base.errors import CryptoError, EncodingError, InputError, LedgerRefused
 from keephold.base.ids import NetworkId
 from keephold.base.limits import MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, MAX_TRANSACTION
 from keephold.chain.validators import Validator, ValidatorSet
@@ -28,12 +28,14 @@ from keephold.ledger.engines.base import (
     ApplicationInfo,
     Block,
     FinalizedBlock,
+    Queried,
     TransactionOutcome,
     ValidatorUpdate,
 )
 from keephold.ledger.map import StateMap
 from keephold.ledger.overlay import Changes, Overlay, State
 from keephold.ledger.pool import Planner, Standing
+from keephold.ledger.queries import path_of
 from keephold.ledger.rules.context import Appended, BlockContext, Consumed, Deployed, Event
 from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.refusals import Refusal
@@ -100,6 +102,14 @@ class LedgerApplication:
         outcomes = () if last is None else tuple(TransactionOutcome(item.code, item.data) for item in last.results)
         validators = tuple((entry.public_key, entry.power) for entry in newest.law.validators)
         return ApplicationInfo(newest.height, newest.values.root, outcomes, validators, self.map.first)
+
+    def query(self, path: str, data: bytes, height: int) -> Queried:
+        """Return a value of the map with its proof; see `ledger.queries`."""
+        key = path_of(path, data)
+        state = self.map.version(height) if height else self.map.newest
+        if state is None:
+            raise InputError(f"the state of height {height} is not kept, or not there yet")
+        return Queried(key, state.values.get(key) or b"", state.height, state.values.prove(key).encode())
 
     def inspect(self, raw: bytes) -> None:
         """Open a transaction ahead of `check`, which then finds it opened."""

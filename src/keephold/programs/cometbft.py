@@ -41,9 +41,14 @@ _LOG: Final = logging.getLogger("keephold.node")
 _DIRECTORY: Final = "cometbft"
 _SEED: Final = "validator.seed"
 _GENESIS: Final = "genesis.bin"
+_LOOPBACK: Final = "127.0.0.1"
 _HOME: Final = "home"
 CONFIG: Final = "node.toml"
 """The node's configuration, in its member's directory."""
+
+
+Listening = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9.-]+:[0-9]{1,5})?$")]
+"""`HOST:PORT`, or nothing: closed."""
 
 
 class CometConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,6 +65,10 @@ class CometConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds to wait for late votes before the next block begins."""
     log: str = "error"
     """CometBFT's log level."""
+    rpc: Listening = ""
+    """`HOST:PORT` for CometBFT's own RPC: `cometbft light`, `curl`. It asks nobody who he is: keep it on loopback."""
+    prometheus: Listening = ""
+    """`HOST:PORT` for CometBFT's own metrics."""
 
 
 def open_comet_engine(
@@ -90,7 +99,16 @@ def open_comet_engine(
     comet = CometHome((home / _DIRECTORY).absolute())
     comet.write(
         founding,
-        Settings(config.host, config.port, config.peers, config.commit, heartbeat, config.log),
+        Settings(
+            config.host,
+            config.port,
+            config.peers,
+            config.commit,
+            heartbeat,
+            config.log,
+            config.rpc,
+            config.prometheus,
+        ),
         seed,
     )
     return CometEngine(
@@ -157,6 +175,18 @@ class Address:
     api_port: int
     p2p_port: int
     host: str = "127.0.0.1"
+    rpc_port: int = 0
+    """Of CometBFT's own RPC, on the loopback of that machine; 0: closed."""
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All that this node takes of its host."""
+        return (self.api_port, self.p2p_port, *((self.rpc_port,) if self.rpc_port else ()))
+
+    @property
+    def rpc(self) -> str:
+        """The base URL of CometBFT's own RPC, as its host calls it; empty: closed."""
+        return f"http://{_LOOPBACK}:{self.rpc_port}" if self.rpc_port else ""
 
 
 def draw(directory: Path) -> Member:
@@ -208,7 +238,7 @@ def found(
     """
     if not {entry.public_key for entry in genesis.law.validators} <= {member.public_key for member in members}:
         raise ConfigurationError("genesis: its validators are not these members")
-    ports = [(at.host, port) for at in addresses for port in (at.api_port, at.p2p_port)]
+    ports = [(at.host, port) for at in addresses for port in at.ports]
     if len(set(ports)) != len(ports):
         raise ConfigurationError("two nodes of one host want the same port")
     written = []
@@ -242,6 +272,7 @@ def _node_toml(at: Address, peers: list[str], options: CometConfig, heartbeat: f
         "peers": peers,
         "commit": options.commit,
         "log": options.log,
+        "rpc": f"{_LOOPBACK}:{at.rpc_port}" if at.rpc_port else "",
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in node.items()]
     lines += ["", "[cometbft]", *(f"{key} = {json.dumps(value)}" for key, value in comet.items())]

@@ -36,6 +36,8 @@ class Plan:
     api_port: int = 7707
     p2p_port: int = 26656
     """Of the first validator on a host; the next one there has the next port."""
+    rpc_port: int = 26757
+    """Of CometBFT's own RPC, on loopback, likewise; 0: closed everywhere."""
     binary: str = "cometbft"
 
     def addresses(self) -> list[Address]:
@@ -53,13 +55,14 @@ class Plan:
                 raise ConfigurationError(f"--host {host!r} is neither an IPv4 address nor a name")
             place = seen.get(host, 0)
             seen[host] = place + 1
-            addresses.append(Address(self.api_port + place, self.p2p_port + place, host))
-        listening = [(at.host, port) for at in addresses for port in (at.api_port, at.p2p_port)]
+            rpc_port = self.rpc_port + place if self.rpc_port else 0
+            addresses.append(Address(self.api_port + place, self.p2p_port + place, host, rpc_port))
+        listening = [(at.host, port) for at in addresses for port in at.ports]
         for host, port in listening:
             if not 1 <= port <= _MAX_PORT:
                 raise ConfigurationError(f"port {port} of {host} is not in 1..{_MAX_PORT}")
         if len(set(listening)) != len(listening):
-            raise ConfigurationError("--port and --p2p-port: two nodes of one host would want the same port")
+            raise ConfigurationError("--port, --p2p-port, --rpc-port: two nodes of one host would want the same port")
         return addresses
 
 
@@ -71,6 +74,8 @@ class Founded:
     members: tuple[Path, ...]
     """Each validator's directory, to be taken to its machine."""
     urls: tuple[str, ...]
+    rpcs: tuple[str, ...]
+    """Of CometBFT's own RPC, each as its own host calls it; empty: closed."""
     pinned: Path
     """For clients: `--network` of every command."""
 
@@ -98,7 +103,9 @@ def found(directory: Path, law: Law, plan: Plan, *, now_ns: int | None = None) -
         PinnedNetwork(pinned, urls[0], genesis).write()
     except OSError as error:
         raise ConfigurationError(f"--out {directory}: {error.strerror}") from error
-    return Founded(genesis, tuple(member.directory for member in members), urls, pinned)
+    return Founded(
+        genesis, tuple(member.directory for member in members), urls, tuple(at.rpc for at in addresses), pinned
+    )
 
 
 def _genesis(law: Law, validators: Sequence[bytes], now_ns: int) -> Genesis:

@@ -51,6 +51,7 @@ class Devnet:
         supervisor: Supervisor,
         caretaker: Caretaker,
         urls: tuple[str, ...],
+        rpcs: tuple[str, ...],
     ) -> None:
         """For `start`."""
         self._directory: Final = directory
@@ -60,6 +61,8 @@ class Devnet:
         self.pinned: Final = pinned
         self.urls: Final = urls
         """The base URL of each node."""
+        self.rpcs: Final = rpcs
+        """The base URL of each CometBFT's own RPC; empty on the embedded engine."""
         self.accounts: Final[Mapping[str, Account]] = {
             name: Account(key, name) for name, key in pinned.devnet_keys().items()
         }
@@ -94,10 +97,11 @@ class Devnet:
         shape = shape or Shape()
         shape.check()
         tell = progress or (lambda _: None)
-        # Nodes listen for clients, and on CometBFT for each other.
-        chosen = free_ports(port, *[0] * ((2 if shape.is_on_comet else 1) * shape.validators - 1))
-        ports, p2p = chosen[: shape.validators], chosen[shape.validators :]
-        consensus = programs.Consensus(comet or comet_binary(progress=tell), p2p) if shape.is_on_comet else None
+        # Nodes listen for clients; on CometBFT for each other too, and CometBFT's own RPC.
+        count = shape.validators
+        chosen = free_ports(port, *[0] * ((3 if shape.is_on_comet else 1) * count - 1))
+        ports, p2p, rpc = chosen[:count], chosen[count : 2 * count], chosen[2 * count :]
+        consensus = programs.Consensus(comet or comet_binary(progress=tell), p2p, rpc) if shape.is_on_comet else None
         guest = guest_artefact(tell)
         machines = home() / _VENDOR
         vendor = DevelopmentVendor.create_or_load(machines)
@@ -120,7 +124,7 @@ class Devnet:
             undo.callback(caretaker.stop)
             caretaker.wait_node(START_SECONDS)
             undo.pop_all()
-        return cls(directory, pinned, supervisor, caretaker, tuple(f"http://{LOOPBACK}:{port}" for port in ports))
+        return cls(directory, pinned, supervisor, caretaker, _urls(ports), _urls(rpc))
 
     @property
     def url(self) -> str:
@@ -205,3 +209,7 @@ class Devnet:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _urls(ports: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(f"http://{LOOPBACK}:{port}" for port in ports)

@@ -41,6 +41,8 @@ class Consensus:
     binary: Path
     ports: tuple[int, ...]
     """On which the nodes listen for each other, one for each."""
+    rpc_ports: tuple[int, ...]
+    """Of CometBFT's own RPC, one for each."""
 
 
 def of_devnet(
@@ -95,7 +97,9 @@ def _alone(directory: Path, host: str, port: int) -> Program:
 
 def _cluster(directory: Path, host: str, ports: Sequence[int], shape: Shape, consensus: Consensus) -> Iterator[Program]:
     genesis = decode((directory / GENESIS).read_bytes(), Genesis)
-    addresses = [Address(api, p2p, host) for api, p2p in zip(ports, consensus.ports, strict=True)]
+    addresses = [
+        Address(api, p2p, host, rpc) for api, p2p, rpc in zip(ports, consensus.ports, consensus.rpc_ports, strict=True)
+    ]
     options = CometConfig(binary=str(consensus.binary), commit=_COMMIT_SECONDS)
     configurations = found(members(directory, shape), addresses, genesis, options, DEFAULT_HEARTBEAT)
     for name, path in zip(shape.nodes, configurations, strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from keephold.base.errors import InputError
 from keephold.chain import merkle
 from keephold.chain.chain_id import chain_id
 from keephold.chain.validators import Validator, ValidatorSet
@@ -20,6 +21,7 @@ from keephold.ledger.engines.base import (
     ApplicationInfo,
     Block,
     FinalizedBlock,
+    Queried,
     TransactionOutcome,
     ValidatorUpdate,
 )
@@ -67,6 +69,11 @@ class Toy:
         if raw in self.seen:
             return Admission(0, "", 1 + self.seen.index(raw))
         return Admission()
+
+    def query(self, path: str, data: bytes, height: int) -> Queried:
+        if path != "/map":
+            raise InputError("ask /map")
+        return Queried(data, b"value", height or 7, b"proof")
 
     def recheck(self, raws: Any) -> tuple[bool, ...]:
         self.rechecking = True

@@ -171,9 +171,17 @@ def test_vote_extensions_are_empty_and_accepted(desk):
     assert desk.dial().call("verify_vote_extension", height=1).status == messages.ACCEPT
 
 
-def test_queries_point_to_the_api(desk):
+def test_a_query_is_answered_with_its_proof_where_one_is_asked_for(desk):
+    reply = desk.dial().call("query", path="/map", data=b"key", height=5, prove=True)
+    assert (reply.code, reply.key, reply.value, reply.height) == (0, b"key", b"value", 5)
+    assert [(op.type, op.key, op.data) for op in reply.proof_ops.ops] == [("keephold:map", b"key", b"proof")]
+    plain = desk.dial().call("query", path="/map", data=b"key")
+    assert (plain.value, plain.height, list(plain.proof_ops.ops)) == (b"value", 7, [])
+
+
+def test_a_query_for_nothing_says_what_could_be_asked(desk):
     reply = desk.dial().call("query", path="/store", data=b"key")
-    assert (reply.code, reply.key) == (1, b"key")
+    assert (reply.code, reply.key, reply.log) == (1, b"key", "ask /map")
 
 
 def test_without_snapshots_state_sync_is_declined(desk):

@@ -39,12 +39,23 @@ def test_the_configuration_keeps_rpc_and_abci_on_sockets_of_this_directory(home)
     said = tomllib.loads((home.directory / "config/config.toml").read_text())
     assert said["proxy_app"] == f"unix://{home.abci_socket}"
     assert said["rpc"]["laddr"] == f"unix://{home.rpc_socket}"
+    assert said["rpc"]["unsafe"] is False
+    assert said["instrumentation"]["prometheus"] is False
     assert said["consensus"]["create_empty_blocks"] is False
     assert said["consensus"]["create_empty_blocks_interval"] == "7000ms"
     assert said["p2p"]["laddr"] == "tcp://127.0.0.1:1234"
     assert said["p2p"]["persistent_peers"] == "a@b:1,c@d:2"
     assert said["tx_index"]["indexer"] == "null"
     assert home.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_rpc_and_metrics_listen_where_the_operator_said(home, founding):
+    home.write(founding, Settings(rpc="127.0.0.1:1", prometheus="127.0.0.1:2"), SecretBytes(SEED))
+    said = tomllib.loads((home.directory / "config/config.toml").read_text())
+    assert said["rpc"]["laddr"] == f"unix://{home.rpc_socket},tcp://127.0.0.1:1"
+    assert said["rpc"]["unsafe"] is False
+    assert said["instrumentation"]["prometheus_listen_addr"] == "127.0.0.1:2"
+    assert said["instrumentation"]["prometheus"] is True
 
 
 def test_keys_are_gos_and_nobody_elses_to_read(home):

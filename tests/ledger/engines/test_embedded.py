@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from keephold.base.clock import SystemClock
-from keephold.base.errors import ConfigurationError, HeaderInvalid, UnavailableError
+from keephold.base.errors import ConfigurationError, HeaderInvalid, InputError, UnavailableError
 from keephold.chain import merkle
 from keephold.chain.chain_id import chain_id
 from keephold.chain.validators import Validator, ValidatorSet
@@ -54,6 +54,9 @@ class Register:
 
     def check(self, raw: bytes) -> Admission:
         return Admission(1, "bad") if raw.startswith(b"bad") else Admission()
+
+    def query(self, path, data, height):
+        raise InputError(f"{path} {data!r} {height}")
 
     def recheck(self, raws):
         return tuple(not raw.startswith(b"stale") for raw in raws)

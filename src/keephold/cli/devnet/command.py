@@ -12,6 +12,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from keephold.base.errors import InputError
+from keephold.chain.chain_id import chain_id
 from keephold.cli.output import emit
 from keephold.cli.place import SHARED, Shared
 from keephold.testing.ceremony import EngineName, Shape
@@ -54,16 +55,20 @@ def devnet(
 
 @contextmanager
 def ending_on_terminate() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: in order, leaving nothing behind."""
+    """Let SIGTERM end a command as Ctrl-C does: in order, leaving nothing behind.
+
+    SIGINT too, where a shell that started the command in the background had it ignored.
+    """
 
     def interrupt(_: int, __: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def report(event: Event) -> None:
@@ -94,6 +99,8 @@ def banner(net: Devnet, shape: Shape) -> str:
                 f"    workers {_named('w', shape.workers)}"
             ),
             *(f"{name:<13} {url}/v1" for name, url in zip(shape.nodes, net.urls, strict=True) if len(net.urls) > 1),
+            *(f"{f'RPC of {name}':<13} {url}" for name, url in zip(shape.nodes, net.rpcs, strict=bool(net.rpcs))),
+            *((f"chain id      {chain_id(net.pinned.id)}",) if net.rpcs else ()),
             f"API           {net.url}/v1      logs {net.home / 'logs'}",
         )
     )
@@ -114,6 +121,8 @@ def _facts(net: Devnet, shape: Shape) -> dict[str, object]:
         "network": net.pinned.id,
         "url": net.url,
         "urls": list(net.urls),
+        "rpcs": list(net.rpcs),
+        "chain_id": chain_id(net.pinned.id),
         "directory": str(net.home),
         "ephemeral": net.is_ephemeral,
         "simulated": True,

@@ -108,6 +108,20 @@ class ApplicationInfo:
     """Lowest height whose block it has. Above `height`: the state was restored from a snapshot, and nothing since."""
 
 
+@dataclass(frozen=True, slots=True)
+class Queried:
+    """One value of the application's state."""
+
+    key: bytes
+    """Where it stands, 32 bytes."""
+    value: bytes
+    """Empty: there is none."""
+    height: int
+    """Of the state; its app hash is in the header of the next height."""
+    proof: bytes
+    """`chain.sparse.MapProof`, of the value or of its absence."""
+
+
 class Application(Protocol):
     """The state machine as an engine sees it."""
 
@@ -121,6 +135,14 @@ class Application(Protocol):
 
     def check(self, raw: bytes) -> Admission:
         """Say whether a transaction would be applied after those admitted since the last commit."""
+        ...
+
+    def query(self, path: str, data: bytes, height: int) -> Queried:
+        """Return a value of the committed state; height 0 means the newest. Any thread.
+
+        Raises:
+            InputError: no such question, or the state of that height is not kept.
+        """
         ...
 
     def recheck(self, raws: Sequence[bytes]) -> tuple[bool, ...]:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, final
 
-from keephold.base.errors import ConfigurationError
+from keephold.base.errors import ConfigurationError, InputError
 from keephold.chain.validators import ValidatorSet
 from keephold.ledger.engines.base import Admission, Application, Block, Offence
 from keephold.ledger.engines.cometbft import messages
@@ -32,6 +32,9 @@ from keephold.ledger.engines.statesync import Applied, Snapshot, Snapshots
 
 ORDERED: Final = 1 << 16
 """Code of a transaction that needs not wait because a block has it; above all codes of the application."""
+
+PROOF: Final = "keephold:map"
+"""Type of the only proof operator of a query: `chain.sparse.MapProof`, under the app hash in the next header."""
 
 _UNKNOWN_QUERY: Final = 1
 _PREFIX: Final = 5
@@ -134,8 +137,15 @@ class Adapter:
         return answer("info", data="keephold", last_block_height=info.height, last_block_app_hash=info.app_hash)
 
     def _query(self, request: Message) -> Message:
-        height = self._application.info().height
-        return answer("query", code=_UNKNOWN_QUERY, log="ask the node's own API", key=request.data, height=height)
+        try:
+            found = self._application.query(request.path, bytes(request.data), request.height)
+        except InputError as error:
+            height = self._application.info().height
+            return answer("query", code=_UNKNOWN_QUERY, log=str(error), key=request.data, height=height)
+        response = answer("query", key=found.key, value=found.value, height=found.height)
+        if request.prove:
+            response.query.proof_ops.ops.add(type=PROOF, key=found.key, data=found.proof)
+        return response
 
     # --- the mempool's connection ---
 

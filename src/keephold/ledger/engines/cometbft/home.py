@@ -4,8 +4,9 @@ Two files are CometBFT's own memory and are made only once: the node key, which 
 the state of the validator key: what it signed last. Without the second a validator might sign twice at one height; so
 if it is missing while there are blocks, nothing starts.
 
-Both sockets lie in the directory, which is open to this user alone. CometBFT's RPC listens on nothing else: it takes
-transactions and answers questions without asking who you are.
+Both sockets lie in the directory, which is open to this user alone. CometBFT's RPC takes transactions and answers
+questions without asking who you are; it listens on an address beside its socket only where the operator named one, and
+never offers its unsafe methods.
 
 `double_sign_check_height` stays 0: above, a validator that was restarted at once refuses to start, and the only
 validator of a network for ever.
@@ -50,6 +51,10 @@ class Settings:
     heartbeat_s: float = 30.0
     """Seconds between blocks without transactions."""
     log_level: str = "error"
+    rpc: str = ""
+    """`HOST:PORT` on which CometBFT's own RPC listens beside the socket; empty: nowhere."""
+    prometheus: str = ""
+    """`HOST:PORT` of CometBFT's own metrics; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,10 @@ class CometHome:
                 "log_format": "json",
             },
             "rpc": {
-                "laddr": f"unix://{self.rpc_socket.absolute()}",
+                "laddr": ",".join(
+                    [f"unix://{self.rpc_socket.absolute()}", *([f"tcp://{settings.rpc}"] if settings.rpc else [])]
+                ),
+                "unsafe": False,
                 "max_body_bytes": MAX_BODY,
                 "max_request_batch_size": MAX_BATCH,
             },
@@ -156,6 +164,11 @@ class CometHome:
             },
             "storage": {"discard_abci_responses": True},
             "tx_index": {"indexer": "null"},
+            "instrumentation": {
+                "prometheus": bool(settings.prometheus),
+                "prometheus_listen_addr": settings.prometheus,
+                "namespace": "cometbft",
+            },
         }
         return "\n".join(_section(name, values) for name, values in sections.items())
 
