@@ -262,6 +262,28 @@ def test_questions_are_answered(at_desk) -> None:
     at_desk(story)
 
 
+def test_a_worker_that_does_not_answer_in_time_is_not_the_last_one_asked(at_desk, monkeypatch) -> None:
+    async def story(desk) -> None:
+        verified = await desk.contract.verified()
+
+        async def again(*_: object, **__: object):
+            return verified
+
+        monkeypatch.setattr("keephold.client.contract.verify_contract", again)
+        original = desk.node.query
+        silent = iter([True])
+
+        async def query(envelope):
+            if next(silent, False):
+                raise DeadlineExceeded("no answer within 10 s")
+            return await original(envelope)
+
+        monkeypatch.setattr(desk.node, "query", query)
+        assert await desk.contract.query("ask", account=desk.alice) == 7
+
+    at_desk(story)
+
+
 def test_an_answer_older_than_what_was_seen_is_refused(at_desk, monkeypatch) -> None:
     async def story(desk) -> None:
         await desk.contract.call("say", 1, account=desk.alice)

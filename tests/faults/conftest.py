@@ -38,6 +38,7 @@ from keephold.protocol.transactions import Deploy, Govern, sign, transaction_id
 from keephold.protocol.wire import Interest, LightBlock, StreamRequest
 from keephold.testing.comet.binary import VERSION, comet_binary
 from keephold.testing.comet.cluster import Cluster
+from keephold.testing.switch import Switch
 from keephold.testing.vendor import DevelopmentVendor, SgxBuild
 
 
@@ -54,10 +55,12 @@ def _load(name: str) -> None:
 
 
 _load("aftermath")
+_load("colony")
 
 SECOND = 10**9
 PATIENCE = 90.0
 AGAIN = 5.0
+CLIENT = 4
 GOVERNORS = [SigningKey(SecretBytes(bytes([n]) * 32)) for n in (1, 2, 3)]
 
 
@@ -181,16 +184,26 @@ def binary() -> Path:
 def start(binary: Path) -> Iterator[Callable[..., Cluster]]:
     started: list[Cluster] = []
 
-    def run(validators: int, followers: int = 0) -> Cluster:
-        started.append(
-            Cluster.start(Path(directory), genesis_of, binary=binary, validators=validators, followers=followers)
-        )
+    def run(validators: int, followers: int = 0, switch: Switch | None = None) -> Cluster:
+        shape = {"binary": binary, "validators": validators, "followers": followers, "switch": switch}
+        started.append(Cluster.start(Path(directory), genesis_of, **shape))
         return started[-1]
 
     with tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:  # sockets want short paths
         yield run
         for cluster in started:
             cluster.stop()
+
+
+@pytest.fixture
+def switch() -> Iterator[Switch]:
+    """Four machines for nodes, and CLIENT, on which the test runs."""
+    try:
+        made = Switch(CLIENT + 1)
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    with made, made.machines[CLIENT].entered():
+        yield made
 
 
 @pytest.fixture

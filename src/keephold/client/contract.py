@@ -259,7 +259,10 @@ class AsyncContract:
             min_height=floor,
         )
         sealed = seal_query(verified.encryption_key, sign_query(account.key, body), (await self.abi()).pad)
-        envelope = await connection.gateway.query(QueryEnvelope(self.id, worker.instance, sealed))
+        try:
+            envelope = await connection.gateway.query(QueryEnvelope(self.id, worker.instance, sealed))
+        except DeadlineExceeded as error:  # it is attached, and cut off or stuck; another one may not be
+            raise NoLiveWorker(f"worker {worker.identity.hex()[:16]}: {error}") from error
         if not envelope.sealed:
             raise NoLiveWorker(f"worker {worker.identity.hex()[:16]}: {envelope.unavailable or 'no answer'}")
         # (1) The answer to this question, by the contract: nobody else has the answer key.

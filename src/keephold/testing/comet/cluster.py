@@ -1,4 +1,4 @@
-"""Several nodes with real CometBFT on this machine: separate processes under one supervisor, on loopback.
+"""Several nodes with real CometBFT on this machine: separate processes under one supervisor.
 
 with Cluster.start(directory, genesis, validators=4) as cluster:
     …HttpRemote(cluster.url(0))…
@@ -16,13 +16,17 @@ import msgspec
 from keephold.programs.cometbft import Address, CometConfig, Member, draw, found
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import ValidatorEntry
+from keephold.testing import inside
 from keephold.testing.comet import rogue
 from keephold.testing.comet.binary import comet_binary
 from keephold.testing.comet.frail import COMET_FAILS, DEATHS, FILE, Death, Moment, Victim
-from keephold.testing.ports import LOOPBACK, free_ports
+from keephold.testing.ports import free_ports
 from keephold.testing.supervisor import Program, Supervisor
+from keephold.testing.switch import Switch
 
 _POWER: Final = 10
+_API: Final = 7707
+_P2P: Final = 26656
 _FRAIL: Final = "keephold.testing.comet.frail"
 
 
@@ -50,6 +54,7 @@ class Cluster:
         followers: int = 0,
         commit: float = 0.1,
         heartbeat: float = 2.0,
+        switch: Switch | None = None,
     ) -> Self:
         """Found a network in an empty directory and start its nodes; they need some seconds to find each other.
 
@@ -61,6 +66,7 @@ class Cluster:
             followers: How many nodes more, which order nothing.
             commit: Seconds to wait for late votes.
             heartbeat: Seconds between blocks without transactions.
+            switch: Gives each node a machine of its own, the first ones; by default all share this one's loopback.
 
         Raises:
             ConfigurationError: there is no CometBFT, or the directory is too deep.
@@ -68,8 +74,11 @@ class Cluster:
         options = CometConfig(binary=str(binary or comet_binary()), commit=commit)
         members = [draw(directory / f"n{number}") for number in range(validators + followers)]
         made = genesis(tuple(ValidatorEntry(member.public_key, _POWER) for member in members[:validators]))
-        ports = free_ports(*[0] * (2 * len(members)))
-        addresses = [Address(api, p2p) for api, p2p in zip(ports[::2], ports[1::2], strict=True)]
+        if switch is None:
+            ports = free_ports(*[0] * (2 * len(members)))
+            addresses = [Address(api, p2p) for api, p2p in zip(ports[::2], ports[1::2], strict=True)]
+        else:
+            addresses = [Address(_API, _P2P, machine.address) for machine in switch.machines[: len(members)]]
         configurations = found(members, addresses, made, options, heartbeat)
         logs = directory / "logs"
         logs.mkdir()
@@ -77,7 +86,8 @@ class Cluster:
             supervisor = Supervisor(logs)
             undo.callback(supervisor.stop)
             for number, path in enumerate(configurations):
-                supervisor.start(Program(f"n{number}", _FRAIL, ("--config", str(path))))
+                program = Program(f"n{number}", _FRAIL, ("--config", str(path)))
+                supervisor.start(program if switch is None else inside.program(switch.machines[number], program))
             undo.pop_all()
         return cls(members, addresses, made, supervisor)
 
@@ -86,7 +96,8 @@ class Cluster:
 
     def url(self, number: int) -> str:
         """Return a node's base URL."""
-        return f"http://{LOOPBACK}:{self._addresses[number].api_port}"
+        at = self._addresses[number]
+        return f"http://{at.host}:{at.api_port}"
 
     def validator(self, number: int) -> bytes:
         """Return the public key of a node's validator."""
