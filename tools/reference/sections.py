@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from keephold.programs import cometbft, enclaves, gatekeeper, node, worker
+from keephold.programs import cometbft, enclaves, gatekeeper, history, node, worker
 from keephold.protocol import (
     contracts,
     custody,
@@ -68,7 +68,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "contracts": partial(records, contracts, "Code", "ContractPolicy"),
     "signed-transaction": partial(records, transactions, "Transaction", "SignedTransaction"),
     "bodies": _bodies,
-    "parts": partial(records, transactions, "KeyItem", "SlotWrite", "SealedEvent", "Result", "Migration"),
+    "parts": partial(records, transactions, "SlotWrite", "SealedEvent", "Result", "Migration"),
     "governance": partial(records, governance),
     "state": partial(records, state),
     "paths": _paths,
@@ -88,6 +88,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "config-worker": partial(fields, worker, "WorkerConfig"),
     "config-node": partial(fields, node, "NodeConfig"),
     "config-cometbft": partial(fields, cometbft, "CometConfig"),
+    "config-history": partial(fields, history, "HistoryConfig"),
 }
 """`gatekeeper` adds no key to an enclave's; a test asks that this stays so."""
 

@@ -27,7 +27,7 @@ from keephold.ledger.snapshots.service import Nowhere, SnapshotService
 from keephold.ledger.snapshots.shelf import Shelf
 from keephold.ledger.snapshots.take import pages
 from keephold.protocol.codec import encode
-from keephold.protocol.wire import Slot
+from keephold.protocol.wire import LocatedTransaction, Slot, TransactionResult
 
 
 @pytest.fixture
@@ -101,8 +101,24 @@ def test_a_snapshot_that_is_not_the_state_asked_for_is_refused_whole(service, li
 
 
 def test_its_own_block_is_what_its_header_commits_to(service, lived, genuine):
-    made = [with_fields(page, ids=(), results=(), transactions=()) if page is genuine[-1] else page for page in genuine]
-    assert outcome(service, lived, made) is Applied.REJECT_SNAPSHOT
+    own = genuine[-1]
+    more = with_fields(own, ids=(*own.ids, bytes(32)), results=(*own.results, own.results[0]))
+    assert outcome(service, lived, [*genuine[:-1], more]) is Applied.REJECT_SNAPSHOT
+
+
+def test_every_transaction_that_the_map_refers_to_has_to_be_there_and_no_other(service, lived, genuine):
+    for at, page in enumerate(genuine):
+        if isinstance(page, Kept):
+            for without in range(len(page.transactions)):
+                left = (*page.transactions[:without], *page.transactions[without + 1 :])
+                made = [*genuine[:at], with_fields(page, transactions=left), *genuine[at + 1 :]]
+                assert outcome(service, lived, made) is Applied.REJECT_SNAPSHOT
+    kept = {page.height for page in genuine if isinstance(page, Kept)}
+    blocks = ((at, lived.node.engine.transactions(at)) for at in range(1, lived.node.height) if at not in kept)
+    height, raws = next((at, raws) for at, raws in blocks if raws)
+    ids, located = tuple(map(sha256, raws)), tuple(LocatedTransaction(at, raw) for at, raw in enumerate(raws))
+    more = Kept(height, ids, tuple(TransactionResult() for _ in ids), located)
+    assert outcome(service, lived, [*genuine, more]) is Applied.REJECT_SNAPSHOT
 
 
 def test_bytes_that_are_no_pages_are_refused(service, lived):
