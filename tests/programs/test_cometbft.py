@@ -17,6 +17,7 @@ from keephold.ledger.application import LedgerApplication
 from keephold.programs import node
 from keephold.programs.comet_binary import look, require
 from keephold.programs.cometbft import Address, CometConfig, draw, found, founding_of
+from keephold.programs.config import read_genesis
 from keephold.protocol.codec import encode
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import CommitteeRules, Constitution, GovernanceRules, Timing, ValidatorEntry
@@ -63,7 +64,7 @@ def test_each_member_gets_a_configuration_that_names_the_others(founded, tmp_pat
     assert (first.engine, first.port, first.cometbft.port) == ("cometbft", 7001, 7101)
     assert first.cometbft.peers == (f"{draw(tmp_path / 'b').node_id}@127.0.0.1:7102",)
     assert second.cometbft.peers == (f"{draw(tmp_path / 'a').node_id}@127.0.0.1:7101",)
-    assert node.read_genesis(Path(first.genesis)) == node.read_genesis(Path(second.genesis))
+    assert read_genesis(Path(first.genesis)) == read_genesis(Path(second.genesis))
     assert Path(first.validator_key).stat().st_mode & 0o777 == 0o600
 
 
@@ -151,7 +152,7 @@ def test_without_protobuf_the_extra_is_named(founded, monkeypatch):
 
 def test_the_embedded_engine_asks_for_none_of_it(founded):
     config = node.read_config(founded[0])
-    genesis = node.read_genesis(Path(config.genesis))
+    genesis = read_genesis(Path(config.genesis))
     alone = [entry for entry in genesis.law.validators if entry.public_key == draw(founded[0].parent).public_key]
     Path(config.genesis).write_bytes(encode(genesis_of(alone[0].public_key)))
     ledger, engine, _ = node.open_ledger(replace(config, engine="embedded", home=config.home + "2"))

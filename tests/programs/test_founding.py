@@ -13,9 +13,10 @@ from keephold.contract.address import Address
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
+from keephold.programs.config import read_genesis
 from keephold.programs.founding import Founded, Plan, found
 from keephold.programs.law import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
-from keephold.programs.node import read_config, read_genesis, read_validator_seed
+from keephold.programs.node import read_config, read_validator_seed
 
 LAW = Law(
     name="net",

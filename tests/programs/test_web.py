@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -104,3 +105,25 @@ def test_who_hangs_up_in_a_body_is_no_bug_of_ours(caplog) -> None:
     with caplog.at_level(logging.WARNING):
         assert serve(talk) == b""
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "kind", "code"),
+    [
+        (b"GET /nowhere", b"404", b"application/problem+json", "not_found"),
+        (b"POST /v1/status", b"404", b"application/problem+json", "not_found"),
+        (b"GET /v1/m/nowhere", b"404", b"application/cbor", "not_found"),
+        (b"GET /v1/m/echo", b"405", b"application/cbor", "input"),
+    ],
+)
+def test_what_leads_nowhere_is_refused_in_the_words_of_its_half(line, status, kind, code) -> None:
+    async def talk(reader, writer) -> bytes:
+        writer.write(line + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        return await reader.read()
+
+    head, _, body = serve(talk).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 " + status)
+    assert b"content-type: " + kind in head
+    said = decode(body, Fault).code if kind.endswith(b"cbor") else json.loads(body)["title"]
+    assert said == code
+    assert status != b"405" or b"allow: POST" in head

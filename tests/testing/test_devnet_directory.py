@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from keephold.base.errors import ConfigurationError
+from keephold.crypto.secret import SecretBytes
+from keephold.testing.ceremony import Shape, found
 from keephold.testing.directory import PREFIX, OwnedDirectory, sweep
 
 
@@ -48,3 +50,10 @@ def test_a_file_in_the_way_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(ConfigurationError, match="--state"):
         OwnedDirectory.lasting(tmp_path / "state")
+
+
+def test_a_state_whose_genesis_is_no_genesis_of_this_version_is_named(tmp_path: Path) -> None:
+    (tmp_path / "genesis.cbor").write_bytes(b"of another version")
+    vendor = DevelopmentVendor(SecretBytes(b"v" * 32))
+    with pytest.raises(ConfigurationError, match=f"{tmp_path}/genesis.cbor: not a genesis"):
+        found(tmp_path, "http://127.0.0.1:1", vendor, bytes(32), Shape(), 1)

@@ -29,6 +29,7 @@ from keephold.base.errors import (
 from keephold.base.ids import NetworkId, PublicKey
 from keephold.client.account import Account
 from keephold.client.outbox import Failed, Flight, Ordered, Outbox, Outcome, Unclear, Waiting
+from keephold.client.patience import PatientRemote
 from keephold.crypto.signing import SigningKey
 from keephold.follower.follow import Follower
 from keephold.follower.remote import Gateway, Remote
@@ -66,7 +67,7 @@ class Connection:
         """
         self.gateway: Final = gateway
         self.genesis: Final = genesis
-        self.follower: Final = Follower([remote], VerifiedView(genesis), Interest(sparse=True))
+        self.follower: Final = Follower([PatientRemote(remote)], VerifiedView(genesis), Interest(sparse=True))
         self.registrations: Final = Registrations(self.follower)
         self.acknowledged = 0
         """Height after which this program has seen its own latest effect; queries ask for no less."""

@@ -28,6 +28,7 @@ from keephold.base.errors import (
     HeaderInvalid,
     KeepholdError,
     LedgerRefused,
+    NodeUnreachable,
     NoLiveWorker,
     SealBroken,
     StaleAnswer,
@@ -37,6 +38,7 @@ from keephold.client.abi import Abi, parse_abi
 from keephold.client.account import Account
 from keephold.client.connection import Connection
 from keephold.client.events import EVENT_KEY, ContractEvent, EventLog
+from keephold.client.patience import within
 from keephold.client.pending import DEADLINE_SECONDS, PendingCall, Resealing, value_of
 from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
@@ -133,7 +135,7 @@ class AsyncContract:
         loop = asyncio.get_running_loop()
         ends = loop.time() + deadline
         try:
-            async with asyncio.timeout(deadline):
+            async with within(ends):
                 pending = await self.submit(method, *arguments, account=account, **named)
         except TimeoutError:
             raise DeadlineExceeded(f"{method} was not sent within {deadline:g} s") from None
@@ -164,10 +166,11 @@ class AsyncContract:
             DeadlineExceeded: the next epoch has not begun; it will.
             As `follower.contracts.verify_contract`.
         """
-        before = (await self.verified()).epoch
         connection = self._connection
+        ends = asyncio.get_running_loop().time() + deadline
         try:
-            async with asyncio.timeout(deadline):
+            async with within(ends):
+                before = (await self.verified()).epoch
                 await connection.admit(account)
                 flight = connection.send(account.key, lambda _: Rotate(self.id))
                 async with aclosing(connection.values(contract_path(self.id), unless=flight)) as values:
@@ -199,17 +202,19 @@ class AsyncContract:
             StaleAnswer: the worker lags behind what this client has seen, until the deadline.
             NoLiveWorker, DeadlineExceeded, ChainRefused, NodeUnreachable
         """
-        described = EVENT_KEY if method == EVENT_KEY.name else (await self.abi()).method(method, "view")
-        encoded = described.encode(arguments, named)
         failed: KeepholdError = DeadlineExceeded(f"{method}: no answer within {deadline:g} s")
         try:
-            async with asyncio.timeout(deadline):
+            async with within(asyncio.get_running_loop().time() + deadline):
+                described = EVENT_KEY if method == EVENT_KEY.name else (await self.abi()).method(method, "view")
+                encoded = described.encode(arguments, named)
                 while True:
                     try:
                         return value_of(await self._ask(described.name, encoded, account), described)
                     except (NoLiveWorker, StaleAnswer) as error:
                         failed = error
                         self._verified = None  # the instance may be another by now
+                    except NodeUnreachable as error:  # it restarts: a query changes nothing, so it is asked again
+                        failed = error
                     await asyncio.sleep(_AGAIN_SECONDS)
         except TimeoutError:
             raise failed from None
@@ -228,14 +233,14 @@ class AsyncContract:
         """
         ends = asyncio.get_running_loop().time() + deadline
         key, epoch = b"", 0
-        while account is not None:
-            epoch = (await self.verified()).epoch
-            key = await self.query(EVENT_KEY.name, account=account, deadline=deadline)
-            if (await self.verified()).epoch == epoch:
-                break
-        log = EventLog(self._connection.follower, self.id, (await self.abi()).events)
         try:
-            async with asyncio.timeout_at(ends):
+            async with within(ends):
+                while account is not None:
+                    epoch = (await self.verified()).epoch
+                    key = await self.query(EVENT_KEY.name, account=account, deadline=deadline)
+                    if (await self.verified()).epoch == epoch:
+                        break
+                log = EventLog(self._connection.follower, self.id, (await self.abi()).events)
                 return await log.read(SecretBytes(key) if key else None, epoch, since)
         except TimeoutError:
             raise DeadlineExceeded(f"the results were not read within {deadline:g} s") from None

@@ -14,6 +14,7 @@ from keephold.client.account import Account
 from keephold.client.connection import Connection
 from keephold.client.contract import AsyncContract
 from keephold.client.outbox import Flight
+from keephold.client.patience import within
 from keephold.protocol.codec import decode
 from keephold.protocol.contracts import Code, ContractPolicy, check_deployable, code_hash, contract_id
 from keephold.protocol.state import ContractRecord, contract_path
@@ -65,7 +66,7 @@ async def deploy(
     stage = "ordering"
     ends = asyncio.get_running_loop().time() + deadline
     try:
-        async with asyncio.timeout_at(ends):
+        async with within(ends):
             await connection.admit(account)
             flight = connection.send(account.key, lambda _: Deploy(code, policy))
             contract = contract_id(connection.network, account.key.public, flight.nonce, code_hash(code), policy)

@@ -14,7 +14,7 @@ import os
 import signal
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 import uvloop
@@ -27,7 +27,7 @@ from keephold.base.clock import SystemClock
 from keephold.base.errors import KeepholdError
 from keephold.enclave.session import Session
 from keephold.follower.remote import HttpRemote
-from keephold.programs.config import log_to_stderr, read_genesis, read_signing_key
+from keephold.programs.config import event, load, log_to_stderr, read_genesis, read_signing_key
 from keephold.programs.process import die_with_parent, harden
 from keephold.protocol.evidence import Role
 
@@ -55,6 +55,9 @@ class PlatformConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """The policy's name of the vendor."""
 
 
+F = TypeVar("F", bound=EnclaveConfig)
+
+
 def choose_platform(config: PlatformConfig) -> Platform:
     """Return the platform that the configuration names.
 
@@ -72,13 +75,13 @@ def choose_platform(config: PlatformConfig) -> Platform:
             return DstackKmsPlatform(vendor=config.vendor, environment=os.environ)
 
 
-def open_session(config: EnclaveConfig, platform: Platform, role: Role) -> Session:
-    """Return a session that is ready to run.
+def begin(logger: logging.Logger, config: EnclaveConfig, platform: Platform, role: Role) -> Session:
+    """Return a session that is ready to run, and log so.
 
     Raises:
         ConfigurationError, EnclaveError
     """
-    return Session(
+    session = Session(
         genesis=read_genesis(Path(config.genesis)),
         remotes=[HttpRemote(url) for url in config.nodes],
         platform=platform,
@@ -87,6 +90,29 @@ def open_session(config: EnclaveConfig, platform: Platform, role: Role) -> Sessi
         home=Path(config.home),
         clock=SystemClock(),
     )
+    event(
+        logger,
+        "starting",
+        identity=session.identity,
+        network=session.network,
+        platform=platform.name,
+        nodes=config.nodes,
+    )
+    return session
+
+
+async def attend(logger: logging.Logger, session: Session, work: Coroutine[object, object, None]) -> None:
+    """Run `work` of a session until it raises or a signal ends it; log `ready` once the session is registered."""
+
+    async def announce() -> None:
+        await session.registrar.wait_registered()
+        event(logger, "ready", identity=session.identity, instance=session.instance.id)
+
+    announcement = asyncio.ensure_future(announce())
+    try:
+        await until_signal(work)
+    finally:
+        announcement.cancel()
 
 
 async def until_signal(work: Coroutine[object, object, None]) -> None:
@@ -109,6 +135,16 @@ def options(description: str, arguments: Iterable[str] | None = None) -> argpars
     parser.add_argument("--config", type=Path, required=True, help="TOML file")
     parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this ends")
     return parser.parse_args(None if arguments is None else list(arguments))
+
+
+def main_of(description: str, kind: type[F], run: Callable[[F], Coroutine[object, object, None]]) -> int:
+    """Run a production program with the configuration file that its command line names; return its exit status."""
+    given = options(description)
+
+    async def start() -> None:
+        await run(load(given.config, kind))
+
+    return run_program(start, bound=given.die_with_parent)
 
 
 def run_program(start: Callable[[], Coroutine[object, object, None]], *, bound: bool) -> int:

@@ -6,25 +6,13 @@ and `speaking` (it answers requests).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
-from pathlib import Path
 from typing import Final
 
 from keephold.attestation.platforms.base import Platform
-from keephold.enclave.session import Session
 from keephold.gatekeeper.service import Gatekeeper
-from keephold.programs.config import event, load
-from keephold.programs.enclaves import (
-    EnclaveConfig,
-    PlatformConfig,
-    choose_platform,
-    open_session,
-    options,
-    run_program,
-    until_signal,
-)
+from keephold.programs.enclaves import EnclaveConfig, PlatformConfig, attend, begin, choose_platform, main_of
 
 _LOG: Final = logging.getLogger("keephold.gatekeeper")
 
@@ -47,33 +35,17 @@ async def run(config: GatekeeperConfig, platform: Platform) -> None:
         RollbackDetected: disk or ledger are older than what was seen.
         ChainRefused, LedgerRefused, ConfigurationError
     """
-    session = open_session(config, platform, "gatekeeper")
+    session = begin(_LOG, config, platform, "gatekeeper")
     gatekeeper = Gatekeeper(session)
-    event(
-        _LOG, "starting", identity=session.identity, network=session.network, platform=platform.name, nodes=config.nodes
-    )
-    announcement = asyncio.ensure_future(_announce(session))
     try:
-        await until_signal(gatekeeper.run())
+        await attend(_LOG, session, gatekeeper.run())
     finally:
-        announcement.cancel()
         gatekeeper.wipe()
-
-
-async def _announce(session: Session) -> None:
-    await session.registrar.wait_registered()
-    event(_LOG, "ready", identity=session.identity, instance=session.instance.id)
 
 
 def main() -> int:
     """Run as configured."""
-    given = options(__doc__ or "")
-    return run_program(lambda: _from_file(given.config), bound=given.die_with_parent)
-
-
-async def _from_file(path: Path) -> None:
-    config = load(path, GatekeeperFile)
-    await run(config, choose_platform(config.platform))
+    return main_of(__doc__ or "", GatekeeperFile, lambda config: run(config, choose_platform(config.platform)))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import uvloop
 from keephold.api.machine import MachineApi
 from keephold.api.people import PeopleApi
 from keephold.base.clock import SystemClock
-from keephold.base.errors import ConfigurationError, EncodingError, KeepholdError, PortTaken, UnavailableError
+from keephold.base.errors import ConfigurationError, KeepholdError, PortTaken, UnavailableError
 from keephold.base.ids import InstanceId, PublicKey
 from keephold.chain.chain_id import chain_id
 from keephold.crypto.ed25519 import ValidatorKey
@@ -44,13 +44,11 @@ from keephold.ledger.housekeeping import Housekeeper
 from keephold.ledger.reader import LedgerReader
 from keephold.programs import web
 from keephold.programs.cometbft import CometConfig, open_comet_engine
-from keephold.programs.config import load, log_to_stderr
+from keephold.programs.config import load, log_to_stderr, read_genesis
 from keephold.programs.halts import diagnose
 from keephold.programs.history import HistoryConfig, housekeeper, shelf_of
 from keephold.programs.process import die_with_parent
 from keephold.programs.restarts import Word
-from keephold.protocol.codec import decode
-from keephold.protocol.genesis import Genesis
 from keephold.protocol.state import Registration, registration_path
 
 _LOG: Final = logging.getLogger("keephold.node")
@@ -244,20 +242,6 @@ async def _watched(engine: RunningEngine, server: uvicorn.Server) -> AsyncGenera
         yield
     finally:
         watching.cancel()
-
-
-def read_genesis(path: Path) -> Genesis:
-    """Return the genesis in a file.
-
-    Raises:
-        ConfigurationError: no such file, or not a canonical genesis.
-    """
-    try:
-        return decode(path.read_bytes(), Genesis)
-    except OSError as error:
-        raise ConfigurationError(f"genesis: cannot read {path}: {error.strerror}") from error
-    except EncodingError as error:
-        raise ConfigurationError(f"genesis: {path}: {error}") from error
 
 
 def read_validator_seed(path: Path) -> SecretBytes:

@@ -43,6 +43,8 @@ Endpoint = Callable[[bytes], Awaitable[bytes]]
 StreamEndpoint = Callable[[bytes], AsyncGenerator[bytes, None]]
 
 MEDIA_TYPE: Final = "application/cbor"
+_MACHINES: Final = "/v1/m/"
+
 HEAD_SECONDS: Final = 10.0
 """How long a connection may take to send a request's head."""
 
@@ -91,9 +93,9 @@ def problem_response(error: Exception) -> Response:
     return _problem(error.code, status_of(error), str(error))
 
 
-def _problem(title: str, status: int, detail: str) -> Response:
+def _problem(title: str, status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     body = msgspec.json.encode({"title": title, "status": status, "detail": detail})
-    return Response(body, status, media_type="application/problem+json")
+    return Response(body, status, headers, media_type="application/problem+json")
 
 
 def machine_routes(endpoints: Mapping[str, Endpoint], streams: Mapping[str, StreamEndpoint]) -> list[BaseRoute]:
@@ -117,8 +119,20 @@ def people_routes(people: PeopleApi) -> list[BaseRoute]:
 
 
 def application(routes: list[BaseRoute]) -> Starlette:
-    """Return the ASGI application of these routes."""
-    return Starlette(routes=routes)
+    """Return the ASGI application of these routes; what leads nowhere is refused in the words of its half."""
+    return Starlette(routes=routes, exception_handlers={404: _astray, 405: _astray})
+
+
+async def _astray(request: Request, error: Exception) -> Response:
+    """Answer a path that does not exist, or a method that it does not take."""
+    status = getattr(error, "status_code", 404)
+    is_lost = status == 404
+    code = NotFound.code if is_lost else InputError.code
+    detail = f"there is no {request.url.path}" if is_lost else f"{request.url.path} does not take {request.method}"
+    headers = getattr(error, "headers", None)
+    if request.url.path.startswith(_MACHINES):
+        return Response(encode(Fault(code, detail[:256])), status, headers, media_type=MEDIA_TYPE)
+    return _problem(code, status, detail[:256], headers)
 
 
 async def body_of(request: Request) -> bytes:

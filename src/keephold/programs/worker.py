@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,17 +21,8 @@ from keephold.crypto.hashing import framed, sha256
 from keephold.crypto.labels import KEY_CACHE
 from keephold.crypto.secret import SecretBytes
 from keephold.enclave.session import Session
-from keephold.follower.remote import Gateway, HttpRemote
-from keephold.programs.config import event, load
-from keephold.programs.enclaves import (
-    EnclaveConfig,
-    PlatformConfig,
-    choose_platform,
-    open_session,
-    options,
-    run_program,
-    until_signal,
-)
+from keephold.follower.remote import HttpRemote
+from keephold.programs.enclaves import EnclaveConfig, PlatformConfig, attend, begin, choose_platform, main_of
 from keephold.runtime.artefact import GuestArtefact, cache_directory, guest_artefact
 from keephold.runtime.cache import CompiledCache, CompiledGuest
 from keephold.worker.service import Worker
@@ -90,41 +80,19 @@ async def run(config: WorkerConfig, platform: Platform) -> None:
         RollbackDetected: disk or ledger are older than what was seen.
         ChainRefused, LedgerRefused, ConfigurationError
     """
-    session = open_session(config, platform, "worker")
-    event(
-        _LOG, "starting", identity=session.identity, network=session.network, platform=platform.name, nodes=config.nodes
-    )
+    session = begin(_LOG, config, platform, "worker")
     gateways = [HttpRemote(url) for url in config.gateways or config.nodes]
     try:
         with await asyncio.to_thread(open_guest, session, platform, Path(config.cache)) as guest:
-            await _work(session, gateways, guest)
+            await attend(_LOG, session, Worker(session, gateways, guest).run())
     finally:
         for gateway in gateways:
             await gateway.aclose()
 
 
-async def _work(session: Session, gateways: Sequence[Gateway], guest: CompiledGuest) -> None:
-    announcement = asyncio.ensure_future(_announce(session))
-    try:
-        await until_signal(Worker(session, gateways, guest).run())
-    finally:
-        announcement.cancel()
-
-
-async def _announce(session: Session) -> None:
-    await session.registrar.wait_registered()
-    event(_LOG, "ready", identity=session.identity, instance=session.instance.id)
-
-
 def main() -> int:
     """Run as configured."""
-    given = options(__doc__ or "")
-    return run_program(lambda: _from_file(given.config), bound=given.die_with_parent)
-
-
-async def _from_file(path: Path) -> None:
-    config = load(path, WorkerFile)
-    await run(config, choose_platform(config.platform))
+    return main_of(__doc__ or "", WorkerFile, lambda config: run(config, choose_platform(config.platform)))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.programs.cometbft import Member, draw
-from keephold.protocol.codec import decode
+from keephold.programs.config import read_genesis
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import (
     CommitteeRules,
@@ -132,7 +132,7 @@ def _validators(directory: Path, shape: Shape) -> list[bytes]:
 
 
 def _refound(directory: Path, url: str, vendor: DevelopmentVendor, guest: bytes, shape: Shape) -> PinnedNetwork:
-    genesis = decode((directory / GENESIS).read_bytes(), Genesis)
+    genesis = read_genesis(directory / GENESIS)
     law = genesis.law
     allowed = {item.measurement for item in law.attestation.measurements}
     present = {measurement_of(build_of("worker", guest)), measurement_of(build_of("gatekeeper", guest))}
