@@ -12,6 +12,7 @@ from keephold.base.errors import ConfigurationError
 from keephold.crypto.secret import SecretBytes
 from keephold.testing.ceremony import Shape, found
 from keephold.testing.directory import PREFIX, OwnedDirectory, sweep
+from keephold.testing.vendor import DevelopmentVendor
 
 
 def test_an_ephemeral_directory_goes_with_its_owner(tmp_path: Path) -> None:
