@@ -19,6 +19,7 @@ from keephold.crypto.kdf import derive, mac
 from keephold.crypto.labels import Label
 from keephold.crypto.padding import pad, unpad
 from keephold.crypto.password import stretch
+from keephold.crypto.secp256k1 import CurveKey, verify_schnorr
 from keephold.crypto.secret import SecretBytes
 
 Case = dict[str, Any]
@@ -57,6 +58,9 @@ FUNCTIONS: dict[str, Callable[[Case], bytes | None]] = {
     "hpke_open": lambda c: EncryptionKey.from_seed(secret(c, "seed")).open(octets(c, "ciphertext"), *bound(c)),
     "sr25519_verify": lambda c: signing.verify(octets(c, "public"), octets(c, "signature"), *bound(c)),
     "ed25519_verify": lambda c: ed25519.verify(octets(c, "public"), octets(c, "signature"), octets(c, "message")),
+    "bip340_sign": lambda c: CurveKey(secret(c, "secret")).sign_schnorr(octets(c, "message")),
+    "bip340_verify": lambda c: verify_schnorr(octets(c, "public"), octets(c, "signature"), octets(c, "message")),
+    "rfc6979_sign": lambda c: CurveKey(secret(c, "secret")).sign_ecdsa(octets(c, "message"))[:64],
     "stretch": lambda c: stretch(
         secret(c, "password"),
         octets(c, "salt"),

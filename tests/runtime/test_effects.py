@@ -35,7 +35,7 @@ def test_every_operation_costs_and_more_bytes_cost_more(effects, slots):
 
 
 VIOLATIONS = [
-    (0, "a", ""), (6, "a", ""), (host.GET, "", ""), (host.GET, "k" * (MAX_SLOT_KEY + 1), ""),
+    (0, "a", ""), (99, "a", ""), (host.GET, "", ""), (host.GET, "k" * (MAX_SLOT_KEY + 1), ""),
     (host.PUT, "", ""), (host.PUT, "é" * (MAX_SLOT_KEY // 2 + 1), ""), (host.PUT, "a", "x" * (MAX_SLOT_VALUE + 1)),
     (host.EMIT, 'a b\n"public"', "{}"), (host.EMIT, "A", "{}"), (host.EMIT, "A\n[]", "{}"),
     (host.EMIT, "A\n[1]", "{}"), (host.EMIT, 'A\n["a","a"]', "{}"), (host.EMIT, 'A\n"private"', "{}"),

@@ -58,6 +58,7 @@ _COMMANDS: Final = (
     ("call", "keephold.cli.contracts:call", "Call a contract: sealed, ordered, executed, proven."),
     ("view", "keephold.cli.contracts:view", "Ask a contract a question that only it and you can read."),
     ("events", "keephold.cli.events:events", "Print what a contract told an account, and everybody."),
+    ("released", "keephold.cli.released:released", "Print a signature that a contract released to an account."),
     ("rotate", "keephold.cli.rotation:rotate", "End a contract's key epoch: who left loses what it could read."),
     ("show", "keephold.cli.inspect:show", "Show what an outsider sees of a network, contract or account."),
     ("verify", "keephold.cli.inspect:verify", "Say who can read a contract, and prove it from the genesis up."),

@@ -100,6 +100,8 @@ class Abi:
     methods: Mapping[str, Method]
     events: Mapping[str, Schema] = field(default_factory=dict)
     """Name to the schema of its fields."""
+    keys: frozenset[tuple[str, str]] = frozenset()
+    """Label and scheme of each key that the contract owns."""
 
     @property
     def init(self) -> Method | None:
@@ -134,7 +136,8 @@ def parse_abi(raw: bytes) -> Abi:
         methods = {str(name): _method(str(name), method) for name, method in described["methods"].items()}
         pad = tuple(int(size) for size in described["pad"])
         events = {str(name): dict(event["schema"]) for name, event in described["events"].items()}
-        return Abi(str(described["name"]), str(described["doc"]), pad, methods, events)
+        keys = frozenset((str(key["label"]), str(key["scheme"])) for key in described.get("keys", ()))
+        return Abi(str(described["name"]), str(described["doc"]), pad, methods, events, keys)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise AbiError(f"not an ABI: {error}") from error
 

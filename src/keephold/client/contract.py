@@ -30,6 +30,7 @@ from keephold.base.errors import (
     LedgerRefused,
     NodeUnreachable,
     NoLiveWorker,
+    Rejected,
     SealBroken,
     StaleAnswer,
 )
@@ -40,6 +41,7 @@ from keephold.client.connection import Connection
 from keephold.client.events import EVENT_KEY, ContractEvent, EventLog
 from keephold.client.patience import within
 from keephold.client.pending import DEADLINE_SECONDS, PendingCall, Resealing, value_of
+from keephold.client.released import RELEASED, Released, released_of
 from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
 from keephold.follower.contracts import VerifiedContract, verify_contract
@@ -53,6 +55,9 @@ from keephold.sealing.query import open_answer, request_digest, seal_query, sign
 
 _KEY_SIZE: Final = 32
 _AGAIN_SECONDS: Final = 0.1
+_WAIT_SECONDS: Final = 0.5
+_EVERYWHERE: Final = {EVENT_KEY.name: EVENT_KEY, RELEASED.name: RELEASED}
+"""Views that every contract has."""
 _RENEWED_BY: Final = frozenset({Refusal.WRONG_EPOCH.word, Refusal.ROTATING.word, Refusal.CONTRACT_NOT_ACTIVE.word})
 
 
@@ -205,7 +210,7 @@ class AsyncContract:
         failed: KeepholdError = DeadlineExceeded(f"{method}: no answer within {deadline:g} s")
         try:
             async with within(asyncio.get_running_loop().time() + deadline):
-                described = EVENT_KEY if method == EVENT_KEY.name else (await self.abi()).method(method, "view")
+                described = _EVERYWHERE.get(method) or (await self.abi()).method(method, "view")
                 encoded = described.encode(arguments, named)
                 while True:
                     try:
@@ -218,6 +223,29 @@ class AsyncContract:
                     await asyncio.sleep(_AGAIN_SECONDS)
         except TimeoutError:
             raise failed from None
+
+    async def released(
+        self, topic: str, *, account: Account, wait: bool = False, deadline: float = DEADLINE_SECONDS
+    ) -> Released:
+        """Return the signature that the contract released to `account` under `topic`.
+
+        Right after a call of this client returned, what it asked for is there: the answer is never older than that. A
+        signature that somebody else's call will ask for is waited for with `wait`.
+
+        Raises:
+            Rejected: `not_released`: nothing under this topic, or nothing for this account (by the deadline).
+            BadKey, BadSignature: the worker gave something else than a signature.
+            As `query`.
+        """
+        ends = asyncio.get_running_loop().time() + deadline
+        while True:
+            left = max(0.0, ends - asyncio.get_running_loop().time())
+            try:
+                return released_of(topic, await self.query(RELEASED.name, topic, account=account, deadline=left))
+            except Rejected:
+                if not wait or left <= _WAIT_SECONDS:
+                    raise
+            await asyncio.sleep(_WAIT_SECONDS)
 
     async def events(
         self, *, account: Account | None = None, since: int = 0, deadline: float = DEADLINE_SECONDS

@@ -24,6 +24,7 @@ from keephold.client.abi import Abi
 from keephold.client.account import Account
 from keephold.client.aio import AsyncNetwork
 from keephold.client.events import ContractEvent
+from keephold.client.released import Released
 from keephold.contract.address import Address
 from keephold.follower.contracts import VerifiedContract
 from keephold.protocol.contracts import Code, ContractPolicy
@@ -141,6 +142,12 @@ class Contract:
     ) -> Any:
         """Ask a view and return its answer; see `contract.AsyncContract.query`."""
         return self._loop.run(self._contract.query(method, *arguments, account=account, deadline=deadline, **named))
+
+    def released(
+        self, topic: str, *, account: Account, wait: bool = False, deadline: float = sent.DEADLINE_SECONDS
+    ) -> Released:
+        """Return a signature that the contract released to `account`; see `contract.AsyncContract.released`."""
+        return self._loop.run(self._contract.released(topic, account=account, wait=wait, deadline=deadline))
 
     def events(
         self, *, account: Account | None = None, since: int = 0, deadline: float = sent.DEADLINE_SECONDS

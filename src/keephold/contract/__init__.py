@@ -5,6 +5,7 @@ from __future__ import annotations
 from keephold.contract.address import Address
 from keephold.contract.context import Block, Call, PublicView, View
 from keephold.contract.errors import Reject, require
+from keephold.contract.keys import Key, Scheme
 from keephold.contract.model import Contract, call, init, view
 from keephold.contract.records import Event, Record, replace
 from keephold.contract.storage import Map
@@ -17,10 +18,12 @@ __all__ = [
     "Call",
     "Contract",
     "Event",
+    "Key",
     "Map",
     "PublicView",
     "Record",
     "Reject",
+    "Scheme",
     "View",
     "call",
     "init",

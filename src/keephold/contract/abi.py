@@ -12,6 +12,7 @@ import sys
 from typing import Final
 
 from keephold.contract.errors import ContractTypeError
+from keephold.contract.keys import SCHEMES
 from keephold.contract.model import Contract, Method, model_of
 from keephold.contract.records import Event
 from keephold.contract.storage import Scalar
@@ -45,7 +46,7 @@ def abi(cls: type[Contract], source: str | None = None) -> dict[str, Json]:
         if isinstance(value, type) and issubclass(value, Event) and value is not Event:
             audience = "public" if value.__name__ in literals.public else "recipients"
             events[value.__name__] = {"schema": codec_of(value).schema(), "audience": audience}
-    return {
+    described: dict[str, Json] = {
         "abi": VERSION,
         "name": cls.__name__,
         "doc": _doc(cls),
@@ -54,6 +55,9 @@ def abi(cls: type[Contract], source: str | None = None) -> dict[str, Json]:
         "events": events,
         "storage": storage,
     }
+    if literals.keys:
+        described["keys"] = [{"label": label, "scheme": scheme} for label, scheme in sorted(literals.keys)]
+    return described
 
 
 def _method(method: Method, rejects: list[str]) -> Json:
@@ -85,11 +89,12 @@ def _doc(thing: object) -> str:
 
 
 class _Literals(ast.NodeVisitor):
-    """Collects the codes each method may reject with and the events that are emitted in public."""
+    """Collects the codes each method may reject with, the events that are emitted in public, and the keys named."""
 
     def __init__(self, source: str | None) -> None:
         self.rejects: dict[str, list[str]] = {}
         self.public: set[str] = set()
+        self.keys: set[tuple[str, str]] = set()
         self._method = ""
         if source is not None:
             try:
@@ -111,6 +116,8 @@ class _Literals(ast.NodeVisitor):
                 found = self.rejects.setdefault(self._method, [])
                 if code.value not in found:
                     found.append(code.value)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "key":
+            self._name_key(node)
         if isinstance(node.func, ast.Attribute) and node.func.attr == "emit" and node.args:
             event, to = node.args[0], [k.value for k in node.keywords if k.arg == "to"] + node.args[1:2]
             if isinstance(event, ast.Call) and isinstance(event.func, ast.Name) and to:
@@ -118,3 +125,13 @@ class _Literals(ast.NodeVisitor):
                 if isinstance(target, ast.Constant) and target.value == "public":
                     self.public.add(event.func.id)
         self.generic_visit(node)
+
+    def _name_key(self, node: ast.Call) -> None:
+        """Note `….key("label", "scheme")`, its arguments in order or by name."""
+        given = dict(zip(("label", "scheme"), node.args, strict=False))
+        given |= {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+        label, scheme = given.get("label"), given.get("scheme")
+        if not isinstance(label, ast.Constant) or not isinstance(scheme, ast.Constant):
+            return
+        if isinstance(label.value, str) and scheme.value in SCHEMES:
+            self.keys.add((label.value, str(scheme.value)))

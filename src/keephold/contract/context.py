@@ -1,6 +1,7 @@
 """The context: what a method may do. Its type is the capability, checked in the editor and true at run time.
 
-`Call` may write, emit and draw randomness; `View` reads for an authenticated reader; `PublicView` reads for anyone.
+`Call` may write, emit, draw randomness and ask for signatures; `View` reads for an authenticated reader; `PublicView`
+reads for anyone. All three may name the contract's keys, because a public key is public; only `Call` has `release`.
 There is no clock (block time is the ledger's), no network and no ambient randomness.
 """
 
@@ -13,9 +14,10 @@ from typing import Final, Literal, final
 
 from keephold.contract.address import Address
 from keephold.contract.errors import ContractTypeError
+from keephold.contract.keys import MAX_READERS, Key, Scheme, check_message, check_name
 from keephold.contract.records import Event
 from keephold.contract.storage import Host
-from keephold.contract.text import canonical
+from keephold.contract.text import Json, canonical
 from keephold.contract.values import codec_of
 
 _RANDOM: Final = b"keephold/contract-random/1"
@@ -41,6 +43,14 @@ class _Context:
         self.block: Final = block
         self.contract: Final = contract
         """This contract's own address."""
+
+    def key(self, label: str, scheme: Scheme) -> Key:
+        """Return a key that the contract owns; write label and scheme as literals, which the ABI lists.
+
+        Raises:
+            ContractTypeError: no such scheme, or a label that is no name.
+        """
+        return Key(self._host.public_key, label, scheme)
 
     def log(self, *parts: object) -> None:
         """Keep a line for the developer. It is shown on development networks and discarded elsewhere."""
@@ -115,3 +125,38 @@ class Call(_Context):
                 return
             audience = canonical(list(texts))
         self._host.emit(type(event).__name__, body, audience)
+
+    def release(self, topic: str, key: Key, message: bytes, to: Iterable[Address] | None = None) -> None:
+        """Ask for a signature by `key` over `message`, for the accounts in `to` to read; by default for the sender.
+
+        Nothing is signed now. The request becomes part of the contract's state, beside what contract code can reach,
+        and is signed when a reader asks, from state that the ledger accepted: a call that is only simulated, dropped
+        or refused yields nothing. A later request under the same topic takes this one's place.
+
+        Args:
+            topic: by which readers ask for it; 1 to 96 printable ASCII characters.
+            key: of this contract.
+            message: a digest of 32 bytes for `secp256k1` and `bip340`, up to 4096 bytes for `ed25519`.
+            to: 1 to 64 accounts.
+
+        Raises:
+            ContractTypeError: an argument is not of this kind.
+        """
+        check_name("a topic", topic)
+        if not isinstance(key, Key):
+            raise ContractTypeError("release takes a Key of this contract")
+        texts: dict[str, None] = {}
+        for address in (self.sender,) if to is None else to:
+            if not isinstance(address, Address):
+                raise ContractTypeError("a reader is an Address")
+            if address.kind != "account":
+                raise ContractTypeError("a signature is released to accounts")
+            texts[address.text] = None
+        if not 0 < len(texts) <= MAX_READERS:
+            raise ContractTypeError(f"a signature is released to 1 to {MAX_READERS} accounts")
+        request: dict[str, Json] = {
+            "key": key.spelled,
+            "message": check_message(key, message).hex(),
+            "to": list[Json](texts),
+        }
+        self._host.release(topic, canonical(request))

@@ -72,16 +72,23 @@ def failure(error: BaseException, file: str) -> str:
 
 
 class _Outbox:
-    """Holds events back until the call has succeeded."""
+    """Holds events and signing requests back until the call has succeeded."""
 
-    __slots__ = ("_events", "_host")
+    __slots__ = ("_events", "_host", "_releases")
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._events: list[tuple[str, str, str]] = []
+        self._releases: dict[str, str] = {}
 
     def emit(self, name: str, body: str, audience: str) -> None:
         self._events.append((name, body, audience))
+
+    def release(self, topic: str, request: str) -> None:
+        self._releases[topic] = request
+
+    def public_key(self, key: str) -> str:
+        return self._host.public_key(key)
 
     def log(self, text: str) -> None:
         self._host.log(text)
@@ -98,6 +105,8 @@ class _Outbox:
     def flush(self) -> None:
         for event in self._events:
             self._host.emit(*event)
+        for topic in sorted(self._releases):
+            self._host.release(topic, self._releases[topic])
 
 
 def _run(

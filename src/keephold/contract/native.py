@@ -19,7 +19,8 @@ from typing import Any, Final, Literal, cast
 from keephold.contract.address import Address
 from keephold.contract.context import Block
 from keephold.contract.dispatch import execute
-from keephold.contract.errors import Reject
+from keephold.contract.errors import ContractTypeError, Reject
+from keephold.contract.keys import Lookup
 from keephold.contract.model import Contract, Method, model_of
 from keephold.contract.records import Event
 from keephold.contract.text import Json, canonical, parse
@@ -61,7 +62,11 @@ class MemoryHost:
     slots: dict[str, str] = field(default_factory=dict)
     writes: dict[str, str | None] = field(default_factory=dict)
     events: list[tuple[str, str, str]] = field(default_factory=list)
+    releases: dict[str, str] = field(default_factory=dict)
+    """Signing requests by topic."""
     logs: list[str] = field(default_factory=list)
+    keys: Lookup | None = None
+    """Looks public keys up; without it the contract has none."""
 
     def get(self, key: str) -> str | None:
         """Return a slot."""
@@ -78,6 +83,20 @@ class MemoryHost:
     def emit(self, name: str, body: str, audience: str) -> None:
         """Keep an event."""
         self.events.append((name, body, audience))
+
+    def public_key(self, key: str) -> str:
+        """Look a public key up.
+
+        Raises:
+            ContractTypeError: there is nobody to ask.
+        """
+        if self.keys is None:
+            raise ContractTypeError("a NativeContract owns no keys: test this one with `net`")
+        return self.keys(key)
+
+    def release(self, topic: str, request: str) -> None:
+        """Keep a signing request."""
+        self.releases[topic] = request
 
     def log(self, text: str) -> None:
         """Keep a line."""

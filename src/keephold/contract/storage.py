@@ -46,6 +46,14 @@ class Host(Protocol):
         """Emit an event: its type, its JSON, and a JSON list of addresses or `"public"`."""
         ...
 
+    def public_key(self, key: str) -> str:
+        """Return the public key of `Key.spelled`, in hexadecimal digits."""
+        ...
+
+    def release(self, topic: str, request: str) -> None:
+        """Keep a signing request: key, message and readers, as JSON."""
+        ...
+
     def log(self, text: str) -> None:
         """Keep a line for the developer; discarded outside development."""
         ...

@@ -1,7 +1,7 @@
-"""Ed25519 (RFC 8032): validators' votes, in the format that CometBFT defines.
+"""Ed25519 (RFC 8032): validators' votes, in the format that CometBFT defines, and keys that contracts own elsewhere.
 
-Messages are the consensus engine's own sign bytes, so there is no label here and no tagged hash: chain id, height and
-type inside them are the separation. Deterministic, unlike `signing`.
+Messages are the consensus engine's own sign bytes, or another ledger's, so there is no label here and no tagged hash:
+chain id, height and type inside them are the separation. Deterministic, unlike `signing`.
 
 The library checks the cofactorless equation and refuses scalars out of range; it does not judge keys. Points of small
 order verify chosen messages without any private key, and a non-canonical encoding gives one key two names: both are
@@ -82,7 +82,7 @@ def verify(public: bytes, signature: bytes, message: bytes) -> None:
     try:
         key.verify(signature, message)
     except InvalidSignature:
-        raise BadSignature("not signed by this validator") from None
+        raise BadSignature("not signed by this key") from None
 
 
 def check_public(public: bytes) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from msgspec import Meta
+
+from keephold.contract.keys import MAX_MESSAGE, MAX_NAME, MAX_PATH, MAX_READERS, Scheme
 from keephold.protocol.codec import Record
 from keephold.protocol.custody import PartialBatch
 from keephold.protocol.types import Bytes32, Positive, PublicKeyBytes, SignatureBytes, Text, Uint63
@@ -76,6 +79,27 @@ class Answer(Record):
     """Hash of the header above `height` that proves it."""
     epoch: Positive
     reply: Reply
+
+
+class KeyName(Record):
+    """Which of the keys that a contract owns; see `sealing.owned_keys`."""
+
+    scheme: Scheme
+    label: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+    path: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=MAX_NAME)], ...], Meta(max_length=MAX_PATH)] = ()
+
+
+class SigningRequest(Record):
+    """What a contract asked to be signed: kept in its sealed state, where its own code does not reach.
+
+    The ledger accepts it with the result it is part of, or neither. It says nothing of a signature: that is made for
+    whoever may read it, when he asks, from accepted state (`worker.releasing`).
+    """
+
+    key: KeyName
+    message: Annotated[bytes, Meta(max_length=MAX_MESSAGE)]
+    readers: Annotated[tuple[PublicKeyBytes, ...], Meta(min_length=1, max_length=MAX_READERS)]
+    """The accounts that get the signature."""
 
 
 class SlotPlain(Record):

@@ -21,13 +21,14 @@ from keephold.base.errors import SandboxError
 from keephold.runtime import wire
 from keephold.runtime.host import Poisoned, Program
 from keephold.runtime.memory import Image
-from keephold.runtime.outcome import Outcome
+from keephold.runtime.outcome import KeyName, Outcome
 from keephold.runtime.python.sandbox import PythonSandbox
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _STDERR: Final = 2
+_REMEMBERED_KEYS: Final = 1024
 _DATA: Final = 1 << 30
 """Bytes of private memory: the interpreter, and two instances of SANDBOX_MEMORY with room to spare. (Address space
 cannot be limited: each linear memory reserves 4 GiB of it.)"""
@@ -36,8 +37,9 @@ cannot be limited: each linear memory reserves 4 GiB of it.)"""
 class _Committed:
     """The parent's state, asked for once per slot and batch, overlaid with what the batch wrote."""
 
-    def __init__(self, channel: wire.Channel, known: dict[str, bytes | None]) -> None:
+    def __init__(self, channel: wire.Channel, known: dict[str, bytes | None], keys: dict[KeyName, bytes]) -> None:
         self._channel: Final = channel
+        self._keys: Final = keys
         self._known = {key: None if value is None else value.decode() for key, value in known.items()}
 
     def read(self, key: str) -> str | None:
@@ -49,6 +51,18 @@ class _Committed:
                 raise wire.Closed("the parent broke the order of messages")
             self._known[key] = None if answer.value is None else answer.value.decode()
         return self._known[key]
+
+    def public_key(self, name: KeyName) -> bytes:
+        """Return a public key: what it is never changes, so it is asked for once."""
+        if name not in self._keys:
+            self._channel.send(wire.encode(wire.NeedKey(name)))
+            answer = wire.decode_to_child(self._channel.receive())
+            if not isinstance(answer, wire.PublicKey):
+                raise wire.Closed("the parent broke the order of messages")
+            if len(self._keys) >= _REMEMBERED_KEYS:
+                self._keys.clear()
+            self._keys[name] = answer.public
+        return self._keys[name]
 
     def apply(self, outcome: Outcome) -> None:
         """Let later calls of the batch see what this one wrote."""
@@ -90,16 +104,17 @@ def serve(channel: wire.Channel, program: Program, image: Image) -> None:
         channel.send(wire.encode(wire.Refused(e.message, e.line)))
         return
     channel.send(wire.encode(wire.Loaded(sandbox.info.name, sandbox.info.abi_json)))
+    keys: dict[KeyName, bytes] = {}
     while True:
         message = wire.decode_to_child(channel.receive())
         if isinstance(message, wire.Execute):
-            committed = _Committed(channel, message.known)
+            committed = _Committed(channel, message.known, keys)
             for call in message.calls:
                 outcome = sandbox.execute(call, committed)
                 committed.apply(outcome)
                 channel.send(wire.encode(wire.Done(outcome)))
         elif isinstance(message, wire.Ask):
-            channel.send(wire.encode(wire.Done(sandbox.query(message.query, _Committed(channel, message.known)))))
+            channel.send(wire.encode(wire.Done(sandbox.query(message.query, _Committed(channel, message.known, keys)))))
         else:
             raise wire.Closed("the parent broke the order of messages")
 

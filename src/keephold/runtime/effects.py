@@ -9,16 +9,22 @@ from __future__ import annotations
 import json
 from typing import Final, Literal, Protocol, cast
 
-from keephold.base.limits import MAX_EFFECTS, MAX_EVENTS, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES
-from keephold.runtime.outcome import Emitted
+import msgspec
 
-GET, PUT, DELETE, EMIT, LOG = range(1, 6)
+from keephold.base.errors import SandboxError
+from keephold.base.limits import MAX_EFFECTS, MAX_EVENTS, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES
+from keephold.contract.keys import DIGEST
+from keephold.runtime.outcome import Emitted, KeyName, Requested
+
+GET, PUT, DELETE, EMIT, LOG, KEY, RELEASE = range(1, 8)
 """Operations of the imported function."""
 
 _CALL_COST: Final = 60_000
 """Fuel of any host call: about 8 µs at 7 G fuel a second."""
 _READ_COST: Final = 200_000
 """Fuel of a read on top: it may cross to the parent."""
+_KEY_COST: Final = 2_000_000
+"""Fuel of a public key on top: it crosses to the parent, which derives it in about 0.2 ms."""
 _BYTE_COST: Final = 60
 """Fuel of each byte that crosses."""
 _EFFECT_OVERHEAD: Final = 64
@@ -26,6 +32,20 @@ _EFFECT_OVERHEAD: Final = 64
 MAX_LOGS: Final = 256
 MAX_LOG: Final = 4096
 MAX_RECIPIENTS: Final = 256
+MAX_RELEASES: Final = 64
+"""Signatures that one call asks for."""
+
+
+class _Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A signing request in the guest's words."""
+
+    key: str
+    message: str
+    to: tuple[str, ...]
+
+
+_asked: Final = msgspec.json.Decoder(_Asked)
+_spelled: Final = msgspec.json.Decoder(tuple[str, str, tuple[str, ...]])
 
 
 class HostViolation(Exception):
@@ -39,15 +59,24 @@ class Reader(Protocol):
         """Return the text of a slot before this transaction."""
         ...
 
+    def public_key(self, name: KeyName) -> bytes:
+        """Return the public key of a key that the contract owns."""
+        ...
+
 
 class Effects:
     """The effects of one execution: collected, bounded, refused in a view."""
 
-    def __init__(self, kind: Literal["call", "view"], reader: Reader) -> None:
+    def __init__(
+        self, kind: Literal["call", "view"], reader: Reader, keys: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
+        """`keys` are label and scheme of each key that the contract's interface declares."""
+        self._keys: Final = keys
         self._writable: Final = kind == "call"
         self._reader: Final = reader
         self.writes: Final[dict[str, str | None]] = {}
         self.events: Final[list[Emitted]] = []
+        self.releases: Final[dict[str, Requested]] = {}
         self.logs: Final[list[str]] = []
         self._size = 0
 
@@ -63,12 +92,15 @@ class Effects:
             return (
                 ("", cost + _READ_COST) if value is None else (f"={value}", cost + _READ_COST + _BYTE_COST * len(value))
             )
+        if operation == KEY:
+            name = self._declared(a)
+            return self._reader.public_key(name).hex(), cost + _KEY_COST
         if operation == LOG:
             if len(self.logs) < MAX_LOGS:
                 self.logs.append(a[:MAX_LOG])
             return "", cost
         if not self._writable:
-            raise HostViolation("a view reads; it cannot write or emit")
+            raise HostViolation("a view reads; it cannot write, emit or release")
         if operation == PUT:
             if len(b.encode()) > MAX_SLOT_VALUE:
                 raise HostViolation(f"a stored value has at most {MAX_SLOT_VALUE} bytes")
@@ -77,6 +109,8 @@ class Effects:
             self._write(a, None)
         elif operation == EMIT:
             self._emit(a, b)
+        elif operation == RELEASE:
+            self._release(a, b)
         else:
             raise HostViolation("no such operation")
         return "", cost
@@ -101,10 +135,62 @@ class Effects:
         self._grow(len(head) + len(body))
         self.events.append(Emitted(name, body, _audience(audience)))
 
+    def _release(self, topic: str, request: str) -> None:
+        try:
+            asked = _asked.decode(request)
+            key = self._declared(asked.key)
+            requested = msgspec.convert(
+                {"topic": topic, "key": key, "message": bytes.fromhex(asked.message), "readers": asked.to}, Requested
+            )
+        except (msgspec.MsgspecError, ValueError) as e:
+            raise HostViolation("a signing request has a topic, a key, a message and readers") from e
+        if key.scheme != "ed25519" and len(requested.message) != DIGEST:
+            raise HostViolation(f"{key.scheme} signs {DIGEST} bytes")
+        if len(set(requested.readers)) != len(requested.readers):
+            raise HostViolation("each reader is named once")
+        if len(self.releases) >= MAX_RELEASES and topic not in self.releases:
+            raise HostViolation(f"one call asks for at most {MAX_RELEASES} signatures")
+        self._grow(len(topic) + len(request))
+        self.releases[topic] = requested
+
+    def _declared(self, spelled: str) -> KeyName:
+        try:
+            scheme, label, path = _spelled.decode(spelled)
+            name = msgspec.convert({"scheme": scheme, "label": label, "path": path}, KeyName)
+        except msgspec.MsgspecError as e:
+            raise HostViolation("a key has a scheme, a label and a path") from e
+        if (label, scheme) not in self._keys:
+            raise HostViolation(f"the interface declares no key {label!r} ({scheme}): write both as literals")
+        return name
+
     def _grow(self, size: int) -> None:
         self._size += size + _EFFECT_OVERHEAD
         if self._size > MAX_EFFECTS:
             raise HostViolation(f"one call writes and emits at most {MAX_EFFECTS} bytes together")
+
+
+class _Declared(msgspec.Struct, frozen=True):
+    label: str
+    scheme: str
+
+
+class _Interface(msgspec.Struct, frozen=True):
+    """What of an ABI concerns keys."""
+
+    keys: tuple[_Declared, ...] = ()
+
+
+def declared_keys(abi: bytes) -> frozenset[tuple[str, str]]:
+    """Return label and scheme of each key that an ABI declares.
+
+    Raises:
+        SandboxError: its keys are not spelled as `keephold.contract.abi` spells them.
+    """
+    try:
+        declared = msgspec.json.decode(abi, type=_Interface).keys
+    except msgspec.MsgspecError as e:
+        raise SandboxError("the interface's keys have a label and a scheme each") from e
+    return frozenset((key.label, key.scheme) for key in declared)
 
 
 def _check_key(key: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from keephold.contract.keys import MAX_MESSAGE, MAX_NAME, MAX_PATH, MAX_READERS, Scheme
 
 
 class CallRequest(Struct, frozen=True, kw_only=True):
@@ -51,8 +53,26 @@ class Emitted(Struct, frozen=True):
     """Address texts, each once, in the contract's order."""
 
 
+class KeyName(Struct, frozen=True):
+    """Which of the keys that the contract owns."""
+
+    scheme: Scheme
+    label: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+    path: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=MAX_NAME)], ...], Meta(max_length=MAX_PATH)] = ()
+
+
+class Requested(Struct, frozen=True):
+    """A signature that a successful call asked for."""
+
+    topic: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+    key: KeyName
+    message: Annotated[bytes, Meta(max_length=MAX_MESSAGE)]
+    readers: Annotated[tuple[str, ...], Meta(min_length=1, max_length=MAX_READERS)]
+    """Address texts of accounts, each once."""
+
+
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What one execution came to. Only `ok` carries writes and events."""
+    """What one execution came to. Only `ok` carries writes, events and signing requests."""
 
     status: Literal["ok", "rejected", "failed"]
     value_json: str = "null"
@@ -66,6 +86,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     writes: dict[str, bytes | None] = {}
     """Storage key to value, None for a deletion; in the order of the keys."""
     events: tuple[Emitted, ...] = ()
+    releases: tuple[Requested, ...] = ()
+    """In the order of their topics, each once."""
     logs: tuple[str, ...] = ()
     fuel_used: int = 0
     """The whole limit after a trap."""
@@ -76,6 +98,14 @@ class StateReader(Protocol):
 
     def get(self, key: str) -> bytes | None:
         """Return the plaintext value of a slot, None where there is none."""
+        ...
+
+    def public_key(self, name: KeyName) -> bytes:
+        """Return the public key of a key that the contract owns.
+
+        Raises:
+            BadKey: its interface declares no such key.
+        """
         ...
 
 

@@ -25,11 +25,11 @@ from typing import Final, Self
 
 import msgspec
 
-from keephold.base.errors import ExecutionCrashed, SandboxError
+from keephold.base.errors import BadKey, ExecutionCrashed, SandboxError
 from keephold.contract.storage import INITIALISED
 from keephold.runtime import wire
 from keephold.runtime.cache import CompiledGuest
-from keephold.runtime.outcome import CallRequest, ContractInfo, Outcome, QueryRequest, StateReader
+from keephold.runtime.outcome import CallRequest, ContractInfo, KeyName, Outcome, QueryRequest, StateReader
 
 __all__ = ["CallRequest", "ContractInfo", "ExecutionProcess", "Outcome", "QueryRequest", "StateReader"]
 
@@ -196,8 +196,10 @@ class ExecutionProcess:
             if isinstance(message, wire.Need):
                 self._warm.use(message.key)
                 self._channel.send(wire.encode(wire.Value(store.get(message.key))))
+            elif isinstance(message, wire.NeedKey):
+                self._channel.send(wire.encode(wire.PublicKey(_public_key(store, message.name))))
             elif isinstance(message, wire.Done) and wire.is_within_limits(message.outcome):
-                if isinstance(request, wire.Ask) and (message.outcome.writes or message.outcome.events):
+                if isinstance(request, wire.Ask) and not _only_reads(message.outcome):
                     raise wire.Closed("a question wrote")
                 outcomes.append(message.outcome)
                 for key in message.outcome.writes:
@@ -222,3 +224,19 @@ class ExecutionProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _only_reads(outcome: Outcome) -> bool:
+    return not (outcome.writes or outcome.events or outcome.releases)
+
+
+def _public_key(store: StateReader, name: KeyName) -> bytes:
+    """Return a public key; a process that asks for one that its contract does not declare is broken.
+
+    Raises:
+        wire.Closed: so it is.
+    """
+    try:
+        return store.public_key(name)
+    except BadKey as e:
+        raise wire.Closed(f"asked for a key that is not there: {e}") from e

@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from keephold.base.limits import MAX_EFFECTS, MAX_EVENTS, MAX_RESULT, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES
-from keephold.runtime.outcome import CallRequest, Outcome, QueryRequest
+from keephold.runtime.effects import MAX_RELEASES
+from keephold.runtime.outcome import CallRequest, KeyName, Outcome, QueryRequest
 
 MAX_FRAME: Final = 64 << 20
 """Bytes of one frame: hundreds of the largest calls; far more than the largest outcome."""
@@ -76,8 +77,20 @@ class Done(Struct, frozen=True, tag="done"):
     outcome: Outcome
 
 
-ToChild = Load | Execute | Ask | Value
-ToParent = Loaded | Refused | Need | Done
+class NeedKey(Struct, frozen=True, tag="need-key"):
+    """Child: a public key is asked for, for the first time in this process."""
+
+    name: KeyName
+
+
+class PublicKey(Struct, frozen=True, tag="public-key"):
+    """Parent: the answer to `NeedKey`."""
+
+    public: bytes
+
+
+ToChild = Load | Execute | Ask | Value | PublicKey
+ToParent = Loaded | Refused | Need | NeedKey | Done
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_to_child: Final = msgspec.msgpack.Decoder(ToChild).decode
@@ -140,11 +153,15 @@ class Channel:
 
 def is_within_limits(outcome: Outcome) -> bool:
     """Tell whether an outcome respects the limits that the child was to enforce."""
-    if outcome.status != "ok" and (outcome.writes or outcome.events):
+    if outcome.status != "ok" and (outcome.writes or outcome.events or outcome.releases):
+        return False
+    topics = [requested.topic for requested in outcome.releases]
+    if len(topics) > MAX_RELEASES or topics != sorted(set(topics)):
         return False
     if len(outcome.writes) > MAX_WRITES or len(outcome.events) > MAX_EVENTS or len(outcome.value_json) > MAX_RESULT:
         return False
     size = sum(len(key) + len(value or b"") for key, value in outcome.writes.items())
+    size += sum(len(requested.message) for requested in outcome.releases)
     if size + sum(len(event.body_json) for event in outcome.events) > MAX_EFFECTS:
         return False
     return all(

@@ -22,6 +22,7 @@ from keephold.client.events import EventLog
 from keephold.client.network import Contract as ContractHandle
 from keephold.client.network import Network
 from keephold.client.pinned import PinnedNetwork, devnet_link
+from keephold.client.released import Released
 from keephold.contract.address import Address
 from keephold.contract.context import Block
 from keephold.contract.model import Contract, model_of
@@ -170,6 +171,10 @@ class DevnetDeployed:
         classes = event_classes(self._cls)
         found = self._contract.events(account=reader)
         return [codec_of(classes[event.name]).decode(parse(event.body.decode())) for event in found]
+
+    def released(self, topic: str, reader: Account) -> Released:
+        """See `Deployed`."""
+        return self._contract.released(topic, account=reader)
 
     def seen(self) -> tuple[SeenCall, ...]:
         """Return what anybody reads off the ledger; calls that one result consumed together count as its first."""

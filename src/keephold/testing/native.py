@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast, final
 
 from keephold.base.errors import ContractFailed, Rejected
+from keephold.base.ids import ContractId, NetworkId
 from keephold.client.abi import Abi, parse_abi
 from keephold.client.account import Account
+from keephold.client.released import NOT_RELEASED, Released, released_of
 from keephold.contract.address import Address
 from keephold.contract.context import Block
 from keephold.contract.dispatch import execute
+from keephold.contract.errors import ContractTypeError
 from keephold.contract.model import Contract, model_of
 from keephold.contract.native import MemoryHost
 from keephold.contract.records import Event
@@ -27,8 +30,9 @@ from keephold.contract.values import codec_of
 from keephold.crypto.padding import padded_size
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
-from keephold.protocol.codec import encode
-from keephold.protocol.messages import CallPlain, EventPlain, Reply
+from keephold.protocol.codec import decode, encode
+from keephold.protocol.messages import CallPlain, EventPlain, KeyName, Reply, SigningRequest
+from keephold.sealing.owned_keys import OwnedKeys
 from keephold.testing.leaks import SeenCall
 from keephold.testing.network import Deployed, code_of, event_classes
 from keephold.worker.state import slot_size
@@ -52,6 +56,8 @@ class Ran:
     writes: Mapping[str, str | None]
     events: tuple[tuple[str, str, str], ...]
     """Name, body and audience, as the contract's code handed them over."""
+    asked: Mapping[str, bytes] = field(default_factory=dict)
+    """Signing requests by topic, as a worker keeps them."""
 
 
 @dataclass(slots=True)
@@ -60,9 +66,10 @@ class _State:
 
     slots: dict[str, str] = field(default_factory=dict)
     history: tuple[Ran, ...] = ()
+    asked: dict[str, bytes] = field(default_factory=dict)
 
     def copy(self) -> _State:
-        return _State(dict(self.slots), self.history)
+        return _State(dict(self.slots), self.history, dict(self.asked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,8 @@ class NativeDeployed:
         self._creator: Final = creator
         self.abi: Final = abi
         self.address: Final = address
+        seed = SecretBytes(hashlib.sha256(b"native keys" + address.value).digest())
+        self._owned: Final = OwnedKeys(seed, NetworkId(bytes(32)), ContractId(address.value))
 
     def call(self, method: str, arguments: tuple[object, ...], named: dict[str, object], sender: Account) -> Any:
         """See `Deployed`."""
@@ -142,16 +151,18 @@ class NativeDeployed:
         block, state = self._backend.tick(), self._backend.states[self.address]
         seed = hashlib.sha256(self.address.value + len(state.history).to_bytes(8, "big")).hexdigest()
         env = {"sender": sender.address.text, "creator": self._creator.address.text, "seed": seed}
-        host = MemoryHost(state.slots)
+        host = MemoryHost(state.slots, keys=self._public_key)
         outcome = self._run("call", method, encoded, env, block, host)
-        state.history += (Ran(sender, method, encoded, outcome, dict(host.writes), tuple(host.events)),)
+        asked = {topic: _request(text) for topic, text in host.releases.items()}
+        state.history += (Ran(sender, method, encoded, outcome, dict(host.writes), tuple(host.events), asked),)
+        state.asked.update(asked)
         host.commit()
         return self._value(method, outcome)
 
     def view(self, method: str, arguments: tuple[object, ...], named: dict[str, object], reader: Account | None) -> Any:
         """See `Deployed`."""
         encoded = self.abi.method(method, "view").encode(arguments, named)
-        host = MemoryHost(self._backend.states[self.address].slots)
+        host = MemoryHost(self._backend.states[self.address].slots, keys=self._public_key)
         env: dict[str, Json] = {"reader": None if reader is None else reader.address.text}
         return self._value(method, self._run("view", method, encoded, env, self._backend.block, host))
 
@@ -164,6 +175,30 @@ class NativeDeployed:
             for name, body, audience in ran.events
             if (to := json.loads(audience)) == "public" or (reader is not None and reader.address.text in to)
         ]
+
+    def released(self, topic: str, reader: Account) -> Released:
+        """See `Deployed`."""
+        kept = self._backend.states[self.address].asked.get(topic)
+        request = None if kept is None else decode(kept, SigningRequest)
+        if request is None or reader.key.public not in request.readers:
+            raise Rejected(NOT_RELEASED, "")
+        told = {
+            "scheme": request.key.scheme,
+            "label": request.key.label,
+            "path": request.key.path,
+            "public": self._owned.public(request.key),
+            "message": request.message,
+            "signature": self._owned.sign(request.key, request.message),
+        }
+        return released_of(topic, told)
+
+    def _public_key(self, spelled: str) -> str:
+        name = _key_name(spelled)
+        if (name.label, name.scheme) not in self.abi.keys:
+            raise ContractTypeError(
+                f"the interface declares no key {name.label!r} ({name.scheme}): write both as literals"
+            )
+        return self._owned.public(name).hex()
 
     def seen(self) -> tuple[SeenCall, ...]:
         """Return the sizes that the worker's own formulas yield, before what sealing adds to each."""
@@ -209,6 +244,8 @@ def seen_call(ran: Ran, entry: int, buckets: tuple[int, ...]) -> SeenCall:
     writes: dict[object, int] = {
         key: 0 if text is None else slot_size(key, text.encode(), buckets) for key, text in ran.writes.items()
     }
+    # A worker keeps signing requests apart from the contract's own slots: no name of the one is a name of the other.
+    writes |= {("asked", topic): slot_size(topic, request, buckets) for topic, request in ran.asked.items()}
     # Every call that opens writes its sender's next nonce.
     writes[ran.sender.address] = slot_size(_NONCE_KEY, bytes(8), buckets)
     events = [
@@ -224,6 +261,18 @@ def seen_call(ran: Ran, entry: int, buckets: tuple[int, ...]) -> SeenCall:
         writes=writes,
         events=tuple(sorted(events)),
     )
+
+
+def _key_name(spelled: str) -> KeyName:
+    scheme, label, path = json.loads(spelled)
+    return KeyName(scheme, label, tuple(path))
+
+
+def _request(text: str) -> bytes:
+    """Return a signing request as a worker keeps it."""
+    asked = json.loads(text)
+    readers = tuple(Address.parse(reader).value for reader in asked["to"])
+    return encode(SigningRequest(_key_name(asked["key"]), bytes.fromhex(asked["message"]), readers))
 
 
 def _copies(audience: str) -> int:

@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol, final
 from keephold.base.errors import InputError, Rejected
 from keephold.client.abi import Abi
 from keephold.client.account import Account
+from keephold.client.released import Released
 from keephold.client.source import code_from_source
 from keephold.contract.address import Address
 from keephold.contract.context import Block
@@ -56,6 +57,10 @@ class Deployed(Protocol):
 
     def events(self, reader: Account | None) -> list[Event]:
         """Return the events that `reader` can open and those that everybody can, oldest first."""
+        ...
+
+    def released(self, topic: str, reader: Account) -> Released:
+        """Return the signature under a topic; raises as the client does."""
         ...
 
     def seen(self) -> tuple[SeenCall, ...]:
@@ -237,6 +242,15 @@ class Net:
         """
         of = [d for d in self._deployed if contract is None or d.address == contract.address]
         return [event for deployed in of for event in deployed.events(reader)]
+
+    def released(self, contract: Handle, topic: str, reader: Account) -> Released:
+        """Return the signature that a contract released to `reader` under a topic.
+
+        Raises:
+            Rejected: `not_released`: nothing under this topic, or not for this reader.
+        """
+        of = next(deployed for deployed in self._deployed if deployed.address == contract.address)
+        return of.released(topic, reader)
 
     def assert_indistinguishable(
         self, story: Callable[[Any], object], first: Any, second: Any, *, observer: Account | None = None

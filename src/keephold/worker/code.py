@@ -11,6 +11,7 @@ from keephold.base.ids import ContractId, PublicKey
 from keephold.base.limits import MAX_SLOT_VALUE
 from keephold.contract.address import Address
 from keephold.protocol.contracts import Code, ContractPolicy
+from keephold.runtime.effects import declared_keys
 from keephold.runtime.outcome import ContractInfo
 
 MAX_FIRST_BUCKET: Final = 8128
@@ -28,6 +29,8 @@ class ContractCode:
     source: str
     name: str
     abi: bytes
+    keys: frozenset[tuple[str, str]]
+    """Label and scheme of each key that it declares; with none, the contract's signing seed is never asked for."""
     buckets: tuple[int, ...]
     """Sizes to which everything sealed is padded."""
     contract_text: str
@@ -48,6 +51,7 @@ def contract_code(
     try:
         source = code.source.decode()
         pad = json.loads(code.abi)["pad"]
+        keys = declared_keys(code.abi)
     except (UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SandboxError("the source is no text, or the ABI no ABI") from error
     if not isinstance(pad, list) or not pad or any(type(size) is not int for size in pad):
@@ -61,6 +65,7 @@ def contract_code(
         source=source,
         name=code.name,
         abi=code.abi,
+        keys=keys,
         buckets=tuple(pad),
         contract_text=Address.contract(contract).text,
         creator_text=Address.account(creator).text,

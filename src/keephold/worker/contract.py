@@ -38,6 +38,7 @@ from keephold.protocol.state import ContractRecord
 from keephold.protocol.transactions import Migration, RefuseCode, Result, SubmitMigration, SubmitResult
 from keephold.runtime.outcome import ContractInfo
 from keephold.sealing.contract_keys import ContractKeys
+from keephold.sealing.owned_keys import OwnedKeys
 from keephold.worker.adoption import adopt
 from keephold.worker.code import ContractCode, check_loaded
 from keephold.worker.epochs import Epochs
@@ -49,6 +50,7 @@ from keephold.worker.orders import (
     FetchBatch,
     FetchCode,
     FetchKey,
+    FetchSigning,
     FetchSlots,
     LoadCode,
     Migrate,
@@ -56,6 +58,7 @@ from keephold.worker.orders import (
     Submit,
 )
 from keephold.worker.progress import Progress
+from keephold.worker.reading import Reading
 from keephold.worker.results import Built, Position
 from keephold.worker.state import ContractState, downloaded
 
@@ -86,6 +89,13 @@ class Readable(NamedTuple):
     state: ContractState
     keys: ContractKeys
     code: ContractCode
+    owned: OwnedKeys | None
+    """The keys that the contract owns; None where it declares none."""
+
+    @property
+    def reading(self) -> Reading:
+        """What a view looks up."""
+        return Reading(self.state, self.code, self.owned)
 
 
 @final
@@ -104,6 +114,7 @@ class ContractCore:
         self._is_loaded = False
         self._refusal: SandboxError | None = None
         self._epochs: Final = Epochs()
+        self._owned: OwnedKeys | None = None
         self._wanted: ContractRecord | None = None
         self._progress: Final = Progress()
         self._seen: Final[deque[Result | Migration]] = deque(maxlen=_MAX_SEEN)
@@ -134,12 +145,12 @@ class ContractCore:
         if proven is None or base is None or code is None or not self.is_assigned:
             return None
         keys = self._epochs.in_use(proven.record)
-        if keys is None or base.version != proven.record.version:
+        if keys is None or base.version != proven.record.version or not self._owns(code):
             return None
         # Half of the slots are another epoch's: whoever asks again in a moment finds all of them there.
         if any(rotation.pages for rotation in proven.record.rotation):
             return None
-        return Readable(proven, base.state, keys, code)
+        return Readable(proven, base.state, keys, code, self._owned)
 
     # --- what comes in ---
 
@@ -214,6 +225,11 @@ class ContractCore:
         if self._proven is not None:
             self._epochs.take(keys, self._proven.record)
 
+    def owned(self, keys: OwnedKeys) -> None:
+        """Take the keys that the contract owns; they are the same in every key epoch."""
+        self._asked.pop(FetchSigning, None)
+        self._owned = keys
+
     def slots(self, root: StateRoot, slots: Iterable[tuple[bytes, bytes]]) -> None:
         """Take downloaded slots.
 
@@ -284,13 +300,15 @@ class ContractCore:
             orders += self._once(LoadCode(self._code))
         for epoch in self._epochs.missing(record):
             orders += self._once(FetchKey(epoch))
+        if not self._owns(self._code):
+            orders += self._once(FetchSigning())
         if not self._is_loaded:
             return orders
         publication = self._epochs.publication(record, self._identity, self._instance)
         if publication is not None:
             orders += self._once(Submit(publication))
         keys = self._epochs.in_use(record)
-        if keys is not None:
+        if keys is not None and self._owns(self._code):
             orders += self._state_orders(record)
             orders += self._work_orders(record, self._code, keys)
         return orders
@@ -314,7 +332,7 @@ class ContractCore:
 
     def _work_orders(self, record: ContractRecord, code: ContractCode, keys: ContractKeys) -> list[Order]:
         orders: list[Order] = []
-        job = self._progress.next_job(code, keys)
+        job = self._progress.next_job(code, keys, self._owned)
         if job is not None:
             orders.append(Execute(job))
         orders += [
@@ -327,6 +345,10 @@ class ContractCore:
                 orders.append(Migrate(page))
             orders += [Submit(SubmitMigration(self._instance, page)) for page in self._progress.due_page(record)]
         return orders
+
+    def _owns(self, code: ContractCode) -> bool:
+        """Say whether the keys are here that the contract owns, or none are declared."""
+        return self._owned is not None or not code.keys
 
     def _once(self, order: Order) -> list[Order]:
         if self._asked.get(_kind(order)) == order:

@@ -28,13 +28,14 @@ from keephold.base.ids import PublicKey
 from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
 from keephold.protocol.transactions import Call, open_signed
-from keephold.runtime.outcome import CallRequest, Outcome, StateReader
+from keephold.runtime.outcome import CallRequest, KeyName, Outcome, StateReader
 from keephold.sealing.call import CallContext, open_call
 from keephold.sealing.contract_keys import ContractKeys
+from keephold.sealing.owned_keys import OwnedKeys
 from keephold.worker.code import ContractCode
 from keephold.worker.inbox import Entry
+from keephold.worker.reading import Reading
 from keephold.worker.results import Built, Drafting, Position, output_of
-from keephold.worker.state import ContractState
 
 CRASHED: Final = Outcome(status="failed", detail="the execution process died twice")
 """What an entry comes to that kills its process, alone, twice."""
@@ -122,14 +123,17 @@ def open_entry(keys: ContractKeys, code: ContractCode, entry: Entry) -> OpenedCa
 class _Overlay:
     """The state before a batch with what its earlier entries wrote: a `StateReader`."""
 
-    __slots__ = ("_state", "values")
+    __slots__ = ("_before", "values")
 
-    def __init__(self, state: ContractState) -> None:
-        self._state: Final = state
+    def __init__(self, before: Reading) -> None:
+        self._before: Final = before
         self.values: Final[dict[str, bytes | None]] = {}
 
     def get(self, key: str) -> bytes | None:
-        return self.values[key] if key in self.values else self._state.get(key)
+        return self.values[key] if key in self.values else self._before.get(key)
+
+    def public_key(self, name: KeyName) -> bytes:
+        return self._before.public_key(name)
 
     def add(self, writes: Mapping[str, bytes | None]) -> None:
         self.values.update(writes)
@@ -146,6 +150,8 @@ class Job:
     entries: tuple[Entry, ...]
     start: Position
     """The contract before the first entry."""
+    owned: OwnedKeys | None = None
+    """The keys that the contract owns; None where it declares none."""
 
     def run(self, executor: Executor) -> tuple[Built, ...]:
         """Return the results of these entries, in order; more than one where the budget ends one early.
@@ -188,7 +194,7 @@ class Job:
 
     def _execute(self, calls: Sequence[OpenedCall], executor: Executor) -> list[Outcome]:
         """Return what each call comes to, each on the state that those before it really left."""
-        overlay = _Overlay(self.start.state)
+        overlay = _Overlay(Reading(self.start.state, self.code, self.owned))
         done: list[Outcome] = []
         at_once, deaths = len(calls), 0
         while len(done) < len(calls):

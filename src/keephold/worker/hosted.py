@@ -23,12 +23,13 @@ from keephold.enclave.outbox import Outcome
 from keephold.enclave.session import Session
 from keephold.follower.contracts import verify_deployment
 from keephold.protocol.codec import decode
-from keephold.protocol.lines import ContractLine, KeyLine
+from keephold.protocol.lines import ContractLine, KeyLine, SigningLine
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Batch, ContractRecord, batch_path, contract_path
 from keephold.protocol.wire import AnswerEnvelope, QueryEnvelope
 from keephold.runtime.cache import CompiledGuest
 from keephold.sealing.contract_keys import ContractKeys
+from keephold.sealing.owned_keys import OwnedKeys
 from keephold.worker import queries
 from keephold.worker.code import contract_code
 from keephold.worker.contract import ContractCore, Proven, Readable
@@ -41,6 +42,7 @@ from keephold.worker.orders import (
     FetchBatch,
     FetchCode,
     FetchKey,
+    FetchSigning,
     FetchSlots,
     LoadCode,
     Migrate,
@@ -105,6 +107,8 @@ class Hosted:
                 sent.add_done_callback(partial(self._sent, order))
             elif isinstance(order, FetchKey):
                 self._want(ContractLine(self.contract, order.epoch))
+            elif isinstance(order, FetchSigning):
+                self._want(SigningLine(self.contract))
             else:
                 self._spawn(self._carry_out(order))
         changed, self._changed = self._changed, asyncio.Event()
@@ -115,6 +119,12 @@ class Hosted:
         self.core.keyed(ContractKeys(seed, self._session.network, self.contract, epoch))
         seed.wipe()
         _LOG.info("contract %s: key of epoch %d", self._name, epoch)
+
+    def owned(self, seed: SecretBytes) -> None:
+        """Take the combined seed of the keys that the contract owns."""
+        self.core.owned(OwnedKeys(seed, self._session.network, self.contract))
+        seed.wipe()
+        _LOG.info("contract %s: signing keys", self._name)
 
     def _sent(self, order: Submit, sent: asyncio.Future[Outcome]) -> None:
         if sent.cancelled() or self._is_closed:
@@ -232,7 +242,7 @@ class Hosted:
                 self._questions = Lane(self._guest, readable.code.source, f"questions-{self._name}")
             lane, request = self._questions, queries.request_of(readable, question)
             try:
-                outcome = await lane.run(lane.query, request, readable.state)
+                outcome = await lane.run(lane.query, request, readable.reading)
             except ExecutionCrashed:
                 outcome = CRASHED
             reply = queries.reply_to(readable, outcome)

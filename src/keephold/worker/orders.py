@@ -31,6 +31,11 @@ class FetchKey:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchSigning:
+    """Have the seed of the keys combined that the contract owns."""
+
+
+@dataclass(frozen=True, slots=True)
 class FetchSlots:
     """Download all slots of a state root."""
 
@@ -65,4 +70,4 @@ class Submit:
     body: PublishKey | RefuseCode | SubmitResult | SubmitMigration
 
 
-Order = FetchCode | LoadCode | FetchKey | FetchSlots | FetchBatch | Execute | Migrate | Submit
+Order = FetchCode | LoadCode | FetchKey | FetchSigning | FetchSlots | FetchBatch | Execute | Migrate | Submit

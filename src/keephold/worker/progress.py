@@ -20,6 +20,7 @@ from typing import Final, TypeVar, final
 from keephold.protocol.state import ContractRecord
 from keephold.protocol.transactions import Migration, Result
 from keephold.sealing.contract_keys import ContractKeys
+from keephold.sealing.owned_keys import OwnedKeys
 from keephold.worker.adoption import is_at
 from keephold.worker.code import ContractCode
 from keephold.worker.execution import Job
@@ -118,7 +119,7 @@ class Progress:
 
     # --- own work ---
 
-    def next_job(self, code: ContractCode, keys: ContractKeys) -> Job | None:
+    def next_job(self, code: ContractCode, keys: ContractKeys, owned: OwnedKeys | None) -> Job | None:
         """Return the job to run now; None while one runs, or there is nothing to run."""
         if self.base is None or self.inbox is None or self._running is not None:
             return None
@@ -129,7 +130,7 @@ class Progress:
         if not entries:
             return None
         self._tickets += 1
-        self._running = Job(self._tickets, keys, code, entries, start)
+        self._running = Job(self._tickets, keys, code, entries, start, owned)
         return self._running
 
     def executed(self, job: Job, built: Iterable[Built]) -> None:

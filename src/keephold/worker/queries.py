@@ -10,7 +10,8 @@ A question is answered only if, in order:
 
 From then on the reader is told everything under the one-time key, rejections included, in the contract's buckets.
 
-`$event_key` is a view that every contract has: it tells the reader the key of the events sealed to *him*.
+Two views are every contract's: `$event_key` tells the reader the key of the events sealed to *him*; `$released` gives
+him a signature that the contract asked for and lets him have (`releasing`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from keephold.runtime.outcome import Outcome, QueryRequest
 from keephold.sealing.query import open_query, request_digest, seal_answer, verify_query
 from keephold.worker.contract import Readable
 from keephold.worker.execution import account_text
+from keephold.worker.releasing import RELEASED, released
 from keephold.worker.results import reply_of
 
 EVENT_KEY: Final = "$event_key"
@@ -72,7 +74,13 @@ def state_height(readable: Readable) -> int:
 
 
 def built_in(readable: Readable, question: Question) -> Reply | None:
-    """Return the reply to a view that every contract has; None for the contract's own."""
+    """Return the reply to a view that every contract has; None for the contract's own.
+
+    Raises:
+        EncodingError, SealBroken: see `releasing.released`.
+    """
+    if question.body.method == RELEASED:
+        return released(readable, question.body.reader, question.body.arguments)
     if question.body.method != EVENT_KEY:
         return None
     key = readable.keys.event_key(PublicKey(question.body.reader))

@@ -29,7 +29,7 @@ from keephold.crypto.aead import OVERHEAD
 from keephold.crypto.padding import padded_size
 from keephold.crypto.secret import SecretBytes
 from keephold.protocol.codec import encode
-from keephold.protocol.messages import EventPlain, Reply
+from keephold.protocol.messages import EventPlain, KeyName, Reply, SigningRequest
 from keephold.protocol.transactions import Result, SealedEvent
 from keephold.runtime.outcome import Outcome
 from keephold.sealing.contract_keys import ContractKeys
@@ -122,6 +122,7 @@ class Drafting:
         receipt = seal_receipt(self._keys, reply_key, entry.id, reply, self._code.buckets)
         self._draft.take(entry, receipt, cost)
         self._draft.writes.update(outcome.writes)
+        self._draft.asked.update(signing_requests(outcome))
         self._draft.nonces[sender] = nonce + 1
         for event in events:
             self._draft.events.append(self._sealed(event))
@@ -150,7 +151,7 @@ class Drafting:
             return
         last = draft.entries[-1]
         context = SlotContext(start.version, start.state.root, last.head, last.ordering.header_hash)
-        writes, state = start.state.write(draft.writes, draft.nonces, context, self._code.buckets)
+        writes, state = start.state.write(draft.writes, draft.nonces, draft.asked, context, self._code.buckets)
         result = Result(
             contract=self._keys.contract,
             epoch=self._keys.epoch,
@@ -189,6 +190,23 @@ def _events(outcome: Outcome, entry: Entry) -> Iterator[_Event]:
             positions[recipient] += 1
 
 
+def signing_requests(outcome: Outcome) -> dict[str, bytes]:
+    """Return what is kept of each signature asked for, by topic.
+
+    Raises:
+        ValueError: a reader who is no account.
+    """
+    kept: dict[str, bytes] = {}
+    for requested in outcome.releases:
+        readers = [Address.parse(text) for text in requested.readers]
+        if any(reader.kind != "account" for reader in readers):
+            raise ValueError("a signature is released to accounts")
+        key = KeyName(requested.key.scheme, requested.key.label, requested.key.path)
+        request = SigningRequest(key, requested.message, tuple(reader.value for reader in readers))
+        kept[requested.topic] = encode(request)
+    return kept
+
+
 class _Cost(NamedTuple):
     """What an entry counts towards the limits, before anything is sealed."""
 
@@ -204,7 +222,8 @@ class _Cost(NamedTuple):
     def of(cls, outcome: Outcome, events: list[_Event], code: ContractCode) -> _Cost:
         buckets = code.buckets
         receipt = padded_size(len(encode(reply_of(outcome, code))), buckets) + OVERHEAD
-        sizes = [slot_size(key, value, buckets) for key, value in outcome.writes.items()]
+        kept = [*outcome.writes.items(), *signing_requests(outcome).items()]
+        sizes = [slot_size(key, value, buckets) for key, value in kept]
         sealed = sum(padded_size(len(encode(event.plain)), buckets) + OVERHEAD + _EVENT_FRAMING for event in events)
         nonce = slot_size(_NONCE_KEY, bytes(8), buckets)
         widest = max(sizes, default=0)
@@ -239,6 +258,8 @@ class _Draft:
     receipts: list[bytes] = field(default_factory=list)
     writes: dict[str, bytes | None] = field(default_factory=dict)
     nonces: dict[PublicKey, int] = field(default_factory=dict)
+    asked: dict[str, bytes] = field(default_factory=dict)
+    """Signing requests by topic."""
     events: list[SealedEvent] = field(default_factory=list)
     cost: _Cost = field(default_factory=_Cost)
 

@@ -29,7 +29,7 @@ from keephold.enclave.tasks import run_together
 from keephold.follower.remote import Gateway
 from keephold.follower.view import OrderedTransaction, VerifiedBlock
 from keephold.protocol.codec import decode
-from keephold.protocol.lines import ContractLine, KeyLine
+from keephold.protocol.lines import ChannelLine, KeyLine, SigningLine
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Roster, committee_path, contract_path, roster_path
 from keephold.protocol.transactions import (
@@ -236,12 +236,16 @@ class Worker:
         self._fetcher.go_on()
 
     def _keyed(self, line: KeyLine, seed: SecretBytes) -> None:
-        if not isinstance(line, ContractLine):
+        if isinstance(line, ChannelLine):
             return
         hosted = self._hosted.get(ContractId(line.contract))
-        if hosted is not None:
+        if hosted is None:
+            return
+        if isinstance(line, SigningLine):
+            hosted.owned(seed)
+        else:
             hosted.keyed(line.epoch, seed)
-            hosted.go_on()
+        hosted.go_on()
 
     # --- tasks ---
 

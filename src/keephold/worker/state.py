@@ -3,8 +3,9 @@
 A state is immutable; writing makes another one that shares what did not change. So a result can build on an
 unconfirmed one, a question can read the proven state meanwhile, and rolling back is dropping a reference.
 
-Keys live in two spaces that cannot meet: the contract's own, and the worker's, which holds the next nonce of each
-sender. That makes a call count once *for the enclave*, whatever the rules of a colluding ledger append again.
+Keys live in spaces that cannot meet: the contract's own, and the worker's, which contract code reaches by no name. The
+worker's hold the next nonce of each sender, which makes a call count once *for the enclave*, whatever the rules of a
+colluding ledger append again; and the signatures that the contract asked for, by their topics.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from keephold.sealing.slot import SlotContext, SlotSealer
 
 _OWN: Final = "c/"
 _NONCE: Final = "n/"
+_OUTBOX: Final = "s/"
 _FRAMING: Final = 192
 """Bytes around a padded slot: tag, context, epoch and CBOR, rounded up. Part of the budget's definition."""
 _SLOT_CBOR: Final = 24
@@ -104,6 +106,14 @@ class ContractState:
         """
         return self._read(_OWN + key)
 
+    def asked(self, topic: str) -> bytes | None:
+        """Return the signing request under a topic.
+
+        Raises:
+            SealBroken, EncodingError: as `get`.
+        """
+        return self._read(_OUTBOX + topic)
+
     def next_nonce(self, sender: PublicKey) -> int:
         """Return the lowest nonce that a call of this sender may carry."""
         raw = self._read(_NONCE + sender.hex())
@@ -113,6 +123,7 @@ class ContractState:
         self,
         values: Mapping[str, bytes | None],
         nonces: Mapping[PublicKey, int],
+        asked: Mapping[str, bytes],
         context: SlotContext,
         buckets: tuple[int, ...],
     ) -> tuple[tuple[SlotWrite, ...], ContractState]:
@@ -130,6 +141,9 @@ class ContractState:
             else:
                 tag, sealed = self._opened.seal(_OWN + key, value, digest, buckets)
                 changed[tag] = sealed
+        for topic, request in asked.items():
+            tag, sealed = self._opened.seal(_OUTBOX + topic, request, digest, buckets)
+            changed[tag] = sealed
         for sender, nonce in nonces.items():
             tag, sealed = self._opened.seal(_NONCE + sender.hex(), number(nonce), digest, buckets)
             changed[tag] = sealed

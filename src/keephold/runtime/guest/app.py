@@ -50,7 +50,7 @@ AVAILABLE = (
     keephold, math, operator, re, string, struct, textwrap, typing,
 )  # fmt: skip
 
-_GET, _PUT, _DELETE, _EMIT, _LOG = range(1, 6)
+_GET, _PUT, _DELETE, _EMIT, _LOG, _KEY, _RELEASE = range(1, 8)
 _POOL = 1 << 14
 """Bytes that CPython's allocator takes at once for one size of object."""
 _RECURSION = 400
@@ -76,6 +76,15 @@ class ImportedHost:
     def emit(self, name: str, body: str, audience: str) -> None:
         """Emit an event."""
         imported.call(_EMIT, f"{name}\n{audience}", body)
+
+    def public_key(self, key: str) -> str:
+        """Return a public key, in hexadecimal digits."""
+        public: str = imported.call(_KEY, key, "")
+        return public
+
+    def release(self, topic: str, request: str) -> None:
+        """Ask for a signature."""
+        imported.call(_RELEASE, topic, request)
 
     def log(self, text: str) -> None:
         """Log a line; lone surrogates cannot cross the boundary."""
@@ -201,6 +210,12 @@ class _WarmHost:
         self.slots.pop(key, None)
 
     def emit(self, name: str, body: str, audience: str) -> None:
+        pass
+
+    def public_key(self, key: str) -> str:
+        return key.encode().hex()
+
+    def release(self, topic: str, request: str) -> None:
         pass
 
     def log(self, text: str) -> None:

@@ -20,7 +20,7 @@ import msgspec
 
 from keephold.base.errors import SandboxError
 from keephold.base.limits import CALL_FUEL, MAX_RESULT, QUERY_FUEL
-from keephold.runtime.effects import Effects, Reader
+from keephold.runtime.effects import Effects, Reader, declared_keys
 from keephold.runtime.host import Instance, Program, Trapped
 from keephold.runtime.memory import Image
 from keephold.runtime.outcome import CallRequest, ContractInfo, Outcome, QueryRequest
@@ -89,6 +89,7 @@ class PythonSandbox:
             raise SandboxError(compiled.error, max(0, compiled.line))
         self._load(compiled.code)
         self.info: Final = ContractInfo(compiled.name, bytes(compiled.abi).decode())
+        self._keys: Final = declared_keys(bytes(compiled.abi))
 
     def _load(self, code: str) -> None:
         instance = self._program.instantiate(_COMPILE_FUEL)
@@ -112,7 +113,7 @@ class PythonSandbox:
             "sender": request.sender,
             "time_ns": request.time_ns,
         }
-        effects = Effects("call", reader)
+        effects = Effects("call", reader, self._keys)
         instance = self._program.instantiate(fuel, self._image)
         try:
             text = instance.call("run", "call", json.dumps(env), _message(request), effects=effects)
@@ -130,7 +131,7 @@ class PythonSandbox:
             "reader": request.reader,
             "time_ns": request.time_ns,
         }
-        effects = Effects("view", reader)
+        effects = Effects("view", reader, self._keys)
         if self._warm is None:
             self._warm, self._uses = self._program.instantiate(fuel, self._image), 0
         self._warm.refuel(fuel)
@@ -174,7 +175,16 @@ def _outcome(text: str, effects: Effects, used: int, limit: int) -> Outcome:
             detail = f"a result has at most {MAX_RESULT} bytes"
             return Outcome(status="failed", detail=detail, logs=logs, fuel_used=used)
         events = tuple(effects.events)
-        return Outcome(status="ok", value_json=value, writes=writes, events=events, logs=logs, fuel_used=used)
+        releases = tuple(effects.releases[topic] for topic in sorted(effects.releases))
+        return Outcome(
+            status="ok",
+            value_json=value,
+            writes=writes,
+            events=events,
+            releases=releases,
+            logs=logs,
+            fuel_used=used,
+        )
     if told.status == "rejected":
         return Outcome(status="rejected", code=told.code[:64], detail=told.detail[:1024], logs=logs, fuel_used=used)
     detail = told.message[:1024]
