@@ -30,6 +30,11 @@ class Slots(dict):
         self.asked.append(key)
         return super().get(key, default)
 
+    def public_key(self, name):
+        """What stands for a public key here: any bytes that name it."""
+        self.asked.append(name)
+        return "/".join((name.scheme, name.label, *name.path)).encode()
+
     def read(self, key):
         value = self.get(key)
         return None if value is None else value.decode()

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from keephold.base.errors import SandboxError
 from keephold.base.limits import MAX_SLOT_KEY, MAX_SLOT_VALUE
 from keephold.runtime import effects as host
 from keephold.runtime.effects import Effects, HostViolation
-from keephold.runtime.outcome import Emitted
+from keephold.runtime.outcome import Emitted, KeyName, Requested
 
 
 @pytest.fixture
@@ -61,3 +64,78 @@ def test_logs_are_bounded(effects):
         effects.call(host.LOG, "x" * (host.MAX_LOG + 5), "")
     assert len(effects.logs) == host.MAX_LOGS
     assert len(effects.logs[0]) == host.MAX_LOG
+
+
+# --- keys ---
+
+KEYS = frozenset({("k", "ed25519"), ("c", "secp256k1")})
+KEY = '["ed25519","k",["a"]]'
+REQUEST = {"key": KEY, "message": "6d", "to": ["kh1a", "kh1b"]}
+
+
+@pytest.fixture
+def keyed(slots):
+    return Effects("call", slots, KEYS)
+
+
+def test_a_public_key_is_looked_up_in_calls_and_views(slots):
+    for kind in ("call", "view"):
+        answer, cost = Effects(kind, slots, KEYS).call(host.KEY, KEY, "")
+        assert bytes.fromhex(answer) == b"ed25519/k/a"
+        assert cost > Effects(kind, slots).call(host.GET, "a", "")[1]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "k", "[]", "[1,2,3]", '["ed25519","k"]', '["rsa","k",[]]', '["bip340","k",[]]', '["ed25519","other",[]]',
+     '["ed25519","k",[""]]', '["ed25519","k",["a","a","a","a","a","a","a","a","a"]]', "[" * 5000],
+)  # fmt: skip
+def test_only_declared_keys_with_good_names(keyed, slots, key):
+    for operation, a, b in ((host.KEY, key, ""), (host.RELEASE, "t", json.dumps({**REQUEST, "key": key}))):
+        with pytest.raises(HostViolation):
+            keyed.call(operation, a, b)
+    assert (slots.asked, keyed.releases) == ([], {})
+
+
+def test_a_request_is_collected_once_for_each_topic(keyed):
+    keyed.call(host.RELEASE, "t", json.dumps(REQUEST))
+    keyed.call(host.RELEASE, "t", json.dumps({**REQUEST, "message": "6e"}))
+    name = KeyName("ed25519", "k", ("a",))
+    assert keyed.releases == {"t": Requested("t", name, b"n", ("kh1a", "kh1b"))}
+
+
+@pytest.mark.parametrize(
+    ("topic", "change"),
+    [
+        ("", {}),
+        ("x" * 97, {}),
+        ("t", {"message": "6"}),
+        ("t", {"message": "00" * 4097}),
+        ("t", {"key": '["secp256k1","c",[]]'}),
+        ("t", {"to": []}),
+        ("t", {"to": ["kh1a", "kh1a"]}),
+        ("t", {"to": [f"kh1{at}" for at in range(65)]}),
+        ("t", {"to": [7]}),
+        ("t", {"more": 1}),
+    ],
+)
+def test_no_other_request(keyed, topic, change):
+    with pytest.raises(HostViolation):
+        keyed.call(host.RELEASE, topic, json.dumps({**REQUEST, **change}))
+    assert keyed.releases == {}
+
+
+def test_requests_are_bounded_and_a_view_makes_none(keyed, slots):
+    for at in range(host.MAX_RELEASES):
+        keyed.call(host.RELEASE, f"t{at}", json.dumps(REQUEST))
+    with pytest.raises(HostViolation, match="64"):
+        keyed.call(host.RELEASE, "one more", json.dumps(REQUEST))
+    with pytest.raises(HostViolation, match="view"):
+        Effects("view", slots, KEYS).call(host.RELEASE, "t", json.dumps(REQUEST))
+
+
+@pytest.mark.parametrize("abi", [b'{"keys":1}', b'{"keys":[{}]}', b'{"keys":[{"label":"a","scheme":1}]}'])
+def test_an_interface_whose_keys_are_no_keys_is_refused(abi):
+    with pytest.raises(SandboxError):
+        host.declared_keys(abi)
+    assert host.declared_keys(b'{"name":"x"}') == frozenset()

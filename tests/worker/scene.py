@@ -31,6 +31,7 @@ from keephold.protocol.transactions import (
 from keephold.runtime.outcome import CallRequest, ContractInfo, Emitted, Outcome, StateReader
 from keephold.sealing.call import CallContext, seal_call
 from keephold.sealing.contract_keys import ContractKeys
+from keephold.sealing.owned_keys import OwnedKeys
 from keephold.sealing.receipt import open_receipt
 from keephold.worker.code import ContractCode, contract_code
 from keephold.worker.contract import ContractCore, Proven
@@ -41,6 +42,7 @@ from keephold.worker.orders import (
     FetchBatch,
     FetchCode,
     FetchKey,
+    FetchSigning,
     FetchSlots,
     LoadCode,
     Migrate,
@@ -63,11 +65,12 @@ def keys(seed: bytes = b"k" * 32, epoch: int = 1) -> ContractKeys:
 
 
 KEYS = keys()
+OWNED = OwnedKeys(SecretBytes(b"o" * 32), NETWORK, CONTRACT)
 
 
-def code(policy: ContractPolicy = ContractPolicy(), *, tells: bool = False) -> ContractCode:  # noqa: B008 - frozen
+def code(policy: ContractPolicy = ContractPolicy(), *, tells: bool = False, abi: bytes = ABI) -> ContractCode:  # noqa: B008 - frozen
     return contract_code(
-        CONTRACT, PublicKey(b"o" * 32), Code("python", b"", "Token", ABI), policy, tells_failures=tells
+        CONTRACT, PublicKey(b"o" * 32), Code("python", b"", "Token", abi), policy, tells_failures=tells
     )
 
 
@@ -313,9 +316,11 @@ class Worker:
             case FetchCode():
                 self.core.coded(self.code)
             case LoadCode():
-                self.core.loaded(ContractInfo("Token", ABI.decode()))
+                self.core.loaded(ContractInfo("Token", self.code.abi.decode()))
             case FetchKey(epoch):
                 self.core.keyed(keys(epoch=epoch))
+            case FetchSigning():
+                self.core.owned(OWNED)
             case FetchSlots(root):
                 self.core.slots(root, tuple(self.ledger.history[root]))
             case FetchBatch(index):

@@ -25,6 +25,7 @@ from keephold.base.limits import (
     RESULT_BUDGET,
 )
 from keephold.contract.address import Address
+from keephold.contract.keys import DIGEST
 from keephold.crypto.aead import OVERHEAD
 from keephold.crypto.padding import padded_size
 from keephold.crypto.secret import SecretBytes
@@ -122,7 +123,7 @@ class Drafting:
         receipt = seal_receipt(self._keys, reply_key, entry.id, reply, self._code.buckets)
         self._draft.take(entry, receipt, cost)
         self._draft.writes.update(outcome.writes)
-        self._draft.asked.update(signing_requests(outcome))
+        self._draft.asked.update(signing_requests(outcome, self._code))
         self._draft.nonces[sender] = nonce + 1
         for event in events:
             self._draft.events.append(self._sealed(event))
@@ -190,17 +191,22 @@ def _events(outcome: Outcome, entry: Entry) -> Iterator[_Event]:
             positions[recipient] += 1
 
 
-def signing_requests(outcome: Outcome) -> dict[str, bytes]:
+def signing_requests(outcome: Outcome, code: ContractCode) -> dict[str, bytes]:
     """Return what is kept of each signature asked for, by topic.
 
     Raises:
-        ValueError: a reader who is no account.
+        ValueError: a key that the contract does not declare, no digest, or a reader who is no account: an execution
+            process that lets these through is broken.
     """
     kept: dict[str, bytes] = {}
     for requested in outcome.releases:
         readers = [Address.parse(text) for text in requested.readers]
         if any(reader.kind != "account" for reader in readers):
             raise ValueError("a signature is released to accounts")
+        if (requested.key.label, requested.key.scheme) not in code.keys:
+            raise ValueError("the interface declares no such key")
+        if requested.key.scheme != "ed25519" and len(requested.message) != DIGEST:
+            raise ValueError("no digest")
         key = KeyName(requested.key.scheme, requested.key.label, requested.key.path)
         request = SigningRequest(key, requested.message, tuple(reader.value for reader in readers))
         kept[requested.topic] = encode(request)
@@ -222,7 +228,7 @@ class _Cost(NamedTuple):
     def of(cls, outcome: Outcome, events: list[_Event], code: ContractCode) -> _Cost:
         buckets = code.buckets
         receipt = padded_size(len(encode(reply_of(outcome, code))), buckets) + OVERHEAD
-        kept = [*outcome.writes.items(), *signing_requests(outcome).items()]
+        kept = [*outcome.writes.items(), *signing_requests(outcome, code).items()]
         sizes = [slot_size(key, value, buckets) for key, value in kept]
         sealed = sum(padded_size(len(encode(event.plain)), buckets) + OVERHEAD + _EVENT_FRAMING for event in events)
         nonce = slot_size(_NONCE_KEY, bytes(8), buckets)
