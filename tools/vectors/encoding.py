@@ -13,13 +13,13 @@ from keephold.crypto.labels import Label
 from keephold.crypto.padding import pad, unpad
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
-from keephold.protocol import messages, transactions, wire
+from keephold.protocol import governance, messages, transactions, wire
 from keephold.protocol.codec import decode, encode
 
 from vectors.base import Family, Given, Maker, fixed, octets, secret, shown
 
 KINDS: Final = {
-    "KeyItem": transactions.KeyItem,
+    "ValidatorEntry": governance.ValidatorEntry,
     "Echo": transactions.Echo,
     "Reply": messages.Reply,
     "SlotPlain": messages.SlotPlain,
@@ -33,14 +33,14 @@ def _decode(given: Given) -> dict[str, Any]:
 
 
 def _make_codec(maker: Maker) -> None:
-    item = encode(transactions.KeyItem(fixed("contract"), 24))
+    item = encode(governance.ValidatorEntry(fixed("validator"), 24))
     reply = encode(messages.Reply("ok"))
     full = encode(messages.Reply("rejected", code="no_units", detail="zwölf"))
     verdicts = encode(wire.Verdicts((wire.Verdict(), wire.Verdict(4, "nonce 7", 2**40))))
-    contract = b"\x58\x20" + fixed("contract")
-    name = b"\x68contract"
+    public = b"\x58\x20" + fixed("validator")
+    name = b"\x6apublic_key"
     good = {
-        "two fields, the shorter name first": ("KeyItem", item),
+        "two fields, the shorter name first": ("ValidatorEntry", item),
         "a field that has its default is left out": ("Reply", reply),
         "text is UTF-8": ("Reply", full),
         "a tagged record": ("Echo", encode(transactions.Echo(fixed("nonce")))),
@@ -49,23 +49,23 @@ def _make_codec(maker: Maker) -> None:
     for text, (kind, raw) in good.items():
         maker.add(text, "decode", {"kind": kind, "raw": raw.hex()})
     bad = {
-        "names in another order": ("KeyItem", b"\xa2" + name + contract + b"\x65epoch\x18\x18"),
-        "an integer that is not the shortest": ("KeyItem", b"\xa2\x65epoch\x19\x00\x18" + name + contract),
-        "a length that is not the shortest": ("KeyItem", b"\xb8\x02" + item[1:]),
-        "a map of indefinite length": ("KeyItem", b"\xbf" + item[1:] + b"\xff"),
-        "a name twice": ("KeyItem", b"\xa3" + item[1:] + name + contract),
-        "a byte behind": ("KeyItem", item + b"\x00"),
-        "a byte too few": ("KeyItem", item[:-1]),
-        "nothing": ("KeyItem", b""),
-        "a field too few": ("KeyItem", b"\xa1\x65epoch\x18\x18"),
-        "an unknown field": ("KeyItem", b"\xa3\x61x\x00" + item[1:]),
-        "null": ("KeyItem", b"\xa2\x65epoch\xf6" + name + contract),
-        "a float": ("KeyItem", b"\xa2\x65epoch\xf9\x4e\x00" + name + contract),
-        "a date": ("KeyItem", b"\xa2\x65epoch\xc1\x18\x18" + name + contract),
-        "a bignum where an integer does": ("KeyItem", b"\xa2\x65epoch\xc2\x41\x18" + name + contract),
-        "an integer out of range": ("KeyItem", b"\xa2\x65epoch\x00" + name + contract),
-        "bytes of another size": ("KeyItem", b"\xa2\x65epoch\x18\x18" + name + b"\x41\x00"),
-        "text where bytes belong": ("KeyItem", b"\xa2\x65epoch\x18\x18" + name + b"\x61x"),
+        "names in another order": ("ValidatorEntry", b"\xa2" + name + public + b"\x65power\x18\x18"),
+        "an integer that is not the shortest": ("ValidatorEntry", b"\xa2\x65power\x19\x00\x18" + name + public),
+        "a length that is not the shortest": ("ValidatorEntry", b"\xb8\x02" + item[1:]),
+        "a map of indefinite length": ("ValidatorEntry", b"\xbf" + item[1:] + b"\xff"),
+        "a name twice": ("ValidatorEntry", b"\xa3" + item[1:] + name + public),
+        "a byte behind": ("ValidatorEntry", item + b"\x00"),
+        "a byte too few": ("ValidatorEntry", item[:-1]),
+        "nothing": ("ValidatorEntry", b""),
+        "a field too few": ("ValidatorEntry", b"\xa1\x65power\x18\x18"),
+        "an unknown field": ("ValidatorEntry", b"\xa3\x61x\x00" + item[1:]),
+        "null": ("ValidatorEntry", b"\xa2\x65power\xf6" + name + public),
+        "a float": ("ValidatorEntry", b"\xa2\x65power\xf9\x4e\x00" + name + public),
+        "a date": ("ValidatorEntry", b"\xa2\x65power\xc1\x18\x18" + name + public),
+        "a bignum where an integer does": ("ValidatorEntry", b"\xa2\x65power\xc2\x41\x18" + name + public),
+        "an integer out of range": ("ValidatorEntry", b"\xa2\x65power\x00" + name + public),
+        "bytes of another size": ("ValidatorEntry", b"\xa2\x65power\x18\x18" + name + b"\x41\x00"),
+        "text where bytes belong": ("ValidatorEntry", b"\xa2\x65power\x18\x18" + name + b"\x61x"),
         "a default that is spelled out": ("Reply", b"\xa2\x65value\x40\x67outcome\x62ok"),
         "a word that is not in the list": ("Reply", b"\xa1\x67outcome\x63yes"),
         "text that is not UTF-8": ("SlotPlain", b"\xa2\x63key\x61\xff\x65value\x40"),

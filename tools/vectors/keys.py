@@ -21,6 +21,7 @@ from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contrac
 from keephold.protocol.custody import CommitteeKeys, CommitteeSeat, PartialBatch
 from keephold.protocol.evidence import Claim
 from keephold.protocol.genesis import Genesis, network_id
+from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, SigningLine
 from keephold.sealing.contract_keys import ContractKeys
 
 from vectors.base import Family, Given, Maker, fixed, octets, secret
@@ -115,8 +116,8 @@ def committee() -> tuple[CommitteeKeys, list[Share]]:
 
 
 def _prf_input(given: Given) -> dict[str, Any]:
-    network, contract = NetworkId(octets(given, "network")), ContractId(octets(given, "contract"))
-    return {"x": release.prf_input(network, given["purpose"], contract, given["epoch"]).hex()}
+    line = decode(octets(given, "line"), KeyLine)  # type: ignore[arg-type] - a union of records
+    return {"x": release.prf_input(NetworkId(octets(given, "network")), line).hex()}
 
 
 def _partial(given: Given) -> dict[str, Any]:
@@ -135,9 +136,16 @@ def _combine(given: Given) -> dict[str, Any]:
 
 def _make_threshold(maker: Maker) -> None:
     keys, shares = committee()
-    about = {"network": NETWORK.hex(), "purpose": "contract", "contract": CONTRACT.hex(), "epoch": 3}
-    inputs = [maker.add("an input", "prf_input", about)["x"]]
-    inputs.append(maker.add("of the next epoch", "prf_input", {**about, "epoch": 4})["x"])
+    inputs = [
+        maker.add(name, "prf_input", {"network": NETWORK.hex(), "line": encode(line).hex()})["x"]
+        for name, line in (
+            ("a contract's keys", ContractLine(CONTRACT, 3)),
+            ("its next epoch", ContractLine(CONTRACT, 4)),
+            ("its signing keys", SigningLine(CONTRACT)),
+            ("a channel", ChannelLine(CONTRACT, 3, fixed("target"), 5)),
+            ("the channel back", ChannelLine(fixed("target"), 5, CONTRACT, 3)),
+        )
+    ][:2]
     shared = {"committee": encode(keys).hex(), "inputs": inputs}
     partials = []
     for share in shares:
