@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
-from vectors import families
-from vectors.base import ACCEPT, DIRECTORY, Family, Maker, judge, made
 
 from keephold.base import errors
 from keephold.protocol.transactions import Body
+from vectors import families
+from vectors.base import ACCEPT, DIRECTORY, Family, Maker, judge, made
 
 PAGES = Path(__file__).parents[2] / "docs" / "spec"
 CODES = {kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)}

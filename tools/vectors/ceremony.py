@@ -24,7 +24,6 @@ from keephold.protocol.custody import (
     DkgVerdict,
     RoundState,
 )
-
 from vectors.base import Family, Given, Maker, fixed, octets, shown
 from vectors.keys import NETWORK
 
@@ -74,7 +73,9 @@ def _run(opened: RoundState, shares: Sequence[Share], tamper: Tamper) -> tuple[G
                 for other, party in parties.items():
                     queue += [(other, fresh) for fresh in party.observe(who, message, time_ns=time_ns)]
         time_ns = max(time_ns, state.deadline_ns)
-    made = [share for party in parties.values() if (share := party.share()) is not None] if state.phase == "done" else []
+    made = (
+        [share for party in parties.values() if (share := party.share()) is not None] if state.phase == "done" else []
+    )
     return {"opened": encode(opened).hex(), "messages": accepted, "until_ns": time_ns}, made
 
 

@@ -20,7 +20,6 @@ from keephold.chain.wire import (
 )
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.follower.light_client import LightClient, TrustedState
-
 from vectors.base import Family, Given, Maker, fixed, octets, secret
 
 CHAIN: Final = "vectors"
@@ -110,7 +109,10 @@ def _make_headers(maker: Maker) -> None:
     maker.add("a commit; one of four is absent", "commit", {"commit": commit, "chain_id": CHAIN})
     members = encode_validator_set(FIRST).hex()
     maker.add("validators", "validators", {"validators": members})
-    given = {"transactions": [b"one".hex(), b"two".hex(), b"three".hex()], "results": [[0, fixed("root").hex()], [4, ""]]}
+    given = {
+        "transactions": [b"one".hex(), b"two".hex(), b"three".hex()],
+        "results": [[0, fixed("root").hex()], [4, ""]],
+    }
     maker.add("what a block did", "roots", given)
     maker.add("an empty block", "roots", {"transactions": [], "results": []})
 
@@ -167,7 +169,9 @@ def _make_light(maker: Maker) -> None:
     # (2)
     refuse("2: another chain", _case(signed(header(2, chain_id="another"))))
     refuse("2: another block protocol", _case(signed(header(2, version_block=12))))
-    refuse("2: the commit is for another header", _case(SignedHeader(header(2), signed(header(2, data_hash=b"")).commit)))
+    refuse(
+        "2: the commit is for another header", _case(SignedHeader(header(2), signed(header(2, data_hash=b"")).commit))
+    )
     # (3)
     refuse("3: the same height again", _case(signed(header(1))))
     refuse("3: time does not rise", _case(signed(header(2, time_ns=START + SECOND))))

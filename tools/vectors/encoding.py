@@ -15,7 +15,6 @@ from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.protocol import governance, messages, transactions, wire
 from keephold.protocol.codec import decode, encode
-
 from vectors.base import Family, Given, Maker, fixed, octets, secret, shown
 
 KINDS: Final = {
@@ -143,8 +142,12 @@ def _make_primitives(maker: Maker) -> None:
         for function in ("framed", "tagged_hash", "tagged_hash_512"):
             maker.add(f"{function}: parts {text}; {len(parts)}", function, given)
         maker.add(f"mac: parts {text}; {len(parts)}", "mac", {"secret": fixed("secret").hex(), **given})
-        maker.add(f"derive: parts {text}; {len(parts)}", "derive", {"secret": fixed("secret").hex(), **given, "size": 32})
-    maker.add("derive: 64 bytes", "derive", {"secret": fixed("secret").hex(), "label": "inbox/1", "parts": [], "size": 64})
+        maker.add(
+            f"derive: parts {text}; {len(parts)}", "derive", {"secret": fixed("secret").hex(), **given, "size": 32}
+        )
+    maker.add(
+        "derive: 64 bytes", "derive", {"secret": fixed("secret").hex(), "label": "inbox/1", "parts": [], "size": 64}
+    )
     key = SigningKey.from_seed(secret("signer"))
     bound = {"public": key.public.hex(), "label": "sign-transaction/1", "parts": ["6162", "63"]}
 

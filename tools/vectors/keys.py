@@ -23,7 +23,6 @@ from keephold.protocol.evidence import Claim
 from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, SigningLine
 from keephold.sealing.contract_keys import ContractKeys
-
 from vectors.base import Family, Given, Maker, fixed, octets, secret
 from vectors.law import genesis
 
@@ -54,7 +53,9 @@ def _contract(given: Given) -> dict[str, Any]:
 def _make_identities(maker: Maker) -> None:
     maker.add("a network", "network", {"genesis": encode(genesis()).hex()})
     maker.add("a network under another name", "network", {"genesis": encode(genesis("other")).hex()})
-    maker.add("a law that nobody could amend", "network", {"genesis": encode(genesis(threshold=4)).hex()}, "configuration")
+    maker.add(
+        "a law that nobody could amend", "network", {"genesis": encode(genesis(threshold=4)).hex()}, "configuration"
+    )
     code = Code("python", b"from keephold import Contract\n", "Token", b"{}")
     given = {
         "network": NETWORK.hex(),

@@ -19,7 +19,6 @@ from keephold.protocol.transactions import (
     sign,
     transaction_id,
 )
-
 from vectors.base import Family, Given, Maker, fixed, octets, secret, shown
 from vectors.examples import example
 
@@ -45,7 +44,12 @@ def _make_transactions(maker: Maker) -> None:
     maker.add("its id", "id", {"raw": good["raw"]})
     raw = decode(bytes.fromhex(good["raw"]), SignedTransaction)
     again = Transaction(NETWORK, key.public, 8, Echo(fixed("nonce")))
-    maker.add("its signature under another nonce", "open", _with(good, SignedTransaction(again, raw.signature)), "bad_signature")
+    maker.add(
+        "its signature under another nonce",
+        "open",
+        _with(good, SignedTransaction(again, raw.signature)),
+        "bad_signature",
+    )
     mallory = Transaction(NETWORK, SigningKey.from_seed(secret("mallory")).public, 7, Echo(fixed("nonce")))
     maker.add("in another's name", "open", _with(good, SignedTransaction(mallory, raw.signature)), "bad_signature")
     name = "for another network"
@@ -118,7 +122,9 @@ def _inbox(given: Given) -> dict[str, Any]:
 
 def _make_inbox(maker: Maker) -> None:
     entries: list[list[Any]] = [[fixed(f"call {at}").hex(), height] for at, height in enumerate((5, 5, 9))]
-    heads = maker.add("three entries of two blocks", "heads", {"head": EMPTY_HEAD.hex(), "first": 1, "entries": entries})
+    heads = maker.add(
+        "three entries of two blocks", "heads", {"head": EMPTY_HEAD.hex(), "first": 1, "entries": entries}
+    )
     given = {"head": heads["heads"][1], "first": 3, "entries": entries[2:]}
     if maker.add("the last, from the head before", "heads", given)["heads"] != heads["heads"][2:]:
         raise ValueError("a chain that does not chain")
@@ -173,7 +179,9 @@ MAP: Final = Family(
     {"root": lambda given: {"root": _entries(given).root.hex()}, "prove": _prove, "verify": _verify},
     _make_map,
 )
-INBOX: Final = Family("inbox", "Heads of an inbox: entries are transaction id and height.", {"heads": _inbox}, _make_inbox)
+INBOX: Final = Family(
+    "inbox", "Heads of an inbox: entries are transaction id and height.", {"heads": _inbox}, _make_inbox
+)
 RECEIPTS: Final = Family(
     "receipts",
     "Receipts trees: receipts are call and receipt; `first` is the inbox index of the first.",

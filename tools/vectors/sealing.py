@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from keephold.base.ids import ContractId, HeaderHash, InstanceId, NetworkId, PublicKey, SlotTag, StateRoot, TransactionId
+from keephold.base.ids import (
+    ContractId,
+    HeaderHash,
+    InstanceId,
+    NetworkId,
+    PublicKey,
+    SlotTag,
+    StateRoot,
+    TransactionId,
+)
 from keephold.crypto.hpke import EncryptionKey
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
@@ -15,11 +24,18 @@ from keephold.protocol.messages import Answer, CallPlain, EventPlain, QueryBody,
 from keephold.protocol.transactions import SealedEvent
 from keephold.sealing.call import CallContext, open_call, seal_call
 from keephold.sealing.event import open_event, public_event_key, seal_event
-from keephold.sealing.query import open_answer, open_query, request_digest, seal_answer, seal_query, sign_query, verify_query
+from keephold.sealing.query import (
+    open_answer,
+    open_query,
+    request_digest,
+    seal_answer,
+    seal_query,
+    sign_query,
+    verify_query,
+)
 from keephold.sealing.receipt import open_receipt, seal_receipt, unreadable_receipt
 from keephold.sealing.release import ReleaseContext, open_partials, seal_partials
 from keephold.sealing.slot import MigrationContext, SlotContext
-
 from vectors.base import Family, Given, Maker, fixed, octets, secret, shown
 from vectors.keys import BOUND, CONTRACT, NETWORK, contract_keys
 
@@ -52,7 +68,12 @@ def _make_calls(maker: Maker) -> None:
 
 def _refuse(maker: Maker, name: str, function: str, good: Given, sealed: str, others: Given) -> None:
     """Add the same in another place, altered, and cut."""
-    places: dict[str, Any] = {"network": fixed("elsewhere").hex(), "contract": fixed("other").hex(), "epoch": 4, **others}
+    places: dict[str, Any] = {
+        "network": fixed("elsewhere").hex(),
+        "contract": fixed("other").hex(),
+        "epoch": 4,
+        **others,
+    }
     for field, value in places.items():
         if field in good:
             maker.add(f"{name}, with another {field}", function, {**good, field: value}, BROKEN)
@@ -252,7 +273,9 @@ def _make_releases(maker: Maker) -> None:
 
     good = maker.kept("a release", "sealed", "open_release", sealed)
     maker.add("a release", "open_release", good)
-    _refuse(maker, "a release", "open_release", good, "sealed", {name: fixed(f"another {name}").hex() for name in names})
+    _refuse(
+        maker, "a release", "open_release", good, "sealed", {name: fixed(f"another {name}").hex() for name in names}
+    )
 
 
 _PARTS: Final[tuple[Callable[[Maker], None], ...]] = (
