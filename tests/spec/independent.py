@@ -1,6 +1,6 @@
 """A second implementation, written from docs/spec alone: no line of keephold, plain libraries for hash and cipher.
 
-It is small on purpose: it derives, opens and checks what one page can say, so that the text is shown to suffice. Where it
+It is small on purpose: it derives, opens and checks what the text says, so that the text is shown to suffice. Where it
 and the implementation disagree, one of them, or the text, is wrong.
 """
 

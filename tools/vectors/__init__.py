@@ -1,4 +1,4 @@
-"""The vectors of the specification: made from fixed seeds by the production encoders, judged by the production decoders.
+"""The vectors of the specification: made by the production encoders, judged by the production decoders.
 
     PYTHONPATH=tools python -m vectors
 

@@ -163,28 +163,28 @@ def _make_light(maker: Maker) -> None:
     maker.add("three of four signed", "follow", _case(signed(header(2), silent=(0,))))
     maker.add("the next validators are others", "follow", _case(turning, following=LATER))
     maker.add("a header far ahead, of the same validators", "follow", _case(signed(header(9))))
-    # (1)
+    # Rule 1.
     expired = START + SECOND + PERIOD
     refuse("1: the trusted header is too old", _case(signed(header(2)), now_ns=expired), "trust_expired")
-    # (2)
+    # Rule 2.
     refuse("2: another chain", _case(signed(header(2, chain_id="another"))))
     refuse("2: another block protocol", _case(signed(header(2, version_block=12))))
     refuse(
         "2: the commit is for another header", _case(SignedHeader(header(2), signed(header(2, data_hash=b"")).commit))
     )
-    # (3)
+    # Rule 3.
     refuse("3: the same height again", _case(signed(header(1))))
     refuse("3: time does not rise", _case(signed(header(2, time_ns=START + SECOND))))
     refuse("3: from the future", _case(signed(header(2)), now_ns=START + 2 * SECOND - 10 * SECOND))
-    # (4)
+    # Rule 4.
     refuse("4: not the validators of the header", _case(signed(header(2)), LATER))
-    # (5)
+    # Rule 5.
     invented = signed(header(2, LATER, LATER), LATER)
     refuse("5: adjacent, validators that nobody announced", _case(invented, LATER, LATER))
     far = signed(header(9, LATER, LATER), LATER)
     refuse("5: skipping, a quarter of the trusted power signed", _case(far, LATER, LATER), "not_enough_trust")
     refuse("5: a genesis vouches for height 1 alone", _case(signed(header(2)), trusted=0), "not_enough_trust")
-    # (6)
+    # Rule 6.
     refuse("6: two of four signed", _case(signed(header(2), silent=(0, 1))))
     refuse("6: not the next validators of the header", _case(turning))
     good = signed(header(2))
