@@ -148,10 +148,13 @@ class Cluster:
         else:
             _place(self.home(number) / rogue.FILE, mischief)
 
-    def refused(self, number: int) -> int:
-        """Return how many proposals a node's application refused so far."""
-        path = self.home(number) / rogue.REFUSED
-        return len(path.read_text().splitlines()) if path.exists() else 0
+    def proposed(self, number: int) -> list[int]:
+        """Return, for each mischief of a node so far, how many transactions it should have proposed."""
+        return _numbers(self.home(number) / rogue.PROPOSED)
+
+    def refused(self, number: int) -> list[int]:
+        """Return the numbers of transactions of the proposals that a node's application refused so far."""
+        return _numbers(self.home(number) / rogue.REFUSED)
 
     def stop(self) -> None:
         """End all nodes."""
@@ -169,3 +172,7 @@ def _place(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}")
     draft.write_text(text)
     draft.replace(path)
+
+
+def _numbers(path: Path) -> list[int]:
+    return [int(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -1,8 +1,9 @@
 """A validator that proposes what it should not, and says yes to it: the application behind a real CometBFT, altered.
 
 While the file `HOME/propose` names a `Mischief`, this node's `PrepareProposal` does that, and its `ProcessProposal`
-accepts everything. Without the file the node is honest. What any node refuses in `ProcessProposal` becomes a line in
-`HOME/refused`: the number of transactions of the proposal.
+accepts everything; each time is a line in `HOME/proposed`: how many transactions an honest node would have proposed.
+Without the file the node is honest. What any node refuses in `ProcessProposal` becomes a line in `HOME/refused`: the
+number of transactions of the proposal.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from keephold.ledger.application import LedgerApplication
 Mischief = Literal["garbage", "unsigned", "twice", "oversize", "overflow", "reversed", "nothing"]
 
 FILE: Final = "propose"
+PROPOSED: Final = "proposed"
 REFUSED: Final = "refused"
 
 
@@ -50,6 +52,8 @@ def make_rogue(home: Path) -> None:
         honest = prepare(ledger, raws, max_bytes)
         for name, alter in _MISCHIEF.items():
             if name == mischief():
+                with (home / PROPOSED).open("a") as proposed:
+                    proposed.write(f"{len(honest)}\n")
                 return alter(honest, max_bytes)
         return honest
 
