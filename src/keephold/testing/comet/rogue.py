@@ -32,7 +32,7 @@ _MISCHIEF: Final[Mapping[Mischief, Callable[[tuple[bytes, ...], int], tuple[byte
     "unsigned": lambda raws, _: _unsigned(raws),
     "twice": lambda raws, _: raws * 2 or (b"twice",) * 2,
     "oversize": lambda raws, _: (*raws, bytes(MAX_TRANSACTION + 1)),
-    "overflow": lambda _, max_bytes: (bytes(max_bytes + 1),),  # which its own CometBFT does not let out
+    "overflow": lambda _, max_bytes: (bytes(max_bytes + (1 << 16)),),  # which its own CometBFT does not let out
     "reversed": lambda raws, _: raws[::-1],
     "nothing": lambda _, __: (),
 }
