@@ -8,7 +8,7 @@ import logging
 from types import SimpleNamespace
 
 import pytest
-from worker_scene import CONTRACT, INSTANCE, KEYS, Caller, Sandbox, keys, settle, started
+from worker_scene import CONTRACT, INSTANCE, KEYS, NETWORK, Caller, Sandbox, keys, settle, started
 
 from keephold.attestation.platforms.base import SealingPlatform
 from keephold.crypto.secret import SecretBytes
@@ -78,8 +78,10 @@ def test_the_same_call_on_two_forks_writes_no_equal_ciphertext() -> None:
 def test_an_unforeseen_failure_is_logged_by_its_name_only(caplog: pytest.LogCaptureFixture) -> None:
     """An exception's text may hold what a contract keeps; a worker's log lies on its host's disk."""
     registrar = SimpleNamespace(record=None, is_live=True)
-    session = SimpleNamespace(identity=b"w" * 32, instance=SimpleNamespace(id=INSTANCE), registrar=registrar)
-    hosted = Hosted(CONTRACT, session, None, lambda item: None, lambda errand: None)
+    session = SimpleNamespace(
+        network=NETWORK, identity=b"w" * 32, instance=SimpleNamespace(id=INSTANCE), registrar=registrar
+    )
+    hosted = Hosted(CONTRACT, session, None, lambda item: None, lambda errand: None, None, lambda *_: None)
 
     async def broken(order) -> None:
         raise RuntimeError(CANARY)

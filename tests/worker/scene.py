@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 from msgspec.structs import replace
 
@@ -14,10 +16,11 @@ from keephold.chain.sparse import EMPTY_ROOT, SparseMap
 from keephold.crypto.hashing import sha256
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
+from keephold.follower.admission import Admitted
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.messages import CallPlain, Reply
 from keephold.protocol.rotation import may_migrate, migration_page
-from keephold.protocol.state import Batch, ContractRecord, Publication, Rotation, inbox_head
+from keephold.protocol.state import Backing, Batch, ContractRecord, Publication, Rotation, inbox_head
 from keephold.protocol.transactions import (
     Call,
     Migration,
@@ -37,6 +40,7 @@ from keephold.worker.code import ContractCode, contract_code
 from keephold.worker.contract import ContractCore, Proven
 from keephold.worker.execution import Executor
 from keephold.worker.inbox import Ordering, ProvenBatch
+from keephold.worker.lineage import Vote, vote_of
 from keephold.worker.orders import (
     Execute,
     FetchBatch,
@@ -44,16 +48,20 @@ from keephold.worker.orders import (
     FetchKey,
     FetchSigning,
     FetchSlots,
+    FetchSteps,
+    FetchVotes,
+    JudgeVotes,
     LoadCode,
     Migrate,
     Order,
     Submit,
 )
+from keephold.worker.witnesses import transaction_of
 
 NETWORK = NetworkId(b"n" * 32)
 CONTRACT = ContractId(b"c" * 32)
-WORKER = PublicKey(b"w" * 32)
-OTHER = PublicKey(b"v" * 32)
+WORKER_KEY, OTHER_KEY = SigningKey(SecretBytes(b"w" * 32)), SigningKey(SecretBytes(b"v" * 32))
+WORKER, OTHER = WORKER_KEY.public, OTHER_KEY.public
 INSTANCE = b"i" * 32
 PAD = (512, 4096)
 ABI = json.dumps({"abi": 1, "pad": list(PAD)}).encode()
@@ -96,6 +104,13 @@ class Caller:
 
     def signed(self, sealed: bytes, nonce: int, epoch: int = 1) -> bytes:
         return sign(NETWORK, self.key, nonce, Call(CONTRACT, epoch, sealed))
+
+
+def admitted(identity: PublicKey, *, role: str = "worker", level: int = 1, operator: bytes = b"") -> Admitted:
+    """What verified evidence of an enclave of its own operator and machine comes to."""
+    claim = SimpleNamespace(role=role, operator=operator or bytes(identity))
+    proof = SimpleNamespace(claim=claim, level=level, platform=b"p" + bytes(identity)[1:])
+    return Admitted._mint(identity=identity, proof=proof, until_ns=1 << 62)
 
 
 Behaviour = Callable[[CallRequest, Callable[[str], bytes | None]], Outcome]
@@ -168,9 +183,33 @@ class Ledger:
         self.batches: list[tuple[int, Batch]] = []
         self.results: list[Result | Migration] = []
         self.receipts: dict[bytes, bytes] = {}
+        self.enclaves: dict[bytes, Admitted] = {who: admitted(who) for who in (WORKER, OTHER)}
+        self.votes: dict[bytes, tuple[int, Vote]] = {}
 
     def ordering(self, height: int) -> Ordering:
         return Ordering(Height(height), HeaderHash(sha256(b"header %d" % height)), 1_000_000_000 * height)
+
+    def vote(self, step: Result | Migration, key: SigningKey = OTHER_KEY, *, time_ns: int = 0) -> Vote:
+        """Return a worker's vote as a block orders it; any node hands it out from now on."""
+        body = SubmitMigration(INSTANCE, step) if isinstance(step, Migration) else SubmitResult(INSTANCE, step)
+        raw = sign(NETWORK, key, 0, body)
+        vote = vote_of(transaction_id(raw), raw, transaction_of(raw), time_ns or self.ordering(self.height).time_ns)
+        self.votes[vote.id] = (self.height, vote)
+        return vote
+
+    def ordered(self, height: int) -> list[Vote]:
+        """Return the votes that a block ordered, as they come along with it."""
+        return [copy.copy(vote) for at, vote in self.votes.values() if at == height]
+
+    def settle(self, *votes: Vote) -> None:
+        """Name the votes behind the present state."""
+        backings = tuple(Backing(vote.id, b"registration".ljust(32), b"collateral".ljust(32)) for vote in votes)
+        self.record = replace(self.record, settled=backings)
+
+    def located(self, identity: bytes, backing: Backing | None = None) -> Vote:
+        """Return a vote as its place on the chain is proven."""
+        _, vote = self.votes[identity]
+        return Vote(vote.id, vote.raw, vote.sender, vote.step, vote.time_ns, backing, is_accepted=True)
 
     def proven(self) -> Proven:
         """Return the record as the next header proves it."""
@@ -202,7 +241,7 @@ class Ledger:
         self.record = replace(self.record, phase="rotating", rotation=(Rotation(self.record.epoch + 1),))
         self.height += 1
 
-    def migrate(self, migration: Migration) -> bool:
+    def migrate(self, migration: Migration, key: SigningKey = WORKER_KEY) -> bool:
         """Apply a page if the rules allow it."""
         record = self.record
         if not may_migrate(record) or (migration.version, migration.pre_root) != (record.version, record.state_root):
@@ -228,6 +267,7 @@ class Ledger:
                 rotation=(),
             )
         self.record = record
+        self.settle(self.vote(migration, key))
         return True
 
     def publish(self, body: PublishKey, worker: bytes = WORKER) -> None:
@@ -251,7 +291,7 @@ class Ledger:
             encryption_key=body.encryption_key,
         )
 
-    def accept(self, result: Result) -> bool:
+    def accept(self, result: Result, key: SigningKey = WORKER_KEY) -> bool:
         """Apply a result if the rules allow it."""
         record = self.record
         if (result.first, result.version, result.pre_root) != (record.done + 1, record.version, record.state_root):
@@ -279,6 +319,7 @@ class Ledger:
             version=record.version + 1,
             state_root=self.slots.root,
         )
+        self.settle(self.vote(result, key))
         return True
 
     def reply(self, raw: bytes, epoch: int = 1) -> Reply:
@@ -294,7 +335,8 @@ class Worker:
         self.ledger = ledger
         self.identity = identity
         self.sandbox = sandbox or Sandbox()
-        self.core = ContractCore(CONTRACT, identity, INSTANCE)
+        self.key = OTHER_KEY if identity == OTHER else WORKER_KEY
+        self.core = ContractCore(CONTRACT, NETWORK, identity, INSTANCE)
         self.code = code(ledger.record.policy)
         self.outbox: list[SubmitResult | SubmitMigration] = []
         self.held: list[Order] = []
@@ -321,8 +363,15 @@ class Worker:
                 self.core.keyed(keys(epoch=epoch))
             case FetchSigning():
                 self.core.owned(OWNED)
+            case FetchVotes(backings):
+                self.core.voted(order, [self.ledger.located(item.transaction, item) for item in backings])
+            case FetchSteps(first, last):
+                found = [vote.id for height, vote in self.ledger.votes.values() if first <= height <= last]
+                self.core.voted(order, [self.ledger.located(identity) for identity in found])
+            case JudgeVotes(votes):
+                self.core.judged({vote.id: self.ledger.enclaves.get(vote.sender) for vote in votes})
             case FetchSlots(root):
-                self.core.slots(root, tuple(self.ledger.history[root]))
+                self.core.slots(order, tuple(self.ledger.history[root]))
             case FetchBatch(index):
                 self.core.batch(self.ledger.batch(index))
             case Execute(job):
@@ -334,10 +383,10 @@ class Worker:
             case Submit(SubmitResult() | SubmitMigration() as body):
                 self.outbox.append(body)
 
-    def see(self, calls: list[tuple[TransactionId, bytes]] = (), results: Sequence[Result] = ()) -> None:  # type: ignore[assignment] # none
+    def see(self, calls: list[tuple[TransactionId, bytes]] = (), votes: Sequence[Vote] = ()) -> None:  # type: ignore[assignment] # none
         """Follow one block: what its header proves, then what it orders. Call before the ledger moves on."""
         self.core.record(self.ledger.proven())
-        self.core.block(self.ledger.ordering(self.ledger.height), calls, results)
+        self.core.block(self.ledger.ordering(self.ledger.height), calls, votes)
         self.work()
 
     def prove(self) -> None:
@@ -350,9 +399,9 @@ class Worker:
         accepted = 0
         for body in self.outbox:
             if isinstance(body, SubmitMigration):
-                accepted += self.ledger.migrate(body.migration)
+                accepted += self.ledger.migrate(body.migration, self.key)
             else:
-                accepted += self.ledger.accept(body.result)
+                accepted += self.ledger.accept(body.result, self.key)
         self.outbox.clear()
         self.ledger.height += 1
         self.prove()

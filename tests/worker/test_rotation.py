@@ -13,7 +13,7 @@ from keephold.base.ids import InstanceId, StateRoot
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.rotation import is_of_epoch
 from keephold.protocol.state import Rotation
-from keephold.protocol.transactions import PublishKey, SubmitMigration
+from keephold.protocol.transactions import PublishKey, SlotWrite, SubmitMigration
 from keephold.runtime.outcome import Outcome
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.slot import MigrationContext, SlotContext
@@ -30,6 +30,24 @@ def stateful(alice: Caller, *, slots: int = 3, ledger: Ledger | None = None) -> 
     worker = started(ledger)
     settle(worker, alice.call("inc"), alice.call(f"wide:{slots}"))
     return worker
+
+
+def broken_worker_says(ledger: Ledger, writes: tuple[SlotWrite, ...]) -> None:
+    """Have an assigned worker, whose keys somebody extracted, sign a result of its own choice."""
+    ledger.order(b"\xa0")
+    record, last = ledger.record, ledger.results[-1]
+    forged = replace(
+        last,
+        first=record.done + 1,
+        count=1,
+        head=record.inbox_head,
+        version=record.version,
+        pre_root=record.state_root,
+        root=ledger.slots.update((write.tag, write.value) for write in writes).root,
+        receipts=(b"",),
+        writes=writes,
+    )
+    assert ledger.accept(forged)
 
 
 def go_on(worker: Worker, most: int = 100) -> int:
@@ -176,9 +194,9 @@ def test_pages_of_another_worker_are_adopted(alice, monkeypatch) -> None:
     while ledger.record.epoch == 1:
         fast.prove()
         slow.prove()
-        ledger.height += 1
-        slow.core.block(ledger.ordering(ledger.height), (), [body.migration for body in fast.outbox])
+        at = ledger.height
         pages += fast.deliver()
+        slow.core.block(ledger.ordering(at), (), ledger.ordered(at))
         slow.prove()
     assert pages > 2
     ledger.height += 1
@@ -232,9 +250,10 @@ def test_a_slot_that_no_enclave_sealed_holds_nothing_up(alice) -> None:
     worker = stateful(alice)
     before = plain(worker, 1)
     forged = keys(b"x" * 32).slots.seal("c/forged", b"1", bytes(32), PAD)
-    worker.ledger.slots = worker.ledger.slots.update([forged, (b"\x01" * 32, b"noise")])
-    worker.ledger.history[worker.ledger.slots.root] = worker.ledger.slots
-    worker.ledger.record = replace(worker.ledger.record, state_root=worker.ledger.slots.root, version=9)
+    writes = tuple(SlotWrite(*slot) for slot in sorted([forged, (b"\x01" * 32, b"noise")]))
+    broken_worker_says(worker.ledger, writes)
+    worker.see(votes=worker.ledger.ordered(worker.ledger.height))
+    worker.ledger.height += 1
     worker.ledger.rotate()
     go_on(worker)
     assert plain(worker, 2) == before

@@ -19,6 +19,7 @@ KeepholdError
 │   ├── NotEnoughTrust            skipping too far: bisect
 │   ├── TrustExpired              the trusted header is older than the trusting period
 │   └── ProofInvalid
+│       └── StateUnproven         a contract's state that no verified worker's result leads to
 ├── LedgerRefused                 a transaction the rules refuse (field `reason`, a `Refusal`)
 ├── ContractError                 raised to the caller of a contract
 │   ├── Rejected                  the contract's own refusal: code and detail
@@ -172,6 +173,12 @@ class ProofInvalid(ChainRefused):
     """A membership, absence, inclusion or chain proof that does not lead to the trusted root."""
 
     code = "proof_invalid"
+
+
+class StateUnproven(ProofInvalid):
+    """The ledger proves a contract's state that no result of verified workers leads to: it is not followed."""
+
+    code = "state_unproven"
 
 
 class LedgerRefused(KeepholdError):

@@ -99,13 +99,23 @@ class Publication(Record):
     """Tagged hash of the keys published: equal for workers that agree."""
 
 
+class Backing(Record):
+    """What a vote rests on: transactions that whoever takes up the state later fetches and verifies."""
+
+    transaction: Bytes32
+    """Id of the vote."""
+    registration: Bytes32
+    """Id of the `Register` transaction of the voter's instance."""
+    judged_by: Bytes32
+    """Id of the `UpdateCollateral` transaction that this registration was judged by."""
+
+
 class Vote(Record):
     """A worker's vote for the next result or migration, while a quorum is not reached."""
 
     worker: PublicKeyBytes
     digest: Bytes32
-    transaction: Bytes32
-    """Id of the transaction that cast it."""
+    backing: Backing
 
 
 class Departures(Record):
@@ -170,8 +180,8 @@ class ContractRecord(Record):
     """Root of the contract's own sparse Merkle map; that of the empty map at first (set at deployment)."""
     votes: tuple[Vote, ...] = ()
     """For the next result or migration, while a quorum is not reached."""
-    settled: tuple[Bytes32, ...] = ()
-    """Ids of the transactions that made the last accepted result or migration: a quorum of votes for the same."""
+    settled: tuple[Backing, ...] = ()
+    """The votes that made the last accepted result or migration: a quorum for the same. None before the first."""
     rotation: tuple[Rotation, ...] = ()
     """One while `phase` is rotating, none otherwise: records have no null."""
     departed: tuple[PublicKeyBytes, ...] = ()

@@ -7,43 +7,40 @@ What goes out are orders: fetch this, execute that, submit this result.
 
 There is no phase variable: `orders` asks for whatever is missing next, so anything can be lost and asked for again.
 
-What a proven record decides about own work under way (`progress`):
-
-1. Version, root and progress equal those after one of our results: confirmed up to there.
-2. Another worker was faster, or ours was replaced: its writes are adopted if they lead from our proven state to the
-   proven root. Everything of ours beyond is dropped and executed again.
-3. Neither: the state is downloaded again.
+**State.** A position is proven by own work, or by other workers' signatures: `ground` says how it is found and moved,
+`progress` what is under way on it.
 
 **Rotation.** While the record says so, keys of two epochs are held. The inbox drains under the old ones; then slots are
 sealed anew page by page, each built on a proven state (`migration`), adopted from another worker as results are, or
 found in the downloaded state by whoever was killed: what is done is what lies behind the committed cursor. With the
 record of the next epoch the old keys are dropped, and with their last reference they are overwritten.
 
-**What a proof does not say.** The root is the ledger's word: slots are authentic one by one, but validators that all
-collude could prove a root of older genuine slots to a worker that was not there. One that was there knows better: a
-root that no result it computed or saw leads to is no continuation, and is told to the shell as `lost_track`.
+**What a proof does not say.** A proven record is the ledger's word. No root in it is followed to which no verified
+worker's result leads (`lineage`); policy, code and id are recomputed from the deployment; calls are opened by their
+senders' signatures and seals. What remains the validators' word is order: which calls, in which sequence, and, for a
+worker that was not there, how late it is.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, final
 
 from keephold.base.errors import ProofInvalid, SandboxError
-from keephold.base.ids import ContractId, HeaderHash, Height, InstanceId, PublicKey, StateRoot, TransactionId
-from keephold.chain.sparse import EMPTY_ROOT
+from keephold.base.ids import ContractId, HeaderHash, Height, InstanceId, NetworkId, PublicKey, TransactionId
+from keephold.follower.admission import Admitted
 from keephold.protocol.rotation import open_epochs
 from keephold.protocol.state import ContractRecord
 from keephold.protocol.transactions import Migration, RefuseCode, Result, SubmitMigration, SubmitResult
 from keephold.runtime.outcome import ContractInfo
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.owned_keys import OwnedKeys
-from keephold.worker.adoption import adopt
 from keephold.worker.code import ContractCode, check_loaded
 from keephold.worker.epochs import Epochs
 from keephold.worker.execution import Job
+from keephold.worker.ground import Ground
 from keephold.worker.inbox import Inbox, Ordering, ProvenBatch, head_before
+from keephold.worker.lineage import Vote
 from keephold.worker.migration import MigrationJob, SealedPage
 from keephold.worker.orders import (
     Execute,
@@ -52,6 +49,9 @@ from keephold.worker.orders import (
     FetchKey,
     FetchSigning,
     FetchSlots,
+    FetchSteps,
+    FetchVotes,
+    JudgeVotes,
     LoadCode,
     Migrate,
     Order,
@@ -60,7 +60,7 @@ from keephold.worker.orders import (
 from keephold.worker.progress import Progress
 from keephold.worker.reading import Reading
 from keephold.worker.results import Built, Position
-from keephold.worker.state import ContractState, downloaded
+from keephold.worker.state import ContractState
 
 MAX_AHEAD: Final = 512
 """Entries fetched ahead of the proven state while catching up."""
@@ -68,8 +68,6 @@ MAX_AHEAD: Final = 512
 _MAX_HOLD: Final = 8
 """Blocks to wait after repeated refusals."""
 _MAX_REASON: Final = 256
-_MAX_SEEN: Final = 32
-"""Results and migrations seen on the ledger, kept in case one that we did not compute is accepted."""
 
 
 class Proven(NamedTuple):
@@ -102,10 +100,8 @@ class Readable(NamedTuple):
 class ContractCore:
     """The decisions about one contract that this worker was given. For one thread."""
 
-    def __init__(self, contract: ContractId, identity: PublicKey, instance: InstanceId) -> None:
+    def __init__(self, contract: ContractId, network: NetworkId, identity: PublicKey, instance: InstanceId) -> None:
         self.contract: Final = contract
-        self.lost_track = 0
-        """How often the ledger proved a state that nothing seen leads to."""
         self._identity: Final = identity
         self._instance = instance
         self._proven: Proven | None = None
@@ -115,9 +111,8 @@ class ContractCore:
         self._refusal: SandboxError | None = None
         self._epochs: Final = Epochs()
         self._owned: OwnedKeys | None = None
-        self._wanted: ContractRecord | None = None
         self._progress: Final = Progress()
-        self._seen: Final[deque[Result | Migration]] = deque(maxlen=_MAX_SEEN)
+        self._ground: Final = Ground(contract, network, identity, self._progress)
         self._asked: Final[dict[object, Order]] = {}
         self._refusals = 0
         self._hold = 0
@@ -128,6 +123,16 @@ class ContractCore:
     def proven(self) -> Proven | None:
         """The newest proven record."""
         return self._proven
+
+    @property
+    def position(self) -> Position | None:
+        """Where this worker stands: a state that it computed, or that verified workers signed."""
+        return self._progress.base
+
+    @property
+    def lost_track(self) -> int:
+        """How often the steps to the ledger's state had to be looked for."""
+        return self._ground.lost_track
 
     @property
     def is_assigned(self) -> bool:
@@ -164,6 +169,7 @@ class ContractCore:
 
         Raises:
             ProofInvalid: the ledger contradicts what it proved before.
+            StateUnproven: no verified worker's result leads to its state.
         """
         known = self._proven
         if known is not None and proven.height <= known.height:
@@ -175,18 +181,21 @@ class ContractCore:
             raise ProofInvalid("the contract's record went back")
         self._proven = proven
         self._height = max(self._height, proven.height)
-        self._follow(record)
+        self._follow()
         self._turn(record)
         if self._progress.inbox is not None:
             self._progress.inbox.confirm(record.inbox_count, record.inbox_head)
             self._progress.reconcile()
 
-    def block(
-        self, ordering: Ordering, calls: Iterable[tuple[TransactionId, bytes]], results: Iterable[Result | Migration]
-    ) -> None:
-        """Take what a verified block orders for this contract; the record that its header proves goes before."""
+    def block(self, ordering: Ordering, calls: Iterable[tuple[TransactionId, bytes]], votes: Iterable[Vote]) -> None:
+        """Take what a verified block orders for this contract; the record that its header proves goes before.
+
+        Raises:
+            StateUnproven: see `Ground.follow`.
+        """
         self._height = max(self._height, ordering.height)
-        self._seen.extend(results)
+        self._ground.see(ordering.height, votes)
+        self._follow()
         # A record proven by a later header counts this block's calls already.
         inbox = self._progress.inbox
         if inbox is None or self._proven is None or ordering.height < self._proven.height:
@@ -202,6 +211,7 @@ class ContractCore:
     def coded(self, code: ContractCode) -> None:
         """Take the verified code."""
         self._code = code
+        self._ground.policy(code.policy)
         self._asked.pop(FetchCode, None)
 
     def refused_code(self, error: SandboxError) -> None:
@@ -230,34 +240,58 @@ class ContractCore:
         self._asked.pop(FetchSigning, None)
         self._owned = keys
 
-    def slots(self, root: StateRoot, slots: Iterable[tuple[bytes, bytes]]) -> None:
+    def voted(self, order: FetchVotes | FetchSteps, votes: Iterable[Vote]) -> None:
+        """Take votes whose place on the chain is proven: all that were asked for.
+
+        Raises:
+            StateUnproven: see `Ground.follow`.
+        """
+        if self._asked.get(_kind(order)) != order:
+            return
+        if isinstance(order, FetchVotes):
+            del self._asked[FetchVotes]
+            self._ground.named(order, votes)
+        else:
+            self._ground.fetched(votes)  # not asked for again before another record is proven
+        self._follow()
+
+    def judged(self, found: Mapping[TransactionId, Admitted | None]) -> None:
+        """Take what became of the evidence of those who voted; None: nobody whose vote counts.
+
+        Raises:
+            StateUnproven: see `Ground.follow`.
+        """
+        self._asked.pop(JudgeVotes, None)
+        self._ground.judged(found)
+        self._follow()
+
+    def slots(self, order: FetchSlots, slots: Iterable[tuple[bytes, bytes]]) -> None:
         """Take downloaded slots.
 
         Raises:
-            ProofInvalid: they are not those of `root`; the order counts as failed.
+            ProofInvalid: they are not those of the root; the order counts as failed.
+            StateUnproven: see `Ground.follow`.
         """
-        wanted, opened = self._wanted, self._epochs.opened
-        asked = self._asked.pop(FetchSlots, None)
-        if asked is None or wanted is None or opened is None or root != wanted.state_root:
+        asked, opened = self._asked.pop(FetchSlots, None), self._epochs.opened
+        if asked is None or opened is None:
             return
-        if self._progress.base is not None:
-            return
-        self._wanted = None
-        self._progress.base = Position(wanted.done, wanted.version, downloaded(root, slots, opened))
-        if self._proven is not None:
-            self._follow(self._proven.record)
+        self._ground.slots(order, slots, opened)
+        self._follow()
 
     def batch(self, proven: ProvenBatch) -> None:
         """Take a proven batch.
 
         Raises:
             ProofInvalid: it does not continue the inbox; the order counts as failed.
+            StateUnproven: the state was not made of the calls before it.
         """
         progress = self._progress
         if self._asked.pop(FetchBatch, None) is None or progress.base is None:
             return
         if progress.inbox is None:
-            progress.inbox = Inbox(progress.base.done, head_before(proven, progress.base.done))
+            before = head_before(proven, progress.base.done)
+            self._ground.starts_with(progress.base.done, before)
+            progress.inbox = Inbox(progress.base.done, before)
         progress.inbox.extend(proven)
         progress.reconcile()
 
@@ -274,7 +308,7 @@ class ContractCore:
         if self._asked.get(_kind(order)) == order:
             del self._asked[_kind(order)]
         if isinstance(order, FetchSlots):
-            self._wanted = None  # a root of long ago: ask for the newest
+            self._ground.look_again()
         if isinstance(order, Execute | Migrate):
             self._progress.failed(order.job)
         if isinstance(order, Submit):
@@ -308,25 +342,25 @@ class ContractCore:
         if publication is not None:
             orders += self._once(Submit(publication))
         keys = self._epochs.in_use(record)
-        if keys is not None and self._owns(self._code):
-            orders += self._state_orders(record)
-            orders += self._work_orders(record, self._code, keys)
+        if keys is not None and self._epochs.opened is not None and self._owns(self._code):
+            missing = self._ground.orders(record, self._proven.height, self._epochs.opened)
+            # Whoever is judged already is not judged again because more votes came in.
+            missing = [order for order in missing if not (isinstance(order, JudgeVotes) and JudgeVotes in self._asked)]
+            orders += [order for wanted in missing for order in self._once(wanted)]
+            base = self._progress.base
+            # Nothing is done on a state that the ledger left behind.
+            if base is not None and base.version == record.version:
+                orders += self._inbox_orders(record, base)
+                orders += self._work_orders(record, self._code, keys)
         return orders
 
-    def _state_orders(self, record: ContractRecord) -> list[Order]:
+    def _inbox_orders(self, record: ContractRecord, base: Position) -> list[Order]:
         progress = self._progress
-        if progress.base is None:
-            if record.state_root == EMPTY_ROOT and self._epochs.opened is not None:
-                empty = downloaded(StateRoot(EMPTY_ROOT), (), self._epochs.opened)
-                progress.base = Position(record.done, record.version, empty)
-            else:
-                self._wanted = self._wanted or record
-                return self._once(FetchSlots(StateRoot(self._wanted.state_root)))
         if progress.inbox is None:
-            if record.inbox_count > progress.base.done:
-                return self._once(FetchBatch(progress.base.done + 1))
+            if record.inbox_count > base.done:
+                return self._once(FetchBatch(base.done + 1))
             progress.inbox = Inbox(record.inbox_count, record.inbox_head)
-        if progress.inbox.proven < record.inbox_count and progress.inbox.proven < progress.base.done + MAX_AHEAD:
+        if progress.inbox.proven < record.inbox_count and progress.inbox.proven < base.done + MAX_AHEAD:
             return self._once(FetchBatch(progress.inbox.proven + 1))
         return []
 
@@ -371,34 +405,12 @@ class ContractCore:
         if self._progress.base is not None and self._epochs.opened is not None:
             self._progress.read_with(self._epochs.opened)
         else:
-            self._start_over()
+            self._progress.start_over()
+            self._ground.look_again()
 
-    def _follow(self, record: ContractRecord) -> None:
-        """Bring the proven state in step with a proven record; see the module's argument."""
-        base = self._progress.base
-        if base is None:
-            return
-        if record.version == base.version:
-            if (record.done, record.state_root) != (base.done, base.state.root):
-                raise ProofInvalid("the state changed without a result")
-            return
-        # (1) Ours.
-        if self._progress.confirm(record):
+    def _follow(self) -> None:
+        if self._proven is not None and self._ground.follow(self._proven.record, self._proven.height):
             self._refusals = 0
-            return
-        # (2) Another worker's.
-        self._progress.drop_pending()
-        adopted = adopt(base, record, self._seen)
-        if adopted is not None:
-            self._progress.stand_at(adopted)
-            return
-        # (3) Unknown.
-        self.lost_track += 1
-        self._start_over()
-
-    def _start_over(self) -> None:
-        self._progress.start_over()
-        self._wanted = None
 
     def _refused(self, order: Submit) -> None:
         """Back to the proven state: what the ledger refuses is executed again, after a pause that grows."""

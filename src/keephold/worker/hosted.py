@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, final
 
@@ -14,13 +15,16 @@ from keephold.base.errors import (
     LedgerRefused,
     NoLiveWorker,
     ProofInvalid,
+    RollbackDetected,
     SandboxError,
     StaleAnswer,
+    StateUnproven,
 )
 from keephold.base.ids import ContractId, Height, InstanceId, PublicKey
 from keephold.crypto.secret import SecretBytes
 from keephold.enclave.outbox import Outcome
 from keephold.enclave.session import Session
+from keephold.follower.admission import Admissions
 from keephold.follower.contracts import verify_deployment
 from keephold.protocol.codec import decode
 from keephold.protocol.lines import ContractLine, KeyLine, SigningLine
@@ -30,12 +34,13 @@ from keephold.protocol.wire import AnswerEnvelope, QueryEnvelope
 from keephold.runtime.cache import CompiledGuest
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.owned_keys import OwnedKeys
-from keephold.worker import queries
+from keephold.worker import queries, witnesses
 from keephold.worker.code import contract_code
 from keephold.worker.contract import ContractCore, Proven, Readable
 from keephold.worker.execution import CRASHED
 from keephold.worker.inbox import Ordering, ProvenBatch
 from keephold.worker.lane import Lane
+from keephold.worker.marks import Marks
 from keephold.worker.migration import MigrationJob, SealedPage
 from keephold.worker.orders import (
     Execute,
@@ -44,6 +49,9 @@ from keephold.worker.orders import (
     FetchKey,
     FetchSigning,
     FetchSlots,
+    FetchSteps,
+    FetchVotes,
+    JudgeVotes,
     LoadCode,
     Migrate,
     Order,
@@ -65,12 +73,33 @@ Want = Callable[[KeyLine], None]
 Spawn = Callable[[Coroutine[object, object, None]], object]
 """Starts a task that the service owns."""
 
+Halt = Callable[[ContractId, KeepholdError], None]
+"""Stops hosting a contract about which the ledger says what cannot be."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """What one worker's contracts share to tell whose word a state rests on."""
+
+    admissions: Admissions
+    marks: Marks
+
 
 @final
 class Hosted:
     """A contract assigned to this worker, with its processes. `close` ends it and drops its keys."""
 
-    def __init__(self, contract: ContractId, session: Session, guest: CompiledGuest, want: Want, spawn: Spawn) -> None:
+    def __init__(
+        self,
+        contract: ContractId,
+        session: Session,
+        guest: CompiledGuest,
+        want: Want,
+        spawn: Spawn,
+        trusted: Trusted,
+        halt: Halt,
+    ) -> None:
         self.contract: Final = contract
         self.path: Final = contract_path(contract)
         self._session: Final = session
@@ -78,7 +107,9 @@ class Hosted:
         self._want: Final = want
         self._spawn: Final = spawn
         self._name: Final = contract.hex()[:16]
-        self.core = ContractCore(contract, session.identity, session.instance.id)
+        self.core = ContractCore(contract, session.network, session.identity, session.instance.id)
+        self._trusted: Final = trusted
+        self._halt: Final = halt
         self._calls: Lane | None = None
         self._questions: Lane | None = None
         self._failures = 0
@@ -92,9 +123,12 @@ class Hosted:
 
         Raises:
             ProofInvalid: the ledger contradicts what it proved before.
+            RollbackDetected: it stands before the state that this worker sealed.
         """
         if raw is not None:
-            self.core.record(Proven(decode(raw, ContractRecord), *ordering))
+            record = decode(raw, ContractRecord)
+            self._trusted.marks.check(self.contract, record)
+            self.core.record(Proven(record, *ordering))
 
     def go_on(self) -> None:
         """Carry out whatever the core orders now."""
@@ -143,6 +177,8 @@ class Hosted:
     async def _carry_out(self, order: Order) -> None:
         try:
             await self._do(order)
+        except StateUnproven as error:
+            self._halt(self.contract, error)
         except SandboxError as error:
             _LOG.warning("contract %s: code refused: %s", self._name, error)
             self.core.refused_code(error)
@@ -171,6 +207,14 @@ class Hosted:
                 if self._calls is None:
                     self._calls = Lane(self._guest, code.source, f"calls-{self._name}")
                 self.core.loaded(await self._calls.run(self._calls.start))
+            case FetchVotes(backings):
+                self.core.voted(order, await witnesses.named_votes(self._session.follower, backings))
+            case FetchSteps(first, last):
+                _LOG.error("contract %s: lost track: no result seen leads to the state of block %d", self._name, last)
+                follower = self._session.follower
+                self.core.voted(order, await witnesses.ordered_votes(follower, self.contract, first, last))
+            case JudgeVotes(votes):
+                self.core.judged(await witnesses.judge(self._trusted.admissions, votes))
             case FetchSlots():
                 await self._fetch_slots(order)
             case FetchBatch(index):
@@ -209,7 +253,7 @@ class Hosted:
             if not page.slots or page.slots[-1].tag <= after:
                 raise ProofInvalid("slots that do not go on")
             after = page.slots[-1].tag
-        self.core.slots(order.root, slots)
+        self.core.slots(order, slots)
 
     async def _fetch_batch(self, index: int) -> None:
         follower = self._session.follower
@@ -281,17 +325,30 @@ class Hosted:
                     else:
                         is_asked = True
                         found = await self._session.follower.prove([self.path], question.body.min_height + 1)
-                        self.proven(found[self.path], Ordering(found.height, found.header_hash, found.time_ns))
+                        self._prove(found[self.path], Ordering(found.height, found.header_hash, found.time_ns))
                         self.go_on()
         except TimeoutError:
             raise StaleAnswer(f"no state proven at height {question.body.min_height}") from None
+
+    def _prove(self, raw: bytes | None, ordering: Ordering) -> None:
+        """As `proven`; what contradicts it ends the contract here.
+
+        Raises:
+            NoLiveWorker: it did.
+        """
+        try:
+            self.proven(raw, ordering)
+        except (ProofInvalid, RollbackDetected) as error:
+            self._halt(self.contract, error)
+            raise NoLiveWorker("the ledger's state is not followed") from error
 
     # --- end ---
 
     def close(self) -> list[Lane]:
         """Kill the processes and drop the keys; return the lanes, whose threads end in a moment."""
         self._is_closed = True
-        self.core = ContractCore(self.contract, self._session.identity, InstanceId(bytes(32)))
+        session = self._session
+        self.core = ContractCore(self.contract, session.network, session.identity, InstanceId(bytes(32)))
         lanes = [lane for lane in (self._calls, self._questions) if lane is not None]
         for lane in lanes:
             lane.kill()

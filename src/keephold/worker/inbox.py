@@ -83,6 +83,10 @@ class Inbox:
         at = index - self._base[0] - 1
         return self._entries[at].head if 0 <= at < len(self._entries) else None
 
+    def proven_head_at(self, index: int) -> bytes | None:
+        """Return the head after entry `index`, where it is known and proven."""
+        return self.head_at(index) if index <= self._proven else None
+
     def follow(self, ordering: Ordering, calls: Iterable[tuple[TransactionId, bytes]]) -> None:
         """Append, tentatively, the calls that a verified block orders.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keephold.base.ids import StateRoot
+from keephold.protocol.state import Backing
 from keephold.protocol.transactions import PublishKey, RefuseCode, SubmitMigration, SubmitResult
 from keephold.worker.code import ContractCode
 from keephold.worker.execution import Job
+from keephold.worker.lineage import Vote
 from keephold.worker.migration import MigrationJob
 
 
@@ -43,6 +45,28 @@ class FetchSlots:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchVotes:
+    """Have the votes located that a record names."""
+
+    backings: tuple[Backing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSteps:
+    """Have all votes on the contract located that these blocks order."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeVotes:
+    """Verify the evidence of those who cast these votes, as of their time."""
+
+    votes: tuple[Vote, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FetchBatch:
     """Have the batch proven that holds entry `index`: it begins there, or less than a batch's size before."""
 
@@ -70,4 +94,17 @@ class Submit:
     body: PublishKey | RefuseCode | SubmitResult | SubmitMigration
 
 
-Order = FetchCode | LoadCode | FetchKey | FetchSigning | FetchSlots | FetchBatch | Execute | Migrate | Submit
+Order = (
+    FetchCode
+    | LoadCode
+    | FetchKey
+    | FetchSigning
+    | FetchVotes
+    | FetchSteps
+    | JudgeVotes
+    | FetchSlots
+    | FetchBatch
+    | Execute
+    | Migrate
+    | Submit
+)

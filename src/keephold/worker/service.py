@@ -9,25 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, final
 
 from keephold.base.errors import (
     ChainRefused,
-    EncodingError,
+    KeepholdError,
     LedgerRefused,
     NoLiveWorker,
     ProofInvalid,
+    RollbackDetected,
     UnavailableError,
 )
 from keephold.base.ids import ContractId, Height, InstanceId, TransactionId
-from keephold.base.limits import MAX_TRANSACTION
 from keephold.crypto.secret import SecretBytes
 from keephold.enclave.session import Session
 from keephold.enclave.tasks import run_together
+from keephold.follower.admission import Admissions
 from keephold.follower.remote import Gateway
-from keephold.follower.view import OrderedTransaction, VerifiedBlock
+from keephold.follower.view import VerifiedBlock
 from keephold.protocol.codec import decode
 from keephold.protocol.lines import ChannelLine, KeyLine, SigningLine
 from keephold.protocol.refusals import Refusal
@@ -36,24 +37,23 @@ from keephold.protocol.transactions import (
     Call,
     KeyRelease,
     KeyRequest,
-    Migration,
-    Result,
-    SignedTransaction,
-    SubmitMigration,
-    SubmitResult,
 )
 from keephold.protocol.wire import AnswerEnvelope, Interest, QueryEnvelope
 from keephold.runtime.cache import CompiledGuest
 from keephold.worker.attach import Line
 from keephold.worker.fetching import KeyFetcher
-from keephold.worker.hosted import Hosted
+from keephold.worker.hosted import Hosted, Trusted
 from keephold.worker.inbox import Ordering
 from keephold.worker.lane import Lane
+from keephold.worker.lineage import Vote, vote_of
+from keephold.worker.marks import Marks
+from keephold.worker.results import Position
+from keephold.worker.witnesses import transaction_of
 
 _LOG: Final = logging.getLogger("keephold.worker")
 
 Calls = dict[ContractId, list[tuple[TransactionId, bytes]]]
-Results = dict[ContractId, list[Result | Migration]]
+Votes = dict[ContractId, list[Vote]]
 
 
 @final
@@ -70,6 +70,8 @@ class Worker:
         self._instance: InstanceId | None = None
         self._assigned: frozenset[ContractId] = frozenset()
         self._halted: Final[dict[ContractId, str]] = {}
+        self._marks: Final = Marks(session.vault)
+        self._trusted: Final = Trusted(Admissions(session.follower), self._marks)
         self._roster: Final = roster_path(session.identity)
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._refused: LedgerRefused | None = None
@@ -142,13 +144,20 @@ class Worker:
         ordering = Ordering(block.height, block.header_hash, block.time_ns)
         # What the header proves is the state before the block's own transactions.
         self._learn(block.values, ordering)
-        calls, results = self._sort(block.transactions)
+        calls, votes = self._sort(block)
         for contract, hosted in list(self._hosted.items()):
             try:
-                hosted.core.block(ordering, calls[contract], results[contract])
+                hosted.core.block(ordering, calls[contract], votes[contract])
             except ProofInvalid as error:
                 self._halt(contract, error)
         self._go_on()
+        self._marks.keep(self._positions(), session.clock.monotonic())
+
+    def _positions(self) -> Iterator[tuple[ContractId, Position]]:
+        """Yield where contracts stand: on states that this worker computed, or that verified workers signed."""
+        for contract, hosted in self._hosted.items():
+            if hosted.core.position is not None:
+                yield contract, hosted.core.position
 
     def _learn(self, values: Mapping[bytes, bytes | None], ordering: Ordering) -> None:
         if committee_path() in values:
@@ -162,30 +171,29 @@ class Worker:
                 try:
                     hosted.proven(values[hosted.path], ordering)
                     self._fetcher.keep(contract, hosted.core.epochs)
-                except ProofInvalid as error:
+                except (ProofInvalid, RollbackDetected) as error:
                     self._halt(contract, error)
 
-    def _sort(self, transactions: Sequence[OrderedTransaction]) -> tuple[Calls, Results]:
+    def _sort(self, block: VerifiedBlock) -> tuple[Calls, Votes]:
         """Tell apart what a block orders; whether it is signed is judged where it is used."""
         calls: Calls = defaultdict(list)
-        results: Results = defaultdict(list)
-        for ordered in transactions:
-            try:
-                transaction = decode(ordered.raw, SignedTransaction, limit=MAX_TRANSACTION).transaction
-            except EncodingError:
+        votes: Votes = defaultdict(list)
+        for ordered in block.transactions:
+            transaction = transaction_of(ordered.raw)
+            if transaction is None:
+                continue
+            vote = vote_of(ordered.id, ordered.raw, transaction, block.time_ns)
+            if vote is not None:
+                votes[ContractId(vote.step.contract)].append(vote)
                 continue
             match transaction.body:
                 case Call(contract):
                     calls[ContractId(contract)].append((ordered.id, ordered.raw))
-                case SubmitResult(_, result):
-                    results[ContractId(result.contract)].append(result)
-                case SubmitMigration(_, migration):
-                    results[ContractId(migration.contract)].append(migration)
                 case KeyRequest() | KeyRelease():
                     self._fetcher.observe(ordered)
                 case _:
                     pass
-        return calls, results
+        return calls, votes
 
     def _host(self) -> None:
         """Bring what is hosted in step with the roster; nothing before this process is registered."""
@@ -197,7 +205,7 @@ class Worker:
             self._end(contract)
         for contract in wanted - self._hosted.keys():
             _LOG.info("contract %s: assigned", contract.hex()[:16])
-            self._hosted[contract] = Hosted(contract, self._session, self._guest, self._fetcher.want, self._spawn)
+            self._hosted[contract] = self._hosting(contract)
             self._spawn(self._introduce(contract))
         for contract in self._halted.keys() - self._assigned:
             del self._halted[contract]
@@ -207,6 +215,10 @@ class Worker:
             self._instance = instance
             for hosted in self._hosted.values():
                 hosted.core.renew(instance)
+
+    def _hosting(self, contract: ContractId) -> Hosted:
+        want, trusted = self._fetcher.want, self._trusted
+        return Hosted(contract, self._session, self._guest, want, self._spawn, trusted, self._halt)
 
     async def _introduce(self, contract: ContractId) -> None:
         """Prove the record of a contract just assigned: on an idle chain the stream tells of it seconds later.
@@ -218,9 +230,9 @@ class Worker:
             proven = await self._session.follower.prove([path])
             self._on_fresh({path: proven[path]}, proven.height)
 
-    def _halt(self, contract: ContractId, error: ProofInvalid) -> None:
-        """Stop hosting a contract about which the ledger contradicts itself, until it is assigned anew."""
-        _LOG.error("contract %s: halted: %s", contract.hex()[:16], error)
+    def _halt(self, contract: ContractId, error: KeepholdError) -> None:
+        """Stop hosting a contract about which the ledger says what cannot be, until it is assigned anew."""
+        _LOG.error("contract %s: halted: %s: %s", contract.hex()[:16], error.code, error)
         self._halted[contract] = str(error)
         self._end(contract)
 
@@ -266,7 +278,8 @@ class Worker:
         await self._broken[0]
 
     async def _wipe(self) -> None:
-        """Kill every process, drop every key, and see the threads end."""
+        """Seal where contracts stand, kill every process, drop every key, and see the threads end."""
+        self._marks.keep_now(self._positions())
         for contract in tuple(self._hosted):
             self._end(contract)
         for task in tuple(self._tasks):

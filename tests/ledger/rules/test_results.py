@@ -7,7 +7,7 @@ from keephold.base.limits import MAX_BATCH, MAX_EVENTS, MAX_SEALED_RECEIPT, MAX_
 from keephold.chain.sparse import EMPTY_ROOT, SparseMap
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import Batch, batch_path, inbox_head
+from keephold.protocol.state import Backing, Batch, Registration, batch_path, inbox_head, registration_path
 from keephold.protocol.transactions import SealedEvent, SlotWrite, transaction_id
 
 
@@ -185,7 +185,11 @@ def test_the_record_names_the_votes_behind_the_last_result(quorum):
         for raw in desk.signed(worker.keys.signing, body)
     ]
     desk.block(*raws)
-    assert desk.contract(contract).settled == tuple(map(transaction_id, raws[1:]))
+    registrations = [desk.record(registration_path(worker.identity), Registration) for worker in (two, three)]
+    assert desk.contract(contract).settled == tuple(
+        Backing(transaction_id(raw), registration.transaction, registration.judged_by)
+        for raw, registration in zip(raws[1:], registrations, strict=True)
+    )
 
 
 def test_differing_results_do_not_add_up(quorum):

@@ -9,7 +9,8 @@ from keephold.base.errors import LedgerRefused
 from keephold.base.ids import NetworkId, PublicKey
 from keephold.ledger.overlay import Anchor, Overlay
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import Registration, registration_path
+from keephold.protocol.state import Backing, Registration, registration_path
+from keephold.protocol.transactions import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,14 @@ def live_registration(state: Overlay, block: BlockContext, identity: bytes, role
     if registration.role != role:
         raise refused(Refusal.WRONG_ROLE, f"registered as {registration.role}, not as {role}")
     return registration
+
+
+def backing(state: Overlay, transaction: Transaction, identity: bytes) -> Backing:
+    """Return what an entitled worker's vote rests on; `identity` is the vote's id."""
+    registration = state.find(registration_path(PublicKey(transaction.sender)), Registration)
+    if registration is None:
+        raise refused(Refusal.NOT_REGISTERED)
+    return Backing(identity, registration.transaction, registration.judged_by)
 
 
 def check_instance(registration: Registration, instance: bytes) -> None:

@@ -21,12 +21,14 @@ from keephold.ledger.rules.context import (
     Applied,
     BlockContext,
     Consumed,
+    backing,
     check_instance,
     live_registration,
     refused,
 )
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import (
+    Backing,
     Batch,
     ContractRecord,
     Vote,
@@ -61,13 +63,14 @@ def submit(
     if slots.root != result.root:
         raise refused(Refusal.RESULT_MALFORMED, "its writes do not lead to its root")
     # (5) Each worker votes once for the next result.
-    settled: tuple[bytes, ...] = (identity,)
+    cast = backing(state, transaction, identity)
+    settled: tuple[Backing, ...] = (cast,)
     if record.policy.quorum > 1:
         if any(vote.worker == transaction.sender for vote in record.votes):
             raise refused(Refusal.ALREADY_VOTED, "for the next result")
         digest = result_digest(result)
-        votes = (*record.votes, Vote(transaction.sender, digest, identity))
-        settled = tuple(vote.transaction for vote in votes if vote.digest == digest)
+        votes = (*record.votes, Vote(transaction.sender, digest, cast))
+        settled = tuple(vote.backing for vote in votes if vote.digest == digest)
         if len(settled) < record.policy.quorum:
             state.put(contract_path(contract), replace(record, votes=votes))
             return NOTHING

@@ -19,10 +19,28 @@ from keephold.base.ids import ContractId, PublicKey
 from keephold.base.limits import MAX_ROTATIONS, MAX_SEALED_VALUE
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.assignments import put_due, settle, stay
-from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, check_instance, live_registration, refused
+from keephold.ledger.rules.context import (
+    NOTHING,
+    Applied,
+    BlockContext,
+    backing,
+    check_instance,
+    live_registration,
+    refused,
+)
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.rotation import Page, is_of_epoch, may_migrate, migration_digest, migration_page
-from keephold.protocol.state import ContractRecord, Due, Roster, Rotation, Vote, contract_path, departed_path, due_path
+from keephold.protocol.state import (
+    Backing,
+    ContractRecord,
+    Due,
+    Roster,
+    Rotation,
+    Vote,
+    contract_path,
+    departed_path,
+    due_path,
+)
 from keephold.protocol.transactions import Migration, Rotate, SubmitMigration, Transaction
 
 
@@ -73,13 +91,14 @@ def submit(
     if slots.root != migration.root:
         raise refused(Refusal.RESULT_MALFORMED, "its writes do not lead to its root")
     # (6) Each worker votes once for the next page.
-    settled: tuple[bytes, ...] = (identity,)
+    cast = backing(state, transaction, identity)
+    settled: tuple[Backing, ...] = (cast,)
     if record.policy.quorum > 1:
         if any(vote.worker == transaction.sender for vote in record.votes):
             raise refused(Refusal.ALREADY_VOTED, "for the next page")
         digest = migration_digest(migration)
-        votes = (*record.votes, Vote(transaction.sender, digest, identity))
-        settled = tuple(vote.transaction for vote in votes if vote.digest == digest)
+        votes = (*record.votes, Vote(transaction.sender, digest, cast))
+        settled = tuple(vote.backing for vote in votes if vote.digest == digest)
         if len(settled) < record.policy.quorum:
             state.put(contract_path(contract), replace(record, votes=votes))
             return NOTHING
