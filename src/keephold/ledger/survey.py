@@ -76,7 +76,9 @@ def survey(network: NetworkId, values: SparseMap) -> Survey:
                 if contract_path(contract) == path:
                     contracts[contract] = record
                     coming = [item for rotation in record.rotation for item in rotation.publications]
-                    others |= {record.deployment, *record.settled, *(vote.transaction for vote in record.votes)}
+                    others.add(record.deployment)
+                    for backing in (*record.settled, *(vote.backing for vote in record.votes)):
+                        others |= {backing.transaction, backing.registration, backing.judged_by}
                     others |= {item.transaction for item in (*record.publications, *coming)}
             case Registration() if registration_path(PublicKey(record.identity)) == path:
                 others |= {record.transaction, record.judged_by}
