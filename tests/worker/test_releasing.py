@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 from worker_scene import ABI, CONTRACT, OWNED, PAD, Caller, Ledger, Sandbox, Worker, code, counter, settle, started
 
-from keephold.base.errors import BadKey, EncodingError, ProofInvalid
+from keephold.base.errors import BadKey, EncodingError, StateUnproven
 from keephold.chain.sparse import SparseMap
 from keephold.contract.address import Address
 from keephold.protocol.contracts import ContractPolicy
@@ -86,7 +87,7 @@ def test_every_worker_submits_the_same_bytes_and_gives_the_same_signature() -> N
     one, other = (worker.outbox[0].result for worker in workers)
     assert one == other
     workers[0].deliver()
-    workers[1].see(results=ledger.results)
+    workers[1].see(votes=ledger.ordered(ledger.height - 1))
     assert asked(workers[0]) == asked(workers[1]) != NOTHING
 
 
@@ -121,29 +122,25 @@ def test_what_another_worker_executed_otherwise_and_had_accepted_is_all_that_cou
     (refused,) = ours.outbox
     ours.outbox.clear()
     assert theirs.deliver() == 1
-    ours.see(results=ledger.results)
+    ours.see(votes=ledger.ordered(ledger.height - 1))
     assert not ledger.accept(refused.result)
     assert ours.core.readable() is not None
     assert asked(ours) == asked(theirs) == NOTHING
 
 
-def test_a_state_that_nothing_seen_leads_to_is_not_read_before_it_is_proven() -> None:
-    """A root from another fork, or of slots mixed by validators: this worker asks for them and answers nothing."""
-    from msgspec.structs import replace
-
-    from keephold.worker.orders import FetchSlots
-
+def test_a_state_that_no_verified_result_leads_to_is_never_read() -> None:
+    """A root from another fork, or of slots mixed by validators: this worker answers nothing, and stops."""
     worker = signing()
     settle(worker, sign("other"))
-    worker.hold = (FetchSlots,)
     elsewhere = SparseMap.empty().update([(b"t" * 32, b"v")])
     record = worker.ledger.record
     worker.ledger.record = replace(record, version=record.version + 1, state_root=elsewhere.root)
     worker.ledger.height += 1
     worker.prove()
     assert worker.core.readable() is None
-    with pytest.raises(ProofInvalid):
-        worker.core.slots(elsewhere.root, worker.ledger.slots.after(bytes(32)))
+    with pytest.raises(StateUnproven):
+        worker.see()
+    assert worker.core.readable() is None
 
 
 def test_whoever_is_not_named_is_told_what_is_told_of_nothing() -> None:
