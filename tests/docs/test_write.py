@@ -31,6 +31,19 @@ def test_the_page_on_testing(place, page, tmp_path):
         assert "4 passed" in place.run(step, tmp_path / "gold")
 
 
+@pytest.mark.slow
+def test_the_traps_are_measured(place, page, tmp_path):
+    traps = page("write/traps.md")
+    for name, block in zip(("leaky.py", "careful.py", "test_traps.py"), traps.blocks("python"), strict=True):
+        (tmp_path / name).write_text(block)
+    (command,) = traps.commands()
+    printed = place.run(command, tmp_path)
+    assert "13 passed" in printed
+    assert len(traps.blocks("text")) == 6
+    for table in traps.blocks("text"):
+        assert table in printed, table
+
+
 @pytest.mark.parametrize("name", [path.name for path in PAGES])
 def test_whole_contracts_load(name, page):
     for block in page(f"write/{name}").blocks("python"):
@@ -39,4 +52,4 @@ def test_whole_contracts_load(name, page):
 
 
 def test_only_pages_whose_commands_run_here_have_commands(page):
-    assert {path.name for path in PAGES if page(path).commands()} == {"start.md", "testing.md"}
+    assert {path.name for path in PAGES if page(path).commands()} == {"start.md", "testing.md", "traps.md"}
