@@ -56,6 +56,7 @@ def _load(name: str) -> None:
 
 _load("aftermath")
 _load("colony")
+_load("disks")
 
 SECOND = 10**9
 PATIENCE = 90.0
@@ -123,6 +124,10 @@ class Reader:
             with suppress(TimeoutError):
                 async with asyncio.timeout(AGAIN):
                     return await self.found(ids_of(raws))
+
+    async def found_all(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
+        """Wait until the node has them all, without offering them."""
+        return await self.found(ids_of(raws))
 
     async def blocks(self, last: int) -> list[LightBlock]:
         """Fetch all light blocks up to a height."""
