@@ -1,0 +1,214 @@
+"""Histories of validators that come, go and change power: the light client says what the specification says."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keephold.base.errors import ChainRefused, HeaderInvalid, NotEnoughTrust
+from keephold.chain.header import BlockId, BlockIdFlag, Commit, SignedHeader
+from keephold.chain.proto import NANOSECONDS
+from keephold.follower.light_client import LightClient, TrustedState
+
+if "follower_histories" not in sys.modules:  # importmode=importlib keeps modules apart: see tests/hostile
+    spec = importlib.util.spec_from_file_location("follower_histories", Path(__file__).with_name("histories.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules["follower_histories"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["follower_histories"])
+
+from follower_histories import CHAIN, KEYS, Block, Past, blocks_of, commit_of, expected, pasts, validator_set
+
+START = 1_700_000_000 * NANOSECONDS
+NOW = START + 3600 * NANOSECONDS
+NOT_MEMBERS = frozenset(range(len(KEYS)))
+
+
+def trusting(block: Block) -> LightClient:
+    return LightClient(TrustedState.from_header(block.signed.header, block.following))
+
+
+def verdict(client: LightClient, block: Block) -> str:
+    before = client.trusted
+    try:
+        client.update(block.signed, block.validators, block.following, NOW)
+    except NotEnoughTrust:
+        assert client.trusted is before
+        return "bisect"
+    except HeaderInvalid:
+        assert client.trusted is before
+        return "invalid"
+    return "trusted"
+
+
+def bisect(client: LightClient, blocks: list[Block], height: int) -> list[int]:
+    """Reach a height, halving where trust does not suffice; return the heights verified."""
+    goals, steps = [height], []
+    while goals:
+        found = verdict(client, blocks[goals[-1] - 1])
+        if found == "trusted":
+            steps.append(goals.pop())
+        else:
+            assert found == "bisect"
+            goals.append((client.trusted.height + goals[-1]) // 2)
+    return steps
+
+
+@settings(max_examples=60)
+@given(past=pasts())
+def test_each_step_from_any_height_to_any_later_one_has_the_specifications_verdict(past: Past) -> None:
+    blocks = blocks_of(past, START)
+    for trusted in range(1, past.top):
+        for height in range(trusted + 1, past.top + 1):
+            assert verdict(trusting(blocks[trusted - 1]), blocks[height - 1]) == expected(past, trusted, height)
+
+
+@settings(max_examples=40)
+@given(past=pasts(honest=True))
+def test_sequential_and_skipping_end_at_the_same_header(past: Past) -> None:
+    blocks = blocks_of(past, START)
+    one_by_one = LightClient(TrustedState.from_genesis(CHAIN, validator_set(past.at(1)), START))
+    for block in blocks:
+        assert verdict(one_by_one, block) == "trusted"
+    skipping = trusting(blocks[0])
+    steps = bisect(skipping, blocks, past.top)
+    assert skipping.trusted == one_by_one.trusted
+    assert steps == sorted(set(steps))
+    if expected(past, 1, past.top) == "trusted":
+        assert steps == [past.top]
+
+
+@settings(max_examples=40)
+@given(past=pasts(honest=True), data=st.data())
+def test_a_block_altered_in_any_way_is_refused_from_any_height(past: Past, data: st.DataObject) -> None:
+    blocks = blocks_of(past, START)
+    trusted = data.draw(st.integers(1, past.top - 1), label="trusted")
+    height = data.draw(st.integers(trusted + 1, past.top), label="height")
+    forged = data.draw(st.sampled_from(FORGERIES), label="forgery")(past, blocks[height - 1])
+    if forged is None:
+        return
+    with pytest.raises(ChainRefused):
+        trusting(blocks[trusted - 1]).update(forged.signed, forged.validators, forged.following, NOW)
+
+
+@given(past=pasts(honest=True), traitors=st.sets(st.integers(0, len(KEYS) - 1)), data=st.data())
+def test_traitors_and_their_invented_validators_are_believed_above_a_third_of_the_trusted_power_only(
+    past: Past, traitors: set[int], data: st.DataObject
+) -> None:
+    """What CometBFT's specification calls a lunatic attack: a header of validators that the chain never had."""
+    blocks = blocks_of(past, START)
+    trusted = data.draw(st.integers(1, past.top - 2), label="trusted")
+    height = data.draw(st.integers(trusted + 2, past.top), label="height")
+    invented = dict.fromkeys(traitors or {0}, 1)
+    lunatic = Past(
+        (*past.validators[: height - 1], invented, invented, *past.validators[height + 1 :]),
+        (*past.signers[: height - 1], frozenset(invented), *past.signers[height:]),
+    )
+    found = verdict(trusting(blocks[trusted - 1]), blocks_of(lunatic, START)[height - 1])
+    assert found == expected(lunatic, trusted, height)
+    before = past.at(trusted + 1)
+    power = sum(weight for key, weight in before.items() if key in invented)
+    assert (found == "trusted") == (3 * power > sum(before.values()))
+
+
+# --- forgeries: of an honest block, without its validators' keys ---
+
+
+def _with(block: Block, commit: Commit) -> Block:
+    return replace(block, signed=replace(block.signed, commit=commit))
+
+
+def _header(**changes):
+    def forge(_: Past, block: Block) -> Block:
+        header = replace(block.signed.header, **changes)
+        commit = replace(block.signed.commit, block_id=replace(block.signed.commit.block_id, hash=header.hash()))
+        return replace(block, signed=SignedHeader(header, commit))
+
+    return forge
+
+
+def _header_under_the_old_commit(_: Past, block: Block) -> Block:
+    return replace(block, signed=replace(block.signed, header=replace(block.signed.header, app_hash=b"\x04" * 32)))
+
+
+def _other_powers(past: Past, block: Block) -> Block | None:
+    members = {key: power + at + 1 for at, (key, power) in enumerate(past.at(block.signed.header.height).items())}
+    return replace(block, validators=validator_set(members))
+
+
+def _other_next_validators(past: Past, block: Block) -> Block | None:
+    following = validator_set(dict.fromkeys(range(len(KEYS)), 9))
+    return replace(block, following=following)
+
+
+def _of_another_chain(past: Past, block: Block) -> Block:
+    signers = past.signed(block.signed.header.height)
+    return _with(block, commit_of(block.signed.header, block.validators, signers, chain="another"))
+
+
+def _one_vote_for_all(_: Past, block: Block) -> Block | None:
+    votes = block.signed.commit.signatures
+    vote = next(item for item in votes if item.flag is BlockIdFlag.COMMIT)
+    address = {item.address: item for item in block.validators.validators}[vote.address]
+    if 3 * address.power > 2 * block.validators.total_power or len(votes) == 1:
+        return None
+    return _with(block, replace(block.signed.commit, signatures=(vote,) * len(votes)))
+
+
+def _votes_for_nil(_: Past, block: Block) -> Block:
+    votes = tuple(
+        replace(item, flag=BlockIdFlag.NIL) if item.flag is BlockIdFlag.COMMIT else item
+        for item in block.signed.commit.signatures
+    )
+    return _with(block, replace(block.signed.commit, signatures=votes))
+
+
+def _of_another_round(_: Past, block: Block) -> Block:
+    return _with(block, replace(block.signed.commit, round=1))
+
+
+def _for_other_parts(_: Past, block: Block) -> Block:
+    block_id = BlockId(block.signed.commit.block_id.hash, 2, b"\x08" * 32)
+    return _with(block, replace(block.signed.commit, block_id=block_id))
+
+
+def _votes_moved_on(_: Past, block: Block) -> Block | None:
+    votes = block.signed.commit.signatures
+    if len(votes) == 1:
+        return None
+    return _with(block, replace(block.signed.commit, signatures=(*votes[1:], votes[0])))
+
+
+def _votes_at_other_times(_: Past, block: Block) -> Block:
+    votes = tuple(
+        replace(item, time_ns=item.time_ns + 1) if item.flag is BlockIdFlag.COMMIT else item
+        for item in block.signed.commit.signatures
+    )
+    return _with(block, replace(block.signed.commit, signatures=votes))
+
+
+FORGERIES = [
+    _header(app_hash=b"\x04" * 32),
+    _header(data_hash=b"\x04" * 32),
+    _header(last_results_hash=b"\x04" * 32),
+    _header(time_ns=NOW - 1),
+    _header(chain_id="another"),
+    _header(validators_hash=b"\x04" * 32),
+    _header(next_validators_hash=b"\x04" * 32),
+    _header_under_the_old_commit,
+    _other_powers,
+    _other_next_validators,
+    _of_another_chain,
+    _one_vote_for_all,
+    _votes_for_nil,
+    _of_another_round,
+    _for_other_parts,
+    _votes_moved_on,
+    _votes_at_other_times,
+]
