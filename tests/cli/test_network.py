@@ -45,7 +45,7 @@ def comet(tmp_path, monkeypatch) -> Callable[[str], Path]:
 
 
 def test_the_commands_of_the_page_found_networks(place, capsys):
-    four, local, start = (shlex.split(command) for command in COMMANDS)
+    four, local, start, joining, again = (shlex.split(command) for command in COMMANDS)
     for words in (four, local):
         assert words[:3] == ["keephold", "network", "init"]
         assert run(words[1:]) == 0
@@ -55,6 +55,26 @@ def test_the_commands_of_the_page_found_networks(place, capsys):
     ]
     assert start[1] == "node"
     assert (place / start[-1] / "node.toml").exists()
+    assert joining[:3] == ["keephold", "network", "join"]
+    assert run(joining[1:]) == 0
+    assert "validator key" in capsys.readouterr().out
+    config = read_config(place / again[-1] / "node.toml")
+    assert config.cometbft.join == ("http://10.0.0.1:7707", "http://10.0.0.2:7707")
+    assert Path(config.genesis).read_bytes() == (place / "local" / "network" / "genesis.cbor").read_bytes()
+
+
+@pytest.mark.usefixtures("place")
+def test_joining_needs_a_peer_and_an_empty_place(capsys):
+    assert run(["network", "init", "--law", "law.toml", "--out", "n", "--validators", "1"]) == 0
+    words = ["network", "join", "--network", "n/network", "--out"]
+    peer = ["--peer", f"{'0' * 40}@127.0.0.1:26656"]
+    assert run([*words, "j", *peer, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert read_config(Path("j/node.toml")).cometbft.join == ("http://127.0.0.1:7707",), "the pinned node"
+    assert len(facts["public_key"]) == 64
+    assert run([*words, "j", *peer]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert run([*words, "k"]) == 2
 
 
 def test_the_configuration_of_the_page_is_what_init_writes(place):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,8 +190,8 @@ def binary() -> Path:
 def start(binary: Path) -> Iterator[Callable[..., Cluster]]:
     started: list[Cluster] = []
 
-    def run(validators: int, followers: int = 0, switch: Switch | None = None) -> Cluster:
-        shape = {"binary": binary, "validators": validators, "followers": followers, "switch": switch}
+    def run(validators: int, followers: int = 0, **shape: Any) -> Cluster:
+        shape |= {"binary": binary, "validators": validators, "followers": followers}
         started.append(Cluster.start(Path(directory), genesis_of, **shape))
         return started[-1]
 

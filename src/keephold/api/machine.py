@@ -18,6 +18,7 @@ from keephold.protocol.codec import decode, encode
 from keephold.protocol.wire import (
     BlocksRequest,
     InboxRequest,
+    PrioritiesRequest,
     ProveRequest,
     SlotsRequest,
     StreamRequest,
@@ -47,6 +48,7 @@ class MachineApi:
             "submit": self.submit,
             "prove": self.prove,
             "blocks": self.blocks,
+            "priorities": self.priorities,
             "transactions": self.transactions,
             "inbox": self.inbox,
             "slots": self.slots,
@@ -78,6 +80,10 @@ class MachineApi:
     async def blocks(self, body: bytes) -> bytes:
         """`BlocksRequest` to `LightBlocks`."""
         return encode(await asyncio.to_thread(self._reader.blocks, decode(body, BlocksRequest)))
+
+    async def priorities(self, body: bytes) -> bytes:
+        """`PrioritiesRequest` to `Priorities`."""
+        return encode(await asyncio.to_thread(self._reader.priorities, decode(body, PrioritiesRequest)))
 
     async def transactions(self, body: bytes) -> bytes:
         """`TransactionsRequest` to `FoundTransactions`."""

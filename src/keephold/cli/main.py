@@ -75,6 +75,7 @@ _ACCOUNT_COMMANDS: Final = (
 _NETWORK_COMMANDS: Final = (
     ("law", "keephold.cli.network:law", "Print a law file to fill in."),
     ("init", "keephold.cli.network:init", "Write genesis, keys and configurations of a new network."),
+    ("join", "keephold.cli.network:join", "Write the directory of a node that joins a network by a snapshot."),
 )
 for _name, _path, _help in _COMMANDS:
     app.command(_path, name=_name, help=_help)

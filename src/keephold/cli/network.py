@@ -10,8 +10,10 @@ from cyclopts import Parameter
 from keephold.base.errors import InputError
 from keephold.chain.chain_id import chain_id
 from keephold.cli.output import emit
-from keephold.cli.place import SHARED, Shared
+from keephold.cli.place import ON_NETWORK, SHARED, OnNetwork, Shared
+from keephold.programs.cometbft import Address, CometConfig
 from keephold.programs.founding import Founded, Plan, found
+from keephold.programs.founding import join as join_network
 from keephold.programs.law import TEMPLATE, read_law
 from keephold.protocol.genesis import network_id
 
@@ -46,6 +48,32 @@ def init(
     plan = Plan(_hosts(validators, host or []), port, p2p_port, rpc_port, comet)
     founded = found(out, read_law(law), plan)
     emit(_facts(founded), _text(founded, out), as_json=shared.json)
+
+
+def join(
+    *,
+    out: Annotated[Path, Parameter(help="New directory of the node.")],
+    peer: Annotated[list[str], Parameter(negative="", help="ID@HOST:PORT of another node's CometBFT; more than once.")],
+    node: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="URL of a node to join by (default: the pinned one's); two notice a lie of one."),
+    ] = None,
+    host: Annotated[str, Parameter(help="Address of this machine, for its API and for other nodes.")] = _LOOPBACK,
+    port: Annotated[int, Parameter(help="API port.")] = 7707,
+    p2p_port: Annotated[int, Parameter(help="Port between nodes.")] = 26656,
+    rpc_port: Annotated[int, Parameter(help="Port of CometBFT's own RPC, on loopback; 0: closed.")] = 26757,
+    comet: Annotated[str, Parameter(help="Name or path of CometBFT where the node runs.")] = "cometbft",
+    on: Annotated[OnNetwork, Parameter(name="*")] = ON_NETWORK,
+) -> None:
+    """Write the directory of a node that joins a running network by a snapshot, without replaying its history.
+
+    It follows, until governance makes its key a validator's.
+    """
+    at = Address(port, p2p_port, host, rpc_port)
+    member = join_network(out, on.pinned(), node or [], at, CometConfig(binary=comet, peers=tuple(peer)))
+    facts = {"directory": str(out), "public_key": member.public_key, "node_id": member.node_id}
+    text = f"{out}: validator key {member.public_key.hex()}, node id {member.node_id}"
+    emit(facts, f"{text}\nstart it:  keephold node --home {out}", as_json=on.json)
 
 
 def _hosts(validators: int | None, hosts: list[str]) -> tuple[str, ...]:

@@ -43,6 +43,8 @@ from keephold.protocol.wire import (
     InboxRequest,
     LightBlock,
     LightBlocks,
+    Priorities,
+    PrioritiesRequest,
     ProveAnswer,
     ProveRequest,
     QueryDelivery,
@@ -197,6 +199,10 @@ class HttpRemote:
         if len(answer.blocks) != len(heights):
             raise NodeUnreachable("not one block for each height")
         return answer.blocks
+
+    async def priorities(self, height: int) -> tuple[int, ...]:
+        """Return the proposer priorities of a height's validators: unproven, for a node that joins."""
+        return (await self._ask("priorities", encode(PrioritiesRequest(height)), Priorities)).priorities
 
     async def transactions(self, ids: Sequence[bytes]) -> tuple[FoundTransaction, ...]:
         """See `Remote`."""

@@ -38,6 +38,8 @@ from keephold.protocol.wire import (
     Interest,
     LightBlock,
     LightBlocks,
+    Priorities,
+    PrioritiesRequest,
     ProveAnswer,
     ProvenReceipt,
     ProveRequest,
@@ -137,6 +139,15 @@ class LedgerReader:
         return LightBlocks(
             tuple(LightBlock(x.height, x.signed_header, x.validators, x.next_validators) for x in lights)
         )
+
+    def priorities(self, request: PrioritiesRequest) -> Priorities:
+        """Return whose turn it was to propose, as far as the engine knows: for a node that joins.
+
+        Raises:
+            InputError: no such block (any more).
+            UnavailableError: the engine does not answer.
+        """
+        return Priorities(self._engine.priorities(request.height))
 
     def transactions(self, request: TransactionsRequest) -> FoundTransactions:
         """Return transactions with proofs of place and result; those not yet under a header with results are left out.

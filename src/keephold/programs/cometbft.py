@@ -19,23 +19,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from keephold.base.clock import SystemClock
-from keephold.base.errors import ConfigurationError
+from keephold.base.errors import ConfigurationError, KeepholdError
 from keephold.chain.chain_id import chain_id
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
 from keephold.ledger.application import LedgerApplication
+from keephold.ledger.engines.statesync import Origin
 from keephold.ledger.snapshots.service import Nowhere
 from keephold.ledger.snapshots.shelf import Shelf
 from keephold.programs.comet_binary import require
-from keephold.programs.history import snapshots_of
+from keephold.programs.history import HistoryConfig, snapshots_of
+from keephold.programs.joining import JoiningConsensus, Source
 from keephold.protocol.codec import encode
 from keephold.protocol.genesis import Genesis
 
 if TYPE_CHECKING:
     from keephold.ledger.engines.cometbft.adapter import Founding
-    from keephold.ledger.engines.cometbft.engine import CometEngine
+    from keephold.ledger.engines.cometbft.engine import CometEngine, Consensus
+    from keephold.ledger.engines.cometbft.home import StateSync
 
 _LOG: Final = logging.getLogger("keephold.node")
 _DIRECTORY: Final = "cometbft"
@@ -46,6 +50,9 @@ _HOME: Final = "home"
 CONFIG: Final = "node.toml"
 """The node's configuration, in its member's directory."""
 
+
+HISTORY: Final = HistoryConfig(snapshot_interval=1000)
+"""Of a node of several: all history, and a snapshot for newcomers now and then."""
 
 Listening = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9.-]+:[0-9]{1,5})?$")]
 """`HOST:PORT`, or nothing: closed."""
@@ -69,6 +76,8 @@ class CometConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`HOST:PORT` for CometBFT's own RPC: `cometbft light`, `curl`. It asks nobody who he is: keep it on loopback."""
     prometheus: Listening = ""
     """`HOST:PORT` for CometBFT's own metrics."""
+    join: tuple[str, ...] = ()
+    """URLs of nodes by whose API a node without blocks joins: it restores a snapshot instead of replaying history."""
 
 
 def open_comet_engine(
@@ -87,16 +96,25 @@ def open_comet_engine(
     Raises:
         ConfigurationError: no such binary or an unsupported one, the extra `cluster` is not installed, or the directory
             is damaged.
+        UnavailableError: the nodes to join by do not answer.
+        ChainRefused: what they answer does not follow from the genesis.
     """
     with _cluster_extra():
         from keephold.ledger.engines.cometbft.engine import CometEngine
         from keephold.ledger.engines.cometbft.home import CometHome, Settings
+        from keephold.ledger.engines.cometbft.lightrpc import LightRpc
         from keephold.ledger.engines.cometbft.process import CometProcess
     binary = require(config.binary)
     _warn_of_age(ledger)
     founding = founding_of(ledger)
-    origin = Nowhere()
     comet = CometHome((home / _DIRECTORY).absolute())
+    consensus: Consensus = CometProcess(binary.path, comet.directory)
+    origin: Origin = Nowhere()
+    sync = None
+    if config.join:
+        origin = source = Source(ledger.genesis, config.join)
+        consensus = JoiningConsensus(consensus, LightRpc(comet.light_socket, founding, source), source)
+        sync = _trusted(ledger, source) if ledger.is_untouched else None
     comet.write(
         founding,
         Settings(
@@ -108,6 +126,7 @@ def open_comet_engine(
             config.log,
             config.rpc,
             config.prometheus,
+            sync,
         ),
         seed,
     )
@@ -115,12 +134,24 @@ def open_comet_engine(
         ledger,
         home,
         founding,
-        CometProcess(binary.path, comet.directory),
+        consensus,
         abci_socket=comet.abci_socket,
         rpc_socket=comet.rpc_socket,
         snapshots=snapshots_of(ledger, home, shelf, origin),
         origin=origin,
     )
+
+
+def _trusted(ledger: LedgerApplication, source: Source) -> StateSync:
+    """Return the header at which state sync begins to believe: the newest that follows from the genesis."""
+    from keephold.ledger.engines.cometbft.home import StateSync
+
+    try:
+        header = source.newest().signed.header
+    except KeepholdError:
+        source.close()
+        raise
+    return StateSync(header.height, header.hash(), ledger.genesis.law.timing.trusting_period_ns)
 
 
 @contextmanager
@@ -220,7 +251,12 @@ def check_depth(directory: Path) -> None:
 
 
 def found(
-    members: Sequence[Member], addresses: Sequence[Address], genesis: Genesis, options: CometConfig, heartbeat: float
+    members: Sequence[Member],
+    addresses: Sequence[Address],
+    genesis: Genesis,
+    options: CometConfig,
+    heartbeat: float,
+    history: HistoryConfig = HISTORY,
 ) -> list[Path]:
     """Write genesis and configuration to each member's directory; return the configurations.
 
@@ -232,6 +268,7 @@ def found(
         genesis: Whose law names validators among the members; the other members only follow.
         options: What all share; host, port and peers are each member's own.
         heartbeat: Seconds between blocks without transactions.
+        history: What each of them keeps.
 
     Raises:
         ConfigurationError: the genesis names a validator who is no member, or two nodes want one port.
@@ -248,14 +285,48 @@ def found(
             for other, there in zip(members, addresses, strict=True)
             if other is not member
         ]
-        (member.directory / _GENESIS).write_bytes(encode(genesis))
-        path = member.directory / CONFIG
-        path.write_text(_node_toml(at, peers, options, heartbeat), encoding="utf-8")
-        written.append(path)
+        written.append(_write(member, at, genesis, replace(options, peers=tuple(peers)), heartbeat, history))
     return written
 
 
-def _node_toml(at: Address, peers: list[str], options: CometConfig, heartbeat: float) -> str:
+def join(
+    member: Member,
+    at: Address,
+    genesis: Genesis,
+    options: CometConfig,
+    heartbeat: float,
+    history: HistoryConfig = HISTORY,
+) -> Path:
+    """Write the directory of a node that joins a network which runs already; return its configuration.
+
+    It follows, and orders nothing until governance makes its key a validator's.
+
+    Args:
+        member: With keys of its own.
+        at: Where it listens.
+        genesis: Of the network: what it believes, so it is pinned and not asked for.
+        options: With `peers`, other nodes' CometBFT, and `join`, the API of some of them.
+        heartbeat: Seconds between blocks without transactions, as the other nodes have it.
+        history: What it keeps.
+
+    Raises:
+        ConfigurationError: nobody is named to join by.
+    """
+    if not options.peers or not options.join:
+        raise ConfigurationError("a node joins by the API of one node or more, and their CometBFT as peers")
+    return _write(member, at, genesis, options, heartbeat, history)
+
+
+def _write(
+    member: Member, at: Address, genesis: Genesis, options: CometConfig, heartbeat: float, history: HistoryConfig
+) -> Path:
+    (member.directory / _GENESIS).write_bytes(encode(genesis))
+    path = member.directory / CONFIG
+    path.write_text(_node_toml(at, options, heartbeat, history), encoding="utf-8")
+    return path
+
+
+def _node_toml(at: Address, options: CometConfig, heartbeat: float, history: HistoryConfig) -> str:
     node: dict[str, object] = {
         "genesis": _GENESIS,
         "home": _HOME,
@@ -269,11 +340,15 @@ def _node_toml(at: Address, peers: list[str], options: CometConfig, heartbeat: f
         "binary": options.binary,
         "host": at.host,
         "port": at.p2p_port,
-        "peers": peers,
+        "peers": list(options.peers),
         "commit": options.commit,
         "log": options.log,
         "rpc": f"{_LOOPBACK}:{at.rpc_port}" if at.rpc_port else "",
     }
+    if options.join:
+        comet["join"] = list(options.join)
+    kept = {"keep_hours": history.keep_hours, "snapshot_interval": history.snapshot_interval}
     lines = [f"{key} = {json.dumps(value)}" for key, value in node.items()]
     lines += ["", "[cometbft]", *(f"{key} = {json.dumps(value)}" for key, value in comet.items())]
+    lines += ["", "[history]", *(f"{key} = {json.dumps(value)}" for key, value in kept.items())]
     return "\n".join(lines) + "\n"

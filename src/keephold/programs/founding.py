@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from keephold.base.errors import ConfigurationError
 from keephold.client.pinned import PinnedNetwork
 from keephold.programs import cometbft
-from keephold.programs.cometbft import Address, CometConfig, draw
+from keephold.programs.cometbft import Address, CometConfig, Member, draw
 from keephold.programs.law import Law, constitution
 from keephold.protocol.genesis import Genesis, network_id
 
@@ -106,6 +108,32 @@ def found(directory: Path, law: Law, plan: Plan, *, now_ns: int | None = None) -
     return Founded(
         genesis, tuple(member.directory for member in members), urls, tuple(at.rpc for at in addresses), pinned
     )
+
+
+def join(directory: Path, pinned: PinnedNetwork, nodes: Sequence[str], at: Address, options: CometConfig) -> Member:
+    """Draw the keys of a node that joins a running network, and write its configuration, in a new directory.
+
+    Args:
+        directory: Of the node.
+        pinned: The network: its genesis is what the node believes.
+        nodes: URLs of nodes by whose API it joins; none: the pinned one.
+        at: Where it listens.
+        options: With the other nodes' CometBFT as peers.
+
+    Raises:
+        ConfigurationError: the directory has something in it, or no peers are named.
+    """
+    options = replace(options, join=tuple(nodes) or (pinned.url,))
+    try:
+        if directory.exists() and any(directory.iterdir()):
+            raise ConfigurationError(f"--out {directory} is not empty: a node joins once")
+        if not options.peers:
+            raise ConfigurationError("--peer ID@HOST:PORT: at least one node of the network")
+        member = draw(directory)
+        cometbft.join(member, at, pinned.genesis, options, _HEARTBEAT)
+    except OSError as error:
+        raise ConfigurationError(f"--out {directory}: {error.strerror}") from error
+    return member
 
 
 def _genesis(law: Law, validators: Sequence[bytes], now_ns: int) -> Genesis:

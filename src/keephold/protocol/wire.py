@@ -163,6 +163,18 @@ class LightBlocks(Record):
     blocks: tuple[LightBlock, ...]
 
 
+class PrioritiesRequest(Record):
+    """Proposer priorities of the validators of a height."""
+
+    height: Positive
+
+
+class Priorities(Record):
+    """One number for each validator, in their order: whose turn it is to propose. Nothing commits to them."""
+
+    priorities: tuple[int, ...]
+
+
 class TransactionsRequest(Record):
     """Transactions by id."""
 

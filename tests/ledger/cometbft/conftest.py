@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from keephold.ledger.engines.base import (
 )
 from keephold.ledger.engines.cometbft.adapter import Founding
 from keephold.ledger.engines.cometbft.engine import CometEngine
-from keephold.ledger.engines.statesync import NoSnapshots, Origin, Snapshots
+from keephold.ledger.engines.statesync import NoSnapshots, Origin, Snapshot, Snapshots
 from keephold.ledger.snapshots.service import Nowhere
 from keephold.testing.comet.fake import Disk, FakeComet
 
@@ -127,10 +127,12 @@ class Bench:
         keys: list[ValidatorKey] = KEYS,
         snapshots: Snapshots = NoSnapshots(),  # noqa: B008 - it has no state
         origin: Origin = Nowhere(),  # noqa: B008 - it has no state
+        offered: Sequence[tuple[Snapshot, list[bytes]]] = (),
     ) -> tuple[CometEngine, FakeComet]:
         self.close()
         abci, rpc = self.directory / "abci.sock", self.directory / "rpc.sock"
         self.comet = FakeComet(founding, keys, abci, rpc, self.disk)
+        self.comet.offered = list(offered)
         self.engine = CometEngine(
             application,
             self.directory,

@@ -15,7 +15,7 @@ from keephold.ledger.engines.cometbft.adapter import ORDERED, Adapter
 from keephold.ledger.engines.cometbft.messages import Request, Response, answer, parse
 from keephold.ledger.engines.cometbft.server import AbciServer
 from keephold.ledger.engines.cometbft.wire import frame
-from keephold.ledger.engines.statesync import Applied, NoSnapshots, Offered
+from keephold.ledger.engines.statesync import NoSnapshots, Offered, Taken
 from keephold.testing.comet.dialer import CometStopped, Dialer, make
 
 
@@ -189,7 +189,7 @@ def test_without_snapshots_state_sync_is_declined(desk):
     assert list(snapshot.call("list_snapshots").snapshots) == []
     assert snapshot.call("offer_snapshot").result == messages.OFFERED[Offered.ABORT]
     assert snapshot.call("load_snapshot_chunk", height=1).chunk == b""
-    assert snapshot.call("apply_snapshot_chunk", chunk=b"x").result == messages.APPLIED[Applied.ABORT]
+    assert snapshot.call("apply_snapshot_chunk", chunk=b"x").result == messages.TAKEN[Taken.ABORT]
 
 
 def test_every_request_of_the_protocol_has_a_handler(desk):

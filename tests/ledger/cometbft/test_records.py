@@ -23,7 +23,7 @@ from keephold.ledger.engines.cometbft.records import (
     read_validators,
     write_time,
 )
-from keephold.testing.comet.rpc import signed_header
+from keephold.ledger.engines.cometbft.spelling import signed_header
 
 RECORDED = Path(__file__).parent / "recorded"
 

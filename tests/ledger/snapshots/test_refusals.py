@@ -11,7 +11,7 @@ from keephold.base.errors import UnavailableError
 from keephold.crypto.hashing import sha256
 from keephold.ledger.application import LedgerApplication
 from keephold.ledger.engines.base import Block
-from keephold.ledger.engines.statesync import Applied, Offered, Snapshot
+from keephold.ledger.engines.statesync import Offered, Snapshot, Taken
 from keephold.ledger.snapshots.content import (
     FORMAT,
     Actions,
@@ -44,11 +44,11 @@ def announced(lived, made) -> tuple[Snapshot, list[bytes]]:
     return Snapshot(newest.height, FORMAT, len(chunks), manifest.hash(), encode(manifest)), chunks
 
 
-def outcome(service, lived, made) -> Applied:
+def outcome(service, lived, made) -> Taken:
     snapshot, chunks = announced(lived, made)
     assert service.offer(snapshot, lived.node.root) is Offered.ACCEPT
     for index, chunk in enumerate(chunks[:-1]):
-        assert service.apply(index, chunk) is Applied.ACCEPT
+        assert service.apply(index, chunk) is Taken.ACCEPT
     return service.apply(len(chunks) - 1, chunks[-1])
 
 
@@ -60,7 +60,7 @@ def altered(genuine, kind, change):
 
 
 def test_the_genuine_one_is_accepted(service, lived, genuine, empty):
-    assert outcome(service, lived, genuine) is Applied.ACCEPT
+    assert outcome(service, lived, genuine) is Taken.ACCEPT
     assert empty.info().app_hash == lived.node.root
 
 
@@ -93,17 +93,17 @@ ALTERATIONS = {
 def test_a_snapshot_that_is_not_the_state_asked_for_is_refused_whole(service, lived, genuine, empty, name):
     before = empty.info()
     kind, change = ALTERATIONS[name]
-    assert outcome(service, lived, altered(genuine, kind, change)) is Applied.REJECT_SNAPSHOT
+    assert outcome(service, lived, altered(genuine, kind, change)) is Taken.REJECT_SNAPSHOT
     assert empty.info() == before
     assert not service._path.exists()
     # Another one may still do.
-    assert outcome(service, lived, genuine) is Applied.ACCEPT
+    assert outcome(service, lived, genuine) is Taken.ACCEPT
 
 
 def test_its_own_block_is_what_its_header_commits_to(service, lived, genuine):
     own = genuine[-1]
     more = with_fields(own, ids=(*own.ids, bytes(32)), results=(*own.results, own.results[0]))
-    assert outcome(service, lived, [*genuine[:-1], more]) is Applied.REJECT_SNAPSHOT
+    assert outcome(service, lived, [*genuine[:-1], more]) is Taken.REJECT_SNAPSHOT
 
 
 def test_every_transaction_that_the_map_refers_to_has_to_be_there_and_no_other(service, lived, genuine):
@@ -112,13 +112,13 @@ def test_every_transaction_that_the_map_refers_to_has_to_be_there_and_no_other(s
             for without in range(len(page.transactions)):
                 left = (*page.transactions[:without], *page.transactions[without + 1 :])
                 made = [*genuine[:at], with_fields(page, transactions=left), *genuine[at + 1 :]]
-                assert outcome(service, lived, made) is Applied.REJECT_SNAPSHOT
+                assert outcome(service, lived, made) is Taken.REJECT_SNAPSHOT
     kept = {page.height for page in genuine if isinstance(page, Kept)}
     blocks = ((at, lived.node.engine.transactions(at)) for at in range(1, lived.node.height) if at not in kept)
     height, raws = next((at, raws) for at, raws in blocks if raws)
     ids, located = tuple(map(sha256, raws)), tuple(LocatedTransaction(at, raw) for at, raw in enumerate(raws))
     more = Kept(height, ids, tuple(TransactionResult() for _ in ids), located)
-    assert outcome(service, lived, [*genuine, more]) is Applied.REJECT_SNAPSHOT
+    assert outcome(service, lived, [*genuine, more]) is Taken.REJECT_SNAPSHOT
 
 
 def test_bytes_that_are_no_pages_are_refused(service, lived):
@@ -126,17 +126,17 @@ def test_bytes_that_are_no_pages_are_refused(service, lived):
         manifest = Manifest(lived.node.network, lived.node.height, lived.node.root, (sha256(junk),))
         snapshot = Snapshot(lived.node.height, FORMAT, 1, manifest.hash(), encode(manifest))
         assert service.offer(snapshot, lived.node.root) is Offered.ACCEPT
-        assert service.apply(0, junk) is Applied.REJECT_SNAPSHOT
+        assert service.apply(0, junk) is Taken.REJECT_SNAPSHOT
 
 
 def test_a_chunk_that_is_not_the_promised_one_is_fetched_again(service, lived, genuine, empty):
     snapshot, chunks = announced(lived, genuine)
     service.offer(snapshot, lived.node.root)
     for wrong in (b"", chunks[0] + b"x", chunks[0][:-1], bytes(len(chunks[0]))):
-        assert service.apply(0, wrong) is Applied.REFETCH
-    assert service.apply(len(chunks), chunks[0]) is Applied.REFETCH
+        assert service.apply(0, wrong) is Taken.REFETCH
+    assert service.apply(len(chunks), chunks[0]) is Taken.REFETCH
     assert empty.info().height == 0
-    assert service.apply(0, chunks[0]) is Applied.ACCEPT
+    assert service.apply(0, chunks[0]) is Taken.ACCEPT
     assert empty.info().height == snapshot.height
 
 
@@ -153,7 +153,7 @@ def test_a_chunk_that_is_not_the_promised_one_is_fetched_again(service, lived, g
 def test_an_announcement_that_contradicts_itself_is_refused(service, lived, genuine, field, value):
     snapshot, _ = announced(lived, genuine)
     assert service.offer(replace(snapshot, **{field: value}), lived.node.root) is Offered.REJECT
-    assert service.apply(0, b"") is Applied.ABORT
+    assert service.apply(0, b"") is Taken.ABORT
 
 
 def test_another_format_is_refused_as_such(service, lived, genuine):
@@ -177,8 +177,8 @@ def test_a_ledger_with_blocks_of_its_own_restores_nothing(lived, tmp_path):
 
 
 def test_a_restored_ledger_may_be_restored_again_until_its_first_block(service, lived, genuine, empty):
-    assert outcome(service, lived, genuine) is Applied.ACCEPT
-    assert outcome(service, lived, genuine) is Applied.ACCEPT
+    assert outcome(service, lived, genuine) is Taken.ACCEPT
+    assert outcome(service, lived, genuine) is Taken.ACCEPT
     height = empty.info().height + 1
     empty.finalize(Block(height, lived.node.time_ns + 10**9, bytes(32), ()))
     empty.commit()

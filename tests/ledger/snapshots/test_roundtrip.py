@@ -8,7 +8,7 @@ from keephold.ledger import index
 from keephold.ledger.application import LedgerApplication
 from keephold.ledger.archive import Archive
 from keephold.ledger.engines.base import Block
-from keephold.ledger.engines.statesync import Applied, Offered
+from keephold.ledger.engines.statesync import Offered, Taken
 from keephold.ledger.housekeeping import Habits, Housekeeper
 from keephold.ledger.snapshots.shelf import Shelf
 from keephold.ledger.survey import survey
@@ -19,7 +19,7 @@ def restore(service, shelf) -> None:
     (snapshot, *_) = shelf.list()
     assert service.offer(snapshot, snapshot_app_hash(shelf)) is Offered.ACCEPT
     for at in range(snapshot.chunks):
-        assert service.apply(at, shelf.load(snapshot.height, at)) is Applied.ACCEPT
+        assert service.apply(at, shelf.load(snapshot.height, at)) is Taken.ACCEPT
 
 
 def snapshot_app_hash(shelf) -> bytes:

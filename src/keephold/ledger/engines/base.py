@@ -198,6 +198,14 @@ class Engine(Protocol):
         """Return a final block, or None if there is none at this height or its header was never fetched."""
         ...
 
+    def priorities(self, height: int) -> tuple[int, ...]:
+        """Return the proposer priorities of a block's validators, in their order: whose turn it is, in no header.
+
+        Raises:
+            InputError: there is no such block (any more).
+        """
+        ...
+
     def transactions(self, height: int) -> tuple[bytes, ...]:
         """Return a block's transactions in order; empty for a block without any, or none."""
         ...

@@ -7,6 +7,7 @@ hash a light client verified. Until that is said nothing of what was there befor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol, final
@@ -39,7 +40,7 @@ class Offered(Enum):
     """None of this format."""
 
 
-class Applied(Enum):
+class Taken(Enum):
     """What became of a chunk."""
 
     ACCEPT = auto()
@@ -66,7 +67,7 @@ class Snapshots(Protocol):
         """Begin to restore a snapshot, whose height's app hash a light client verified. Ends what was begun before."""
         ...
 
-    def apply(self, index: int, chunk: bytes) -> Applied:
+    def apply(self, index: int, chunk: bytes) -> Taken:
         """Take one chunk of the accepted snapshot."""
         ...
 
@@ -87,13 +88,13 @@ class NoSnapshots:
         """Decline."""
         return Offered.ABORT
 
-    def apply(self, index: int, chunk: bytes) -> Applied:  # noqa: ARG002 - the protocol's signature
+    def apply(self, index: int, chunk: bytes) -> Taken:  # noqa: ARG002 - the protocol's signature
         """Decline."""
-        return Applied.ABORT
+        return Taken.ABORT
 
 
 class Origin(Protocol):
-    """Where a node that restored a state finds the block that the state is of: verified, by a light client of ours."""
+    """Where a node that restored a state finds the blocks that led to it: verified, by a light client of ours."""
 
     def block(self, height: int) -> StoredBlock:
         """Return a block that follows from the genesis.
@@ -101,5 +102,13 @@ class Origin(Protocol):
         Raises:
             UnavailableError: nobody answers for now.
             ChainRefused: what was answered does not follow.
+        """
+        ...
+
+    def below(self, above: StoredBlock, count: int) -> Sequence[StoredBlock]:
+        """Return up to `count` blocks that lead to `above`, downwards.
+
+        Raises:
+            UnavailableError, ChainRefused: as `block`.
         """
         ...

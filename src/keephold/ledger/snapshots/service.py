@@ -9,6 +9,7 @@ itself changes in one transaction at the end, so a crash at any moment leaves it
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, final
@@ -16,7 +17,7 @@ from typing import BinaryIO, Final, final
 from keephold.base.errors import ChainRefused, EncodingError, KeepholdError, UnavailableError
 from keephold.ledger.application import LedgerApplication
 from keephold.ledger.engines.base import StoredBlock
-from keephold.ledger.engines.statesync import Applied, Offered, Origin, Snapshot
+from keephold.ledger.engines.statesync import Offered, Origin, Snapshot, Taken
 from keephold.ledger.snapshots.content import CHUNK_SIZE, FORMAT, Manifest, is_chunk
 from keephold.ledger.snapshots.restore import verified
 from keephold.ledger.snapshots.shelf import Shelf
@@ -33,6 +34,10 @@ class Nowhere:
     def block(self, height: int) -> StoredBlock:
         """Raise UnavailableError."""
         raise UnavailableError(f"no nodes are named to ask for block {height}")
+
+    def below(self, above: StoredBlock, count: int) -> Sequence[StoredBlock]:  # noqa: ARG002 - the protocol's signature
+        """Raise UnavailableError."""
+        raise UnavailableError("no nodes are named to ask for older blocks")
 
 
 @dataclass(slots=True)
@@ -106,26 +111,26 @@ class SnapshotService:
         _LOG.info("restoring the snapshot of block %d: %d chunks", manifest.height, snapshot.chunks)
         return Offered.ACCEPT
 
-    def apply(self, index: int, chunk: bytes) -> Applied:
+    def apply(self, index: int, chunk: bytes) -> Taken:
         """Take one chunk; with the last one the ledger is restored, or the snapshot refused."""
         arriving = self._arriving
         if arriving is None:
-            return Applied.ABORT
+            return Taken.ABORT
         if not is_chunk(arriving.manifest, index, chunk):
-            return Applied.REFETCH
+            return Taken.REFETCH
         arriving.file.seek(index * CHUNK_SIZE)
         arriving.file.write(chunk)
         arriving.missing.discard(index)
         if arriving.missing:
-            return Applied.ACCEPT
+            return Taken.ACCEPT
         try:
             self._restore(arriving)
         except KeepholdError as error:
             _LOG.warning("the snapshot of block %d is refused: %s", arriving.manifest.height, error)
-            return Applied.REJECT_SNAPSHOT
+            return Taken.REJECT_SNAPSHOT
         finally:
             self._give_up()
-        return Applied.ACCEPT
+        return Taken.ACCEPT
 
     def _restore(self, arriving: _Arriving) -> None:
         application, manifest = self._application, arriving.manifest

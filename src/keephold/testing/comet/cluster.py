@@ -7,13 +7,16 @@ with Cluster.start(directory, genesis, validators=4) as cluster:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, final
 
 import msgspec
+from msgspec.structs import replace
 
-from keephold.programs.cometbft import Address, CometConfig, Member, draw, found
+from keephold.programs.cometbft import HISTORY, Address, CometConfig, Member, draw, found, join
+from keephold.programs.history import HistoryConfig
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import ValidatorEntry
 from keephold.testing import inside
@@ -30,18 +33,33 @@ _P2P: Final = 26656
 _FRAIL: Final = "keephold.testing.comet.frail"
 
 
+@dataclass(frozen=True, slots=True)
+class _Habits:
+    """What all nodes of a cluster have in common."""
+
+    options: CometConfig
+    heartbeat: float
+    history: HistoryConfig
+
+
 @final
 class Cluster:
     """Nodes `n0`, `n1`, …; each dies and is started again with its CometBFT."""
 
     def __init__(
-        self, members: list[Member], addresses: list[Address], genesis: Genesis, supervisor: Supervisor
+        self,
+        members: list[Member],
+        addresses: list[Address],
+        genesis: Genesis,
+        supervisor: Supervisor,
+        habits: _Habits,
     ) -> None:
         """For `start`."""
         self.genesis: Final = genesis
         self._members: Final = members
         self._addresses: Final = addresses
         self._supervisor: Final = supervisor
+        self._habits: Final = habits
 
     @classmethod
     def start(
@@ -54,6 +72,7 @@ class Cluster:
         followers: int = 0,
         commit: float = 0.1,
         heartbeat: float = 2.0,
+        history: HistoryConfig = HISTORY,
         switch: Switch | None = None,
     ) -> Self:
         """Found a network in an empty directory and start its nodes; they need some seconds to find each other.
@@ -66,6 +85,7 @@ class Cluster:
             followers: How many nodes more, which order nothing.
             commit: Seconds to wait for late votes.
             heartbeat: Seconds between blocks without transactions.
+            history: What each node keeps, and how often it takes snapshots.
             switch: Gives each node a machine of its own, the first ones; by default all share this one's loopback.
 
         Raises:
@@ -79,7 +99,7 @@ class Cluster:
             addresses = [Address(api, p2p) for api, p2p in zip(ports[::2], ports[1::2], strict=True)]
         else:
             addresses = [Address(_API, _P2P, machine.address) for machine in switch.machines[: len(members)]]
-        configurations = found(members, addresses, made, options, heartbeat)
+        configurations = found(members, addresses, made, options, heartbeat, history)
         logs = directory / "logs"
         logs.mkdir()
         with contextlib.ExitStack() as undo:
@@ -89,7 +109,26 @@ class Cluster:
                 program = Program(f"n{number}", _FRAIL, ("--config", str(path)))
                 supervisor.start(program if switch is None else inside.program(switch.machines[number], program))
             undo.pop_all()
-        return cls(members, addresses, made, supervisor)
+        return cls(members, addresses, made, supervisor, _Habits(options, heartbeat, history))
+
+    def join(self, directory: Path, by: Sequence[int]) -> int:
+        """Start one node more, which restores a snapshot, on this machine's loopback; return its number.
+
+        Args:
+            directory: Its path must be short.
+            by: Numbers of the nodes whose API it asks; all nodes are its peers.
+        """
+        number, habits = len(self), self._habits
+        member, ports = draw(directory), free_ports(0, 0)
+        peers = [
+            f"{other.node_id}@{at.host}:{at.p2p_port}" for other, at in zip(self._members, self._addresses, strict=True)
+        ]
+        options = replace(habits.options, peers=tuple(peers), join=tuple(map(self.url, by)))
+        self._members.append(member)
+        self._addresses.append(Address(ports[0], ports[1]))
+        path = join(member, self._addresses[-1], self.genesis, options, habits.heartbeat, habits.history)
+        self._supervisor.start(Program(f"n{number}", _FRAIL, ("--config", str(path))))
+        return number
 
     def __len__(self) -> int:
         return len(self._members)

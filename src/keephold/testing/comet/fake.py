@@ -20,8 +20,17 @@ from keephold.chain.vote import Precommits
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.ledger.engines.base import StoredBlock, TransactionOutcome
 from keephold.ledger.engines.cometbft.adapter import Founding
-from keephold.ledger.engines.cometbft.messages import ABCI_VERSION, ACCEPT, NEW, RECHECK, Message
+from keephold.ledger.engines.cometbft.messages import (
+    ABCI_VERSION,
+    ACCEPT,
+    NEW,
+    OFFERED,
+    RECHECK,
+    TAKEN,
+    Message,
+)
 from keephold.ledger.engines.forge import Chain
+from keephold.ledger.engines.statesync import Offered, Snapshot, Taken
 from keephold.testing.comet.dialer import CometStopped, Dialer, make
 from keephold.testing.comet.disk import Applied, Disk
 from keephold.testing.comet.rpc import FakeRpc
@@ -53,6 +62,8 @@ class FakeComet:
         self.disk: Final = disk or Disk()
         self.mempool: Final[dict[bytes, None]] = {}
         self.mempool_size = 5000
+        self.offered: list[tuple[Snapshot, Sequence[bytes]]] = []
+        """Snapshots, with their chunks, that peers have for a node without blocks."""
         self._cache: Final[set[bytes]] = set()
         self._founding: Final = founding
         self._keys: Final = {key.public: key for key in keys}
@@ -68,6 +79,7 @@ class FakeComet:
         """Dial, shake hands, and answer RPC."""
         try:
             self.connect()
+            self.state_sync()
             self.handshake()
         except CometStopped as error:
             ended(str(error))
@@ -115,6 +127,40 @@ class FakeComet:
         if stored and app_hash != self.disk.applied[stored].app_hash:
             raise CometStopped(f"wrong app hash after block {stored}")
         self._chain = self._chain_after(stored, app_hash)
+
+    # --- state sync ---
+
+    def state_sync(self) -> None:
+        """Offer what peers have to an application without blocks, one after another, until one is restored.
+
+        Raises:
+            CometStopped: none is, or the application is not where the snapshot should have brought it.
+        """
+        if not self.offered or self._dialers["query"].call("info", abci_version=ABCI_VERSION).last_block_height:
+            return
+        for snapshot, chunks in self.offered:
+            app_hash = self.disk.blocks[snapshot.height].signed.header.app_hash
+            if not self._restores(snapshot, chunks, app_hash):
+                continue
+            info = self._dialers["query"].call("info", abci_version=ABCI_VERSION)
+            if (info.last_block_height, bytes(info.last_block_app_hash)) != (snapshot.height, app_hash):
+                raise CometStopped("the application did not restore the snapshot that it accepted")
+            return
+        raise CometStopped("no snapshot was accepted")
+
+    def _restores(self, snapshot: Snapshot, chunks: Sequence[bytes], app_hash: bytes) -> bool:
+        request = make("offer_snapshot", app_hash=app_hash)
+        said = request.offer_snapshot.snapshot
+        said.height, said.format, said.chunks = snapshot.height, snapshot.format, snapshot.chunks
+        said.hash, said.metadata = snapshot.hash, snapshot.metadata
+        dialer = self._dialers["snapshot"]
+        (answer,) = dialer.exchange([request])
+        if answer.result == OFFERED[Offered.ABORT]:
+            raise CometStopped("state sync aborted")
+        return answer.result == OFFERED[Offered.ACCEPT] and all(
+            dialer.call("apply_snapshot_chunk", index=at, chunk=chunk, sender="peer").result == TAKEN[Taken.ACCEPT]
+            for at, chunk in enumerate(chunks)
+        )
 
     # --- mempool ---
 

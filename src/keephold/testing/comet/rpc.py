@@ -11,13 +11,9 @@ from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any, Final, final
 
-from keephold.chain.header import BlockId, BlockIdFlag, SignedHeader
 from keephold.ledger.engines.base import StoredBlock
-from keephold.ledger.engines.cometbft.records import write_time
+from keephold.ledger.engines.cometbft.spelling import signed_header, validators
 from keephold.testing.comet.disk import Disk
-
-_PAGE: Final = 100
-_ZERO_TIME: Final = "0001-01-01T00:00:00Z"
 
 
 @final
@@ -75,72 +71,14 @@ class FakeRpc:
         block, error = self._stored(int(height) - 1)
         if block is None:
             return None, error
-        everyone = block.next_validators.validators
-        start = (int(page) - 1) * min(int(per_page), _PAGE)
-        some = [
-            {
-                "address": item.address.hex().upper(),
-                "pub_key": {"type": "tendermint/PubKeyEd25519", "value": base64.b64encode(item.public_key).decode()},
-                "voting_power": str(item.power),
-                "proposer_priority": "0",
-            }
-            for item in everyone[start : start + min(int(per_page), _PAGE)]
-        ]
-        return {"block_height": height, "validators": some, "count": str(len(some)), "total": str(len(everyone))}, None
+        everyone = block.next_validators
+        return validators(int(height), everyone, [0] * len(everyone.validators), int(page), int(per_page)), None
 
     def _stored(self, height: int) -> tuple[StoredBlock | None, str | None]:
         blocks = self._disk.blocks
         if not 0 < height <= len(blocks):
             return None, f"height {height} must be less than or equal to the current blockchain height {len(blocks)}"
         return blocks[height - 1], None
-
-
-def signed_header(signed: SignedHeader) -> dict[str, Any]:
-    """Return a signed header in CometBFT's JSON."""
-    header, commit = signed.header, signed.commit
-    hashes = {
-        name: getattr(header, name).hex().upper()
-        for name in (
-            "last_commit_hash",
-            "data_hash",
-            "validators_hash",
-            "next_validators_hash",
-            "consensus_hash",
-            "app_hash",
-            "last_results_hash",
-            "evidence_hash",
-            "proposer_address",
-        )
-    }
-    return {
-        "header": {
-            "version": {"block": str(header.version_block)},
-            "chain_id": header.chain_id,
-            "height": str(header.height),
-            "time": write_time(header.time_ns),
-            "last_block_id": _block_id(header.last_block_id),
-            **hashes,
-        },
-        "commit": {
-            "height": str(commit.height),
-            "round": commit.round,
-            "block_id": _block_id(commit.block_id),
-            "signatures": [
-                {
-                    "block_id_flag": int(item.flag),
-                    "validator_address": item.address.hex().upper(),
-                    "timestamp": _ZERO_TIME if item.flag is BlockIdFlag.ABSENT else write_time(item.time_ns),
-                    "signature": base64.b64encode(item.signature).decode() or None,
-                }
-                for item in commit.signatures
-            ],
-        },
-    }
-
-
-def _block_id(block_id: BlockId) -> dict[str, Any]:
-    parts = {"total": block_id.parts_total, "hash": block_id.parts_hash.hex().upper()}
-    return {"hash": block_id.hash.hex().upper(), "parts": parts}
 
 
 class _Server(ThreadingMixIn, UnixStreamServer):

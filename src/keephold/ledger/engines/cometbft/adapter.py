@@ -28,7 +28,7 @@ from keephold.chain.validators import ValidatorSet
 from keephold.ledger.engines.base import Admission, Application, Block, Offence
 from keephold.ledger.engines.cometbft import messages
 from keephold.ledger.engines.cometbft.messages import ABCI_VERSION, ACCEPT, REJECT, Message, answer
-from keephold.ledger.engines.statesync import Applied, Snapshot, Snapshots
+from keephold.ledger.engines.statesync import Snapshot, Snapshots, Taken
 
 ORDERED: Final = 1 << 16
 """Code of a transaction that needs not wait because a block has it; above all codes of the application."""
@@ -242,8 +242,8 @@ class Adapter:
     def _apply_snapshot_chunk(self, request: Message) -> Message:
         with self._consensus, self._pool:
             applied = self._snapshots.apply(request.index, bytes(request.chunk))
-        response = answer("apply_snapshot_chunk", result=messages.APPLIED[applied])
-        if applied is Applied.REFETCH:
+        response = answer("apply_snapshot_chunk", result=messages.TAKEN[applied])
+        if applied is Taken.REFETCH:
             response.apply_snapshot_chunk.refetch_chunks.append(request.index)
             response.apply_snapshot_chunk.reject_senders.append(request.sender)
         self._observer.restored()

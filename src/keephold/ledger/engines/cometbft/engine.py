@@ -20,10 +20,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final, Protocol, final
 
-from keephold.base.errors import UnavailableError
+from keephold.base.errors import InputError, UnavailableError
 from keephold.base.limits import MAX_TRANSACTION
 from keephold.ledger.engines.base import Admission, Application, Block
 from keephold.ledger.engines.cometbft.adapter import Adapter, Founding
+from keephold.ledger.engines.cometbft.backfill import Backfill
 from keephold.ledger.engines.cometbft.collector import Collector
 from keephold.ledger.engines.cometbft.messages import Message
 from keephold.ledger.engines.cometbft.rpc import RpcClient, RpcError
@@ -102,6 +103,7 @@ class CometEngine(StoredEngine):
             raise
         self._collector: Final = Collector(self._rpc, self._store, founding)
         self._origin: Final = origin
+        self._backfill: Final = Backfill(self._store, origin)
         self._applied = application.info().height
 
     # --- base.Engine ---
@@ -126,12 +128,26 @@ class CometEngine(StoredEngine):
         """Return the height of the newest block whose effects are durable; 0 before the first."""
         return min(self._collector.stored, self._applied)
 
+    def priorities(self, height: int) -> tuple[int, ...]:
+        """Return the proposer priorities of a block's validators, as CometBFT has them.
+
+        Raises:
+            InputError: there is no such block (any more).
+            UnavailableError: CometBFT does not answer.
+        """
+        block = self.block(height)
+        if block is None:
+            raise InputError(f"no block {height}")
+        priorities = self._rpc.priorities(height)
+        return tuple(priorities.get(item.public_key, 0) for item in block.validators.validators)
+
     # --- life ---
 
     def start(self) -> None:
         """Answer CometBFT, and start it. It takes a moment until `submit` works."""
         self._thread = threading.Thread(target=self._run, name="keephold-collector", daemon=True)
         self._thread.start()
+        self._backfill.start()
         self._server.start()
         self._consensus.start(self._fail)
 
@@ -145,6 +161,7 @@ class CometEngine(StoredEngine):
             self._consensus.stop()
             self._thread.join()
         self._server.stop()
+        self._backfill.stop()
         self._rpc.close()
         self._store.close()
 
@@ -213,6 +230,7 @@ class CometEngine(StoredEngine):
         if self._collector.stored + 1 < first:
             # The state was restored: the blocks that led to it are not here, and CometBFT does not have them either.
             self._collector.adopt(self._origin.block(first - 1))
+            self._backfill.start()
         self._collector.advance(self._applied)
 
     def _wait_for_blocks(self, announced: int) -> bool:

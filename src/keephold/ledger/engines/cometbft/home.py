@@ -55,6 +55,19 @@ class Settings:
     """`HOST:PORT` on which CometBFT's own RPC listens beside the socket; empty: nowhere."""
     prometheus: str = ""
     """`HOST:PORT` of CometBFT's own metrics; empty: none."""
+    sync: StateSync | None = None
+    """For a node without blocks, to begin with a snapshot; None: with the first block."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateSync:
+    """Where CometBFT's state sync begins to believe: at a header that our own light client followed from genesis."""
+
+    height: int
+    hash: bytes
+    """Of the header there."""
+    trusting_ns: int
+    """How long it is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +85,11 @@ class CometHome:
     def rpc_socket(self) -> Path:
         """Where CometBFT listens for us."""
         return self.directory / "rpc.sock"
+
+    @property
+    def light_socket(self) -> Path:
+        """Where we answer CometBFT's state sync about headers."""
+        return self.directory / "light.sock"
 
     def node_id(self) -> str:
         """Return the node's name among its peers: 40 hexadecimal digits. Draws its key if there is none.
@@ -121,6 +139,21 @@ class CometHome:
             _write(state, _FIRST_STATE)
         self.rpc_socket.unlink(missing_ok=True)
 
+    def _statesync(self, sync: StateSync | None) -> dict[str, object]:
+        """Return the section. CometBFT wants two servers to compare; both are ours, whose answers we have verified."""
+        if sync is None:
+            return {"enable": False}
+        return {
+            "enable": True,
+            "rpc_servers": ",".join([f"unix://{self.light_socket.absolute()}"] * 2),
+            "trust_height": sync.height,
+            "trust_hash": sync.hash.hex(),
+            "trust_period": f"{sync.trusting_ns}ns",
+            "discovery_time": "5s",
+            "chunk_request_timeout": "10s",
+            "temp_dir": str(self.directory.absolute() / "data"),
+        }
+
     def _make_directories(self) -> None:
         for directory in (self.directory, self.directory / "config", self.directory / "data"):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -162,6 +195,7 @@ class CometHome:
                 "create_empty_blocks_interval": _duration(settings.heartbeat_s),
                 "peer_gossip_sleep_duration": "10ms",
             },
+            "statesync": self._statesync(settings.sync),
             "storage": {"discard_abci_responses": True},
             "tx_index": {"indexer": "null"},
             "instrumentation": {

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from keephold.base.errors import EncodingError
 from keephold.chain.proto import NANOSECONDS
-from keephold.ledger.engines.statesync import Applied, Offered
+from keephold.ledger.engines.statesync import Offered, Taken
 
 Message: TypeAlias = Any
 """An instance of one of the classes below."""
@@ -37,7 +37,7 @@ REJECT: Final = 2
 OFFERED: Final = {Offered.ACCEPT: 1, Offered.ABORT: 2, Offered.REJECT: 3, Offered.REJECT_FORMAT: 4}
 """`ResponseOfferSnapshot.Result`."""
 
-APPLIED: Final = {Applied.ACCEPT: 1, Applied.ABORT: 2, Applied.REFETCH: 3, Applied.REJECT_SNAPSHOT: 5}
+TAKEN: Final = {Taken.ACCEPT: 1, Taken.ABORT: 2, Taken.REFETCH: 3, Taken.REJECT_SNAPSHOT: 5}
 """`ResponseApplySnapshotChunk.Result`; REFETCH is its RETRY, which needs the chunk and its sender to be named."""
 
 OFFENCES: Final = {1: "duplicate_vote", 2: "light_client_attack"}

@@ -104,6 +104,7 @@ class _Key(msgspec.Struct):
 class _Validator(msgspec.Struct):
     pub_key: _Key
     voting_power: Integer
+    proposer_priority: Annotated[str, msgspec.Meta(pattern=r"^-?(0|[1-9][0-9]{0,18})$")] = "0"
 
 
 class _Validators(msgspec.Struct):
@@ -151,6 +152,12 @@ def read_validators(result: Any) -> tuple[list[Validator], int]:
     """Return one page of validators from the result of `validators`, and how many there are on all pages."""
     said = _convert(result, _Validators)
     return [_validator(item) for item in said.validators], int(said.total)
+
+
+def read_priorities(result: Any) -> list[tuple[bytes, int]]:
+    """Return public key and proposer priority of one page of validators."""
+    said = _convert(result, _Validators).validators
+    return [(_validator(item).public_key, int(item.proposer_priority)) for item in said]
 
 
 def read_time(text: str) -> int:

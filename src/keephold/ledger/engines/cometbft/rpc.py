@@ -13,7 +13,7 @@ import base64
 import http.client
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -22,8 +22,13 @@ import msgspec
 
 from keephold.base.errors import EncodingError, UnavailableError
 from keephold.chain.header import SignedHeader
-from keephold.chain.validators import Validator, ValidatorSet
-from keephold.ledger.engines.cometbft.records import read_signed_header, read_transactions, read_validators
+from keephold.chain.validators import ValidatorSet
+from keephold.ledger.engines.cometbft.records import (
+    read_priorities,
+    read_signed_header,
+    read_transactions,
+    read_validators,
+)
 
 MAX_BODY: Final = 16 << 20
 """Bytes of a request, for `rpc.max_body_bytes`: a block's worth of transactions in base64, and room."""
@@ -121,15 +126,26 @@ class RpcClient:
         Raises:
             EncodingError: what it answered is not well-formed.
         """
-        found: list[Validator] = []
-        total = 1
-        while len(found) < total:
-            page = {"height": str(height), "page": str(len(found) // _PAGE + 1), "per_page": str(_PAGE)}
-            some, total = read_validators(self._one("validators", page))
+        return ValidatorSet.of(item for page in self._validator_pages(height) for item in read_validators(page)[0])
+
+    def priorities(self, height: int) -> dict[bytes, int]:
+        """Return the proposer priority of each validator of a height, by public key.
+
+        Raises:
+            EncodingError: what it answered is not well-formed.
+        """
+        return dict(item for page in self._validator_pages(height) for item in read_priorities(page))
+
+    def _validator_pages(self, height: int) -> Iterator[Any]:
+        found, total = 0, 1
+        while found < total:
+            page = {"height": str(height), "page": str(found // _PAGE + 1), "per_page": str(_PAGE)}
+            result = self._one("validators", page)
+            some, total = read_validators(result)
             if not some:
                 raise EncodingError("cometbft: an empty page of validators")
-            found += some
-        return ValidatorSet.of(found)
+            found += len(some)
+            yield result
 
     def close(self) -> None:
         """Close idle connections."""

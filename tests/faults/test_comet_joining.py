@@ -1,0 +1,101 @@
+"""A fifth node joins a network that runs, by a snapshot, and becomes a validator."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import apsw
+import pytest
+
+from keephold.base.errors import NodeUnreachable, UnavailableError
+from keephold.follower.follow import Follower
+from keephold.follower.view import VerifiedView
+from keephold.programs.history import HistoryConfig
+from keephold.protocol.governance import SetValidators, ValidatorEntry
+from keephold.protocol.wire import Interest, StreamRequest
+from keephold.testing.comet.cluster import Cluster
+
+pytestmark = [pytest.mark.comet, pytest.mark.slow]
+
+INTERVAL = 10
+
+
+def rows(path: Path, question: str) -> list[tuple[object, ...]]:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return list(connection.execute(question))
+    finally:
+        connection.close()
+
+
+async def height_of(reader) -> int:
+    while True:
+        with suppress(NodeUnreachable, UnavailableError):
+            (newest,) = await reader.remote.blocks([0])
+            return newest.height
+        await asyncio.sleep(0.1)
+
+
+def test_a_fifth_node_joins_without_replaying_and_is_made_a_validator(
+    start, new_reader, new_sender, ids, govern, patiently
+):
+    cluster: Cluster = start(4, history=HistoryConfig(snapshot_interval=INTERVAL))
+
+    async def run() -> None:
+        first, sender = new_reader(cluster, 0), new_sender(cluster.genesis, b"alice")
+        # (1) Some history, and a snapshot above it.
+        early = sender.next(3)
+        assert await first.submit(early) == [0] * 3
+        await first.found(ids(early))
+        while await height_of(first) < INTERVAL + 3:
+            await first.submit(sender.next(1))
+            await asyncio.sleep(0.2)
+        # (2) A node with nothing but the genesis joins by two of them.
+        home = cluster.home(0).parent.with_name("n4")
+        number = await asyncio.to_thread(cluster.join, home, (0, 1))
+        late = new_reader(cluster, number)
+        newest = await height_of(late)
+        assert newest >= INTERVAL
+        # (3) It did not replay: no block below the snapshot has its transactions, and CometBFT has none of them.
+        ledger = cluster.home(number) / "ledger.db"
+        ((begun,),) = rows(ledger, "SELECT height FROM history")
+        assert begun > INTERVAL
+        assert rows(cluster.home(number) / "blocks.db", f"SELECT * FROM body WHERE height < {begun}") == []
+        assert rows(ledger, f"SELECT * FROM result WHERE height < {begun}") == []
+        # (4) What the map refers to is there, with proofs; history that is not is refused by name.
+        assert [code for _, code in await late.found(ids(early))] == [0] * 3
+        with pytest.raises(NodeUnreachable, match="not_kept: history before block"):
+            await anext(late.remote.stream(StreamRequest(2, Interest(custody=True))))
+        # (5) It takes transactions, and all agree on what became of them.
+        more = new_sender(cluster.genesis, b"bob").next(5)
+        assert await late.submit(more) == [0] * 5
+        assert await late.found(ids(more)) == await first.found(ids(more))
+        # (6) A client follows it from the genesis, once the headers below were fetched, and sees one chain.
+        target = await height_of(late)
+        await asyncio.gather(first.follow(target), late.follow(target))
+        assert late.hashes == {height: first.hashes[height] for height in late.hashes}
+        assert late.app_hashes == {height: first.app_hashes[height] for height in late.app_hashes}
+        # (7) Governance makes it a validator: with one of the five down, each vote of the others is needed.
+        everyone = (*cluster.genesis.law.validators, ValidatorEntry(cluster.validator(number), 10))
+        act = govern(cluster.genesis, SetValidators(tuple(sorted(everyone, key=lambda item: item.public_key))), 1)
+        assert await late.submit([act]) == [0]
+        ((enacted, code),) = await first.found(ids([act]))
+        assert code == 0
+        client = Follower([late.remote], VerifiedView(cluster.genesis))
+        while client.view.height < enacted + 4:
+            await client.sync()
+            await asyncio.sleep(0.2)
+        cluster.kill(3, hold=True)
+        last = sender.next(3)
+        assert await late.submit(last) == [0] * 3
+        assert await late.found(ids(last)) == await first.found(ids(last))
+        # (8) Killed, it goes on where it was.
+        cluster.kill(number)
+        after = await height_of(late)
+        assert after > begun
+        await first.remote.aclose()
+        await late.remote.aclose()
+
+    patiently(run(), cluster)
