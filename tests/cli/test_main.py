@@ -74,7 +74,7 @@ def test_each_error_class_has_its_exit_status(kind, monkeypatch, capsys) -> None
 
     monkeypatch.setattr(main, "app", fail)
     assert main.run(["show"]) == kind.exit_status
-    assert 1 <= kind.exit_status <= 12
+    assert 1 <= kind.exit_status <= 13
     line = capsys.readouterr().err
     assert len(line.splitlines()) == 1
     assert line.startswith(f"keephold: {kind.code}: ")

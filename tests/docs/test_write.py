@@ -23,6 +23,32 @@ def test_the_first_five_minutes(place, devnet, page):
 
 
 @pytest.mark.slow
+def test_the_page_on_permits(place, devnet, page, tmp_path):
+    place.run("keephold new gold", tmp_path)
+    project = tmp_path / "gold"
+    place.run("keephold deploy contracts/gold.py:Gold 1000 --as alice", project)
+    place.run("keephold call Gold transfer bob 5 --as alice --yes", project)
+    *steps, revoke, revoke_all = page("write/permits.md").commands()
+    outputs = {step: place.run(step, project) for step in steps}
+    asked = next(step for step in steps if step.startswith("keephold view"))
+    assert outputs[asked].strip() == "5"
+    assert "yearly audit" in outputs["keephold permit show audit.permit"]
+    assert (project / "audit.permit").stat().st_mode & 0o777 == 0o600
+    (script,) = page("write/permits.md").blocks("python")
+    (project / "ask.py").write_text(script)
+    assert place.run("python ask.py", project).strip() == "5"
+    place.run(revoke, project)
+    refused = f"{asked} 2>&1; test $? = 13"
+    assert "permit_revoked" in place.run(refused, project)
+    assert "void" in place.run(revoke_all, project)
+    new = next(step for step in steps if step.startswith("keephold permit new"))
+    place.run(new, project)
+    assert place.run(asked, project).strip() == "5"
+    place.run(new.replace("balance", "transfers"), project)
+    assert "permit_scope" in place.run(refused, project)
+
+
+@pytest.mark.slow
 def test_the_page_on_testing(place, page, tmp_path):
     place.run("keephold new gold", tmp_path)
     (test,) = page("write/testing.md").blocks("python")
@@ -52,4 +78,9 @@ def test_whole_contracts_load(name, page):
 
 
 def test_only_pages_whose_commands_run_here_have_commands(page):
-    assert {path.name for path in PAGES if page(path).commands()} == {"start.md", "testing.md", "traps.md"}
+    assert {path.name for path in PAGES if page(path).commands()} == {
+        "permits.md",
+        "start.md",
+        "testing.md",
+        "traps.md",
+    }

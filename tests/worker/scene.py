@@ -64,7 +64,11 @@ WORKER_KEY, OTHER_KEY = SigningKey(SecretBytes(b"w" * 32)), SigningKey(SecretByt
 WORKER, OTHER = WORKER_KEY.public, OTHER_KEY.public
 INSTANCE = b"i" * 32
 PAD = (512, 4096)
-ABI = json.dumps({"abi": 1, "pad": list(PAD)}).encode()
+VIEWS = {
+    "balance": {"kind": "view", "scope": "balance"},
+    "title": {"kind": "view", "public": True},
+}
+ABI = json.dumps({"abi": 1, "pad": list(PAD), "methods": VIEWS}).encode()
 REPLY_KEY = b"r" * 32
 
 

@@ -266,7 +266,17 @@ def test_no_result_covers_more_than_a_batch(alice):
     "pad", [b"[]", b"[9000]", b"[512, 70000]", b"[512, 512]", b"[0, 5]", b'["512"]', b"512", b"[true]"]
 )
 def test_an_abi_without_usable_sizes_is_refused(pad):
-    abi = b'{"abi": 1, "pad": ' + pad + b"}"
+    abi = b'{"abi": 1, "methods": {}, "pad": ' + pad + b"}"
+    with pytest.raises(SandboxError):
+        contract_code(CONTRACT, PublicKey(b"o" * 32), Code("python", b"", "T", abi), CODE.policy, tells_failures=False)
+
+
+@pytest.mark.parametrize(
+    "methods",
+    [b"[]", b'{"a": 1}', b'{"a": {}}', b'{"a": {"kind": "view"}}', b'{"a": {"kind": "view", "public": false}}'],
+)
+def test_an_abi_whose_views_have_no_scope_is_refused(methods):
+    abi = b'{"abi": 1, "pad": [512], "methods": ' + methods + b"}"
     with pytest.raises(SandboxError):
         contract_code(CONTRACT, PublicKey(b"o" * 32), Code("python", b"", "T", abi), CODE.policy, tells_failures=False)
 

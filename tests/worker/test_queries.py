@@ -13,7 +13,7 @@ from keephold.crypto.labels import SEAL_QUERY
 from keephold.crypto.padding import pad
 from keephold.crypto.secret import SecretBytes
 from keephold.protocol.codec import encode
-from keephold.protocol.messages import QueryBody, SignedQuery
+from keephold.protocol.messages import Asked, QueryBody, SignedQuery
 from keephold.protocol.wire import QueryEnvelope
 from keephold.runtime.outcome import Outcome
 from keephold.sealing.query import open_answer, request_digest, sign_query
@@ -32,7 +32,7 @@ def worker() -> Worker:
 
 def envelope(signed: SignedQuery) -> QueryEnvelope:
     """Seal as anybody can: to this contract, whatever the signed body says."""
-    plain = pad(encode(signed), PAD)
+    plain = pad(encode(Asked(signed)), PAD)
     sealed = hpke.seal(KEYS.encryption.public, plain, SEAL_QUERY, NETWORK, CONTRACT, number(1))
     return QueryEnvelope(CONTRACT, INSTANCE, sealed)
 

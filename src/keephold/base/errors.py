@@ -25,6 +25,7 @@ KeepholdError
 │   ├── Rejected                  the contract's own refusal: code and detail
 │   ├── ContractFailed            any other exception, trap or exhaustion inside the contract
 │   └── CallUnreadable            the entry was consumed as unreadable
+├── PermitRefused                 a worker does not answer under this permit (field `reason`)
 ├── SandboxError                  source that does not compile or load in the sandbox
 ├── ExecutionCrashed              an execution process died or was killed as stuck: start another, retry once
 ├── UnavailableError              nobody answered properly; retrying may help
@@ -225,6 +226,18 @@ class CallUnreadable(ContractError):
     """The entry was consumed, but no receipt opens under the call's reply key: the call itself did not open."""
 
     code = "call_unreadable"
+
+
+class PermitRefused(KeepholdError):
+    """A worker does not answer under this permit. `reason` is a stable word; see `keephold.worker.permits`."""
+
+    code = "permit_refused"
+    exit_status = 13
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)
 
 
 class SandboxError(KeepholdError):

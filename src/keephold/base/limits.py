@@ -109,6 +109,12 @@ MAX_SEALED_RECEIPT: Final = 2 * MAX_RECEIPT
 MAX_SEALED_VALUE: Final = 2 * MAX_SLOT_VALUE
 """Slot value as a result carries it, sealed and padded."""
 
+MAX_PERMIT_SECONDS: Final = 30 * 86_400
+"""Life of a permit: whoever forgets one has given it away for a month, not for ever."""
+
+MAX_PERMIT_ITEMS: Final = 64
+"""Contracts, and scopes, that one permit names."""
+
 MAX_KEY_ITEMS: Final = 64
 """Contract keys asked for in one request."""
 

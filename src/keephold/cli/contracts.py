@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -11,10 +12,13 @@ from cyclopts import Parameter
 from keephold.base.errors import InputError
 from keephold.cli.arguments import parse_words, spelled
 from keephold.cli.output import emit, plain
+from keephold.cli.permit import read_session
 from keephold.cli.place import AS_ACCOUNT, AsAccount, contract_address, names
 from keephold.client.abi import parse_abi
+from keephold.client.account import Reader
 from keephold.client.deployment import PROGRESS
 from keephold.client.network import Network
+from keephold.client.pinned import PinnedNetwork
 from keephold.client.source import code_from_file
 from keephold.protocol.contracts import ContractPolicy
 
@@ -89,17 +93,26 @@ def view(
     contract: Annotated[str, Parameter(help="Name or address of a contract.")],
     method: str,
     *words: Words,
+    permit: Annotated[Path | None, Parameter(help="Ask under the permit and key in this file, as its issuer.")] = None,
     options: AsAccount = AS_ACCOUNT,
 ) -> None:
     """Ask a contract a question and print its answer."""
     pinned = options.pinned()
-    account = options.account(pinned)
+    reader = _reader(permit, options, pinned)
     with Network.connect(pinned.url, pinned.genesis) as network:
         handle = network.contract(contract_address(pinned, contract))
         described = handle.abi().method(method, "view")
         arguments, named = parse_words(described, words, names(pinned, options.keystore))
-        value = handle.query(method, *arguments, account=account, deadline=options.seconds(), **named)
+        value = handle.query(method, *arguments, account=reader, deadline=options.seconds(), **named)
     emit({"value": plain(value)}, str(value), as_json=options.json)
+
+
+def _reader(permit: Path | None, options: AsAccount, pinned: PinnedNetwork) -> Reader:
+    if permit is None:
+        return options.account(pinned)
+    if options.as_:
+        raise InputError("--permit says in whose name is asked: leave out --as")
+    return read_session(permit)
 
 
 def _confirm(question: str) -> None:

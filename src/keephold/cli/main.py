@@ -12,7 +12,7 @@ Exit status, one for each class of error (`base/errors.py`):
      4  crypto                       10  unavailable: retrying may help
      5  attestation_refused          11  enclave
                                      12  halted: starting the node again would not cure it
-   130  interrupted
+   130  interrupted                  13  permit_refused
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ app = App(
 account = App(
     name="account", help="Make, list, import and export accounts of the encrypted keystore.", help_format="plaintext"
 )
+
+permit = App(name="permit", help="Let others ask in an account's name, and take that back.", help_format="plaintext")
 
 network = App(name="network", help="Found a network of several validators.", help_format="plaintext")
 
@@ -72,6 +74,12 @@ _ACCOUNT_COMMANDS: Final = (
     ("import", "keephold.cli.accounts:import_", "Add an account from its seed."),
     ("export", "keephold.cli.accounts:export", "Print an account's seed: whoever reads it is the account."),
 )
+_PERMIT_COMMANDS: Final = (
+    ("new", "keephold.cli.permit:new", "Let whoever holds a key ask contracts in the account's name."),
+    ("show", "keephold.cli.permit:show", "Show what a permit allows, and to whom."),
+    ("revoke", "keephold.cli.permit:revoke", "Void one permit."),
+    ("revoke-all", "keephold.cli.permit:revoke_all", "Void every permit that the account signed so far."),
+)
 _NETWORK_COMMANDS: Final = (
     ("law", "keephold.cli.network:law", "Print a law file to fill in."),
     ("init", "keephold.cli.network:init", "Write genesis, keys and configurations of a new network."),
@@ -81,9 +89,12 @@ for _name, _path, _help in _COMMANDS:
     app.command(_path, name=_name, help=_help)
 for _name, _path, _help in _ACCOUNT_COMMANDS:
     account.command(_path, name=_name, help=_help)
+for _name, _path, _help in _PERMIT_COMMANDS:
+    permit.command(_path, name=_name, help=_help)
 for _name, _path, _help in _NETWORK_COMMANDS:
     network.command(_path, name=_name, help=_help)
 app.command(account)
+app.command(permit)
 app.command(network)
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final, Self, final
 
 from keephold.base.clock import Clock
 from keephold.base.errors import ConfigurationError, EncodingError, InputError
 from keephold.base.ids import ContractId, NetworkId
-from keephold.client import deployment
+from keephold.client import deployment, permits
 from keephold.client.account import Account
 from keephold.client.connection import Connection
 from keephold.client.contract import AsyncContract
 from keephold.contract.address import Address
+from keephold.crypto.bearer import BearerKey
+from keephold.crypto.secret import SecretBytes
 from keephold.follower.remote import HttpRemote
 from keephold.protocol.codec import decode
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.genesis import Genesis
+from keephold.protocol.permits import SignedPermit
 
 
 @final
@@ -87,6 +92,52 @@ class AsyncNetwork:
             self.connection, code, account, arguments, named, policy=policy, deadline=deadline, progress=progress
         )
         return self._contracts.setdefault(handle.id, handle)
+
+    async def permit(
+        self,
+        *,
+        account: Account,
+        contracts: permits.Contracts,
+        scopes: Sequence[str],
+        expires: timedelta = permits.ONE_DAY,
+        origin: str = "",
+    ) -> permits.Session:
+        """Let a new key ask in the account's name; see `permits`.
+
+        Raises:
+            As `permits.issue`.
+        """
+        seed = SecretBytes.random()
+        bearer = BearerKey(seed).public
+        return permits.Session(
+            await permits.issue(
+                self.connection, account, contracts, scopes, bearer=bearer, expires=expires, origin=origin
+            ),
+            seed,
+        )
+
+    async def permit_for(
+        self,
+        bearer: bytes,
+        *,
+        account: Account,
+        contracts: permits.Contracts,
+        scopes: Sequence[str],
+        expires: timedelta = permits.ONE_DAY,
+        origin: str = "",
+    ) -> SignedPermit:
+        """Let the holder of an Ed25519 key, named by its public half, ask in the account's name."""
+        return await permits.issue(
+            self.connection, account, contracts, scopes, bearer=bearer, expires=expires, origin=origin
+        )
+
+    async def revoke(self, permit: SignedPermit | bytes, *, account: Account) -> None:
+        """Void one permit, given itself or by its hash; see `permits.revoke`."""
+        await permits.revoke(self.connection, account, permit)
+
+    async def revoke_all(self, *, account: Account) -> int:
+        """Void every permit of an account and return its new generation; see `permits.revoke_all`."""
+        return await permits.revoke_all(self.connection, account)
 
 
 def pinned(genesis: Genesis | bytes) -> Genesis:

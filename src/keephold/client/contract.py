@@ -36,7 +36,7 @@ from keephold.base.errors import (
 )
 from keephold.base.ids import ContractId
 from keephold.client.abi import Abi, parse_abi
-from keephold.client.account import Account
+from keephold.client.account import Account, Reader
 from keephold.client.connection import Connection
 from keephold.client.events import EVENT_KEY, ContractEvent, EventLog
 from keephold.client.patience import within
@@ -51,7 +51,7 @@ from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import ContractRecord, contract_path
 from keephold.protocol.transactions import Rotate
 from keephold.protocol.wire import QueryEnvelope
-from keephold.sealing.query import open_answer, request_digest, seal_query, sign_query
+from keephold.sealing.query import open_answer, request_digest, seal_query
 
 _KEY_SIZE: Final = 32
 _AGAIN_SECONDS: Final = 0.1
@@ -197,11 +197,12 @@ class AsyncContract:
         self._resealing.refused(call, error)
 
     async def query(
-        self, method: str, *arguments: object, account: Account, deadline: float = DEADLINE_SECONDS, **named: object
+        self, method: str, *arguments: object, account: Reader, deadline: float = DEADLINE_SECONDS, **named: object
     ) -> Any:
-        """Ask a view and return its answer.
+        """Ask a view, as an account or under a permit of one (`permits.Session`), and return its answer.
 
         Raises:
+            PermitRefused: the permit does not hold for this question now.
             AbiError: the arguments do not fit; nothing was sent.
             Rejected, ContractFailed: the contract's answer.
             StaleAnswer: the worker lags behind what this client has seen, until the deadline.
@@ -248,7 +249,7 @@ class AsyncContract:
             await asyncio.sleep(_WAIT_SECONDS)
 
     async def events(
-        self, *, account: Account | None = None, since: int = 0, deadline: float = DEADLINE_SECONDS
+        self, *, account: Reader | None = None, since: int = 0, deadline: float = DEADLINE_SECONDS
     ) -> tuple[ContractEvent, ...]:
         """Return the events that `account` can open and the public ones, of entries after number `since`, in order.
 
@@ -273,7 +274,7 @@ class AsyncContract:
         except TimeoutError:
             raise DeadlineExceeded(f"the results were not read within {deadline:g} s") from None
 
-    async def _ask(self, method: str, arguments: bytes, account: Account) -> Reply:
+    async def _ask(self, method: str, arguments: bytes, account: Reader) -> Reply:
         connection = self._connection
         verified = await self.verified()
         self._turn += 1
@@ -285,13 +286,13 @@ class AsyncContract:
             contract=self.id,
             epoch=verified.epoch,
             instance=worker.instance,
-            reader=account.key.public,
+            reader=account.reader,
             method=method,
             arguments=arguments,
             answer_key=answer_key.reveal(),
             min_height=floor,
         )
-        sealed = seal_query(verified.encryption_key, sign_query(account.key, body), (await self.abi()).pad)
+        sealed = seal_query(verified.encryption_key, account.ask(body), (await self.abi()).pad)
         try:
             envelope = await connection.gateway.query(QueryEnvelope(self.id, worker.instance, sealed))
         except DeadlineExceeded as error:  # it is attached, and cut off or stuck; another one may not be

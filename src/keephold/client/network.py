@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
 from typing import Any, Final, Self, TypeVar, final
 
 from keephold.base.errors import UnavailableError
 from keephold.base.ids import NetworkId
 from keephold.client import contract as calls
-from keephold.client import deployment
+from keephold.client import deployment, permits
 from keephold.client import pending as sent
 from keephold.client.abi import Abi
-from keephold.client.account import Account
+from keephold.client.account import Account, Reader
 from keephold.client.aio import AsyncNetwork
 from keephold.client.events import ContractEvent
 from keephold.client.released import Released
@@ -29,6 +30,7 @@ from keephold.contract.address import Address
 from keephold.follower.contracts import VerifiedContract
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.genesis import Genesis
+from keephold.protocol.permits import SignedPermit
 
 T = TypeVar("T")
 
@@ -136,7 +138,7 @@ class Contract:
         self,
         method: str,
         *arguments: object,
-        account: Account,
+        account: Reader,
         deadline: float = sent.DEADLINE_SECONDS,
         **named: object,
     ) -> Any:
@@ -150,7 +152,7 @@ class Contract:
         return self._loop.run(self._contract.released(topic, account=account, wait=wait, deadline=deadline))
 
     def events(
-        self, *, account: Account | None = None, since: int = 0, deadline: float = sent.DEADLINE_SECONDS
+        self, *, account: Reader | None = None, since: int = 0, deadline: float = sent.DEADLINE_SECONDS
     ) -> tuple[ContractEvent, ...]:
         """Return the events that `account` can open and the public ones; see `contract.AsyncContract.events`."""
         return self._loop.run(self._contract.events(account=account, since=since, deadline=deadline))
@@ -232,3 +234,42 @@ class Network:
             code, *arguments, account=account, policy=policy, deadline=deadline, progress=progress, **named
         )
         return Contract(self._loop, self._loop.run(work))
+
+    def permit(
+        self,
+        *,
+        account: Account,
+        contracts: permits.Contracts,
+        scopes: Sequence[str],
+        expires: timedelta = permits.ONE_DAY,
+        origin: str = "",
+    ) -> permits.Session:
+        """Let a new key ask in the account's name; see `permits`."""
+        return self._loop.run(
+            self._network.permit(account=account, contracts=contracts, scopes=scopes, expires=expires, origin=origin)
+        )
+
+    def permit_for(
+        self,
+        bearer: bytes,
+        *,
+        account: Account,
+        contracts: permits.Contracts,
+        scopes: Sequence[str],
+        expires: timedelta = permits.ONE_DAY,
+        origin: str = "",
+    ) -> SignedPermit:
+        """Let the holder of an Ed25519 key, named by its public half, ask in the account's name."""
+        return self._loop.run(
+            self._network.permit_for(
+                bearer, account=account, contracts=contracts, scopes=scopes, expires=expires, origin=origin
+            )
+        )
+
+    def revoke(self, permit: SignedPermit | bytes, *, account: Account) -> None:
+        """Void one permit, given itself or by its hash; see `permits.revoke`."""
+        self._loop.run(self._network.revoke(permit, account=account))
+
+    def revoke_all(self, *, account: Account) -> int:
+        """Void every permit of an account and return its new generation; see `permits.revoke_all`."""
+        return self._loop.run(self._network.revoke_all(account=account))

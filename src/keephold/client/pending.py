@@ -25,6 +25,7 @@ from keephold.base.errors import (
     EncodingError,
     KeepholdError,
     LedgerRefused,
+    PermitRefused,
     Rejected,
     SealBroken,
 )
@@ -284,11 +285,13 @@ def value_of(reply: Reply, method: Method) -> Any:
     """Return the value of a reply, or raise what the contract raised.
 
     Raises:
-        Rejected, ContractFailed
+        Rejected, ContractFailed, PermitRefused
         AbiError: the value does not fit the ABI.
     """
     if reply.outcome == "rejected":
         raise Rejected(reply.code, reply.detail)
     if reply.outcome == "failed":
         raise ContractFailed(reply.detail)
+    if reply.outcome == "refused":
+        raise PermitRefused(reply.code, reply.detail)
     return method.decode(reply.value)

@@ -72,6 +72,10 @@ def view(fn: Any = None, /, *, scope: str | None = None, public: bool = False) -
     return (lambda method: _marked(method, mark)) if fn is None else _marked(fn, mark)
 
 
+def _is_word(scope: str) -> bool:
+    return scope.isascii() and scope.replace("-", "_").isidentifier()
+
+
 class Contract:
     """Base of every contract. Annotated names are its storage; decorated methods its interface.
 
@@ -145,6 +149,8 @@ class Method:
         wanted = Call if self.mark.kind != "view" else PublicView if self.mark.public else View
         if hints.get(names[1]) is not wanted:
             raise ContractTypeError(f"{self.name}: annotate {names[1]} as {wanted.__name__}")
+        if self.mark.scope is not None and not _is_word(self.mark.scope):
+            raise ContractTypeError(f"{self.name}: a scope is one word of letters, digits, - and _, a letter first")
         if "return" not in hints:
             raise ContractTypeError(f"{self.name}: annotate what it returns (`-> None` where nothing)")
         defaults = self.fn.__defaults__ or ()

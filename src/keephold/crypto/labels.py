@@ -48,6 +48,7 @@ PLATFORM = Label("platform/1")
 REPORT_DATA = Label("report-data/1")
 QUOTE = Label("quote/1")
 QUERY_REQUEST = Label("query-request/1")
+PERMIT = Label("permit/1")
 
 # the ledger: paths, leaves, chains
 PATH = Label("path/1")
@@ -67,7 +68,11 @@ SIGN_TRANSACTION = Label("sign-transaction/1")
 SIGN_GOVERNANCE = Label("sign-governance/1")
 SIGN_OPERATOR = Label("sign-operator/1")
 SIGN_QUERY = Label("sign-query/1")
+SIGN_PERMIT = Label("issue-permit/1")
 SIGN_ATTACHMENT = Label("sign-attachment/1")
+
+# signatures: what a session's Ed25519 key signs
+SIGN_BEARER = Label("sign-bearer/1")
 
 # keys: what is derived from what
 SEED_SIGNING = Label("seed-signing/1")

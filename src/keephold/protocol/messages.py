@@ -9,7 +9,8 @@ from msgspec import Meta
 from keephold.contract.keys import MAX_MESSAGE, MAX_NAME, MAX_PATH, MAX_READERS, Scheme
 from keephold.protocol.codec import Record
 from keephold.protocol.custody import PartialBatch
-from keephold.protocol.types import Bytes32, Positive, PublicKeyBytes, SignatureBytes, Text, Uint63
+from keephold.protocol.permits import SignedPermit
+from keephold.protocol.types import Bytes32, Bytes64, Positive, PublicKeyBytes, SignatureBytes, Text, Uint63
 
 
 class CallPlain(Record):
@@ -25,11 +26,12 @@ class CallPlain(Record):
 class Reply(Record):
     """What a receipt says once opened."""
 
-    outcome: Literal["ok", "rejected", "failed"]
+    outcome: Literal["ok", "rejected", "failed", "refused"]
+    """`refused` is a worker's own word about the permit of a question; contracts cannot say it."""
     value: bytes = b""
     """JSON of the returned value, for `ok`."""
     code: str = ""
-    """The contract's rejection code, for `rejected`."""
+    """The contract's rejection code, for `rejected`; what is wrong with the permit, for `refused`."""
     detail: str = ""
     """Its detail, or the failure's message where the network shows it (a devnet)."""
 
@@ -45,7 +47,7 @@ class EventPlain(Record):
 
 
 class QueryBody(Record):
-    """What a reader signs: a view, asked of one instance of one worker."""
+    """What a reader, or the bearer of a permit, signs: a view, asked of one instance of one worker."""
 
     network: Bytes32
     contract: Bytes32
@@ -60,11 +62,26 @@ class QueryBody(Record):
     """The answer must come from state proven at this height or later."""
 
 
-class SignedQuery(Record):
-    """A query with its reader's signature."""
+class SignedQuery(Record, tag="reader", tag_field="by"):
+    """A query with its reader's own signature."""
 
     body: QueryBody
     signature: SignatureBytes
+
+
+class PermittedQuery(Record, tag="bearer", tag_field="by"):
+    """A query in the name of a permit's issuer, signed by the permit's bearer."""
+
+    body: QueryBody
+    permit: SignedPermit
+    signature: Bytes64
+    """Ed25519, over the permit's hash and the body: under another permit it is worth nothing."""
+
+
+class Asked(Record):
+    """What is sealed to a contract that is asked."""
+
+    query: SignedQuery | PermittedQuery
 
 
 class Answer(Record):

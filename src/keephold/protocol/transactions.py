@@ -64,6 +64,12 @@ class RevokePermits(Record, tag="revoke-permits", tag_field="type"):
     """Raise the sender's permit generation: every permit signed before is void."""
 
 
+class RevokePermit(Record, tag="revoke-permit", tag_field="type"):
+    """Void one permit of the sender's, by its hash; whether there is such a permit nobody else knows."""
+
+    permit: Bytes32
+
+
 class Rotate(Record, tag="rotate", tag_field="type"):
     """The contract's creator ends its key epoch: the next one begins as soon as the state is sealed under it."""
 
@@ -233,6 +239,7 @@ Body = (
     | Call
     | PublishAccountKey
     | RevokePermits
+    | RevokePermit
     | Rotate
     | Register
     | Echo

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -33,6 +34,8 @@ class ContractCode:
     """Label and scheme of each key that it declares; with none, the contract's signing seed is never asked for."""
     buckets: tuple[int, ...]
     """Sizes to which everything sealed is padded."""
+    scopes: Mapping[str, str | None]
+    """Of each view, by its name: the word that a permit needs; None for a view that anybody may ask."""
     contract_text: str
     creator_text: str
     tells_failures: bool
@@ -50,9 +53,15 @@ def contract_code(
     """
     try:
         source = code.source.decode()
-        pad = json.loads(code.abi)["pad"]
+        abi = json.loads(code.abi)
+        pad = abi["pad"]
+        scopes = {
+            str(name): None if method.get("public", False) else str(method["scope"])
+            for name, method in abi["methods"].items()
+            if method["kind"] == "view"
+        }
         keys = declared_keys(code.abi)
-    except (UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SandboxError("the source is no text, or the ABI no ABI") from error
     if not isinstance(pad, list) or not pad or any(type(size) is not int for size in pad):
         raise SandboxError("the ABI names no padding buckets")
@@ -67,6 +76,7 @@ def contract_code(
         abi=code.abi,
         keys=keys,
         buckets=tuple(pad),
+        scopes=scopes,
         contract_text=Address.contract(contract).text,
         creator_text=Address.account(creator).text,
         tells_failures=tells_failures,

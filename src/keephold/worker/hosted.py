@@ -14,6 +14,7 @@ from keephold.base.errors import (
     KeepholdError,
     LedgerRefused,
     NoLiveWorker,
+    PermitRefused,
     ProofInvalid,
     RollbackDetected,
     SandboxError,
@@ -28,13 +29,14 @@ from keephold.follower.admission import Admissions
 from keephold.follower.contracts import verify_deployment
 from keephold.protocol.codec import decode
 from keephold.protocol.lines import ContractLine, KeyLine, SigningLine
+from keephold.protocol.messages import Reply
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Batch, ContractRecord, batch_path, contract_path
 from keephold.protocol.wire import AnswerEnvelope, QueryEnvelope
 from keephold.runtime.cache import CompiledGuest
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.owned_keys import OwnedKeys
-from keephold.worker import queries, witnesses
+from keephold.worker import permits, queries, witnesses
 from keephold.worker.code import contract_code
 from keephold.worker.contract import ContractCore, Proven, Readable
 from keephold.worker.execution import CRASHED
@@ -280,17 +282,35 @@ class Hosted:
         """
         question = queries.open_question(await self._ready(), instance, envelope)
         readable = await self._recent(question)
-        reply = queries.built_in(readable, question)
-        if reply is None:
-            if self._questions is None:
-                self._questions = Lane(self._guest, readable.code.source, f"questions-{self._name}")
-            lane, request = self._questions, queries.request_of(readable, question)
-            try:
-                outcome = await lane.run(lane.query, request, readable.reading)
-            except ExecutionCrashed:
-                outcome = CRASHED
-            reply = queries.reply_to(readable, outcome)
+        try:
+            await self._check_permit(readable, question)
+        except PermitRefused as error:
+            reply = queries.refusal(error)
+        else:
+            reply = queries.built_in(readable, question) or await self._run(readable, question)
         return queries.seal(readable, question, reply)
+
+    async def _check_permit(self, readable: Readable, question: queries.Question) -> None:
+        """Hold a permit against what the ledger proves now: no proof, no answer.
+
+        Raises:
+            PermitRefused: it does not hold.
+            StaleAnswer, ChainRefused, NodeUnreachable: nothing recent is proven about it.
+        """
+        permit = question.permit
+        if permit is not None:
+            proven = await self._session.follower.prove(permits.paths(permit), question.body.min_height + 1)
+            queries.check_permit(readable, question, permit, permits.standing(permit, proven))
+
+    async def _run(self, readable: Readable, question: queries.Question) -> Reply:
+        if self._questions is None:
+            self._questions = Lane(self._guest, readable.code.source, f"questions-{self._name}")
+        lane, request = self._questions, queries.request_of(readable, question)
+        try:
+            outcome = await lane.run(lane.query, request, readable.reading)
+        except ExecutionCrashed:
+            outcome = CRASHED
+        return queries.reply_to(readable, outcome)
 
     async def _ready(self) -> Readable:
         """Return what questions are answered from: after a start or a result of another worker, in a moment.

@@ -14,12 +14,14 @@ from keephold.ledger.overlay import Overlay
 from keephold.ledger.pool import MAX_WAITING_PER_SENDER
 from keephold.ledger.rules.context import BlockContext
 from keephold.protocol.codec import decode, encode
+from keephold.protocol.permits import RevokedPermit, revocation_path
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import AccountRecord, account_path
 from keephold.protocol.transactions import (
     Body,
     Echo,
     PublishAccountKey,
+    RevokePermit,
     RevokePermits,
     SignedTransaction,
     Transaction,
@@ -188,6 +190,18 @@ def test_account_key_and_permits(desk, new_key, enclave):
     desk.send(alice, PublishAccountKey(public), RevokePermits(), RevokePermits())
     assert desk.record(account_path(alice.public), AccountRecord) == AccountRecord(3, 2, public)
     assert desk.refused(alice, PublishAccountKey(b"\xff" * 1216)) is Refusal.MALFORMED
+
+
+def test_a_permit_is_revoked_under_its_issuer_once(desk, new_key):
+    alice, mallory = new_key("alice"), new_key("mallory")
+    desk.send(mallory, RevokePermit(b"p" * 32))
+    assert desk.record(revocation_path(alice.public, b"p" * 32), RevokedPermit) is None
+    desk.send(alice, RevokePermit(b"p" * 32))
+    first = desk.record(revocation_path(alice.public, b"p" * 32), RevokedPermit)
+    assert first is not None
+    desk.send(alice, RevokePermit(b"p" * 32))
+    assert desk.record(revocation_path(alice.public, b"p" * 32), RevokedPermit) == first
+    assert desk.record(account_path(alice.public), AccountRecord) == AccountRecord(2, 0)
 
 
 def test_blocks_follow_one_another(desk):

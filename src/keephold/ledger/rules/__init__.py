@@ -39,6 +39,7 @@ RULES: Final[dict[type, Rule]] = {
     kinds.Call: calls.call,
     kinds.PublishAccountKey: accounts.publish_key,
     kinds.RevokePermits: accounts.revoke_permits,
+    kinds.RevokePermit: accounts.revoke_permit,
     kinds.Rotate: rotation.rotate,
     kinds.Register: registrations.register,
     kinds.Echo: presence.echo,

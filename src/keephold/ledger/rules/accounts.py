@@ -1,4 +1,4 @@
-"""Accounts: the nonce that makes each transaction count once, the published key, the generation of permits."""
+"""Accounts: the nonce that makes each transaction count once, the published key, the permits it revoked."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from keephold.base.ids import PublicKey
 from keephold.crypto import hpke
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, refused
+from keephold.protocol.permits import RevokedPermit, revocation_path
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import AccountRecord, account_path
-from keephold.protocol.transactions import PublishAccountKey, RevokePermits, Transaction
+from keephold.protocol.transactions import PublishAccountKey, RevokePermit, RevokePermits, Transaction
 
 NEW_ACCOUNT = AccountRecord()
 """What an absent account stands for."""
@@ -52,4 +53,14 @@ def revoke_permits(state: Overlay, _: BlockContext, transaction: Transaction, __
     path = account_path(PublicKey(transaction.sender))
     account = state.get(path, NEW_ACCOUNT)
     state.put(path, replace(account, generation=account.generation + 1))
+    return NOTHING
+
+
+def revoke_permit(
+    state: Overlay, block: BlockContext, transaction: Transaction, _: bytes, body: RevokePermit
+) -> Applied:
+    """Void one permit of the sender's; to do so again changes nothing."""
+    path = revocation_path(PublicKey(transaction.sender), body.permit)
+    if state.find(path, RevokedPermit) is None:
+        state.put(path, RevokedPermit(block.height))
     return NOTHING
