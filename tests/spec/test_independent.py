@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import sr25519
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 HERE = Path(__file__).parent
 VECTORS = HERE.parents[1] / "docs" / "spec" / "vectors"
@@ -215,6 +217,27 @@ def hpke_cases(spec) -> list[tuple[dict[str, Any], Callable[[], bytes]]]:
     return found
 
 
+def asked_by_its_reader(spec, query: dict[str, Any]) -> bool:
+    body = query["body"]
+    if query["by"] == "reader":
+        return sr25519.verify(query["signature"], spec.H("sign-query/1", spec.cbor(body)), body["reader"])
+    permit = query["permit"]["permit"]
+    issued = spec.H("issue-permit/1", spec.cbor(permit))
+    named = spec.H("permit/1", spec.cbor(permit))
+    try:
+        bearer = Ed25519PublicKey.from_public_bytes(permit["bearer"])
+        bearer.verify(query["signature"], spec.H("sign-bearer/1", named, spec.cbor(body)))
+    except InvalidSignature:
+        return False
+    is_issued = sr25519.verify(query["permit"]["signature"], issued, permit["issuer"])
+    return is_issued and body["reader"] == permit["issuer"]
+
+
+def test_the_name_of_a_permit(spec):
+    for case in cases("envelopes", "permit_hash"):
+        assert spec.H("permit/1", bytes.fromhex(case["in"]["permit"])).hex() == case["out"]["hash"]
+
+
 def test_seals_to_a_public_key(spec):
     for case, work in hpke_cases(spec):
         if case["outcome"] == "seal_broken":
@@ -222,9 +245,7 @@ def test_seals_to_a_public_key(spec):
             continue
         opened = spec.record(work())
         if case["function"] == "open_query":
-            body = opened["body"]
-            holds = sr25519.verify(opened["signature"], spec.H("sign-query/1", spec.cbor(body)), body["reader"])
-            assert holds == (case["outcome"] == "accept"), case["name"]
+            assert asked_by_its_reader(spec, opened["query"]) == (case["outcome"] == "accept"), case["name"]
             continue
         (out,) = case["out"].values()
         assert opened == plain(out)

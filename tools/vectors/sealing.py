@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from keephold.base.ids import (
     ContractId,
     HeaderHash,
@@ -15,32 +17,37 @@ from keephold.base.ids import (
     StateRoot,
     TransactionId,
 )
+from keephold.crypto.bearer import BearerKey
 from keephold.crypto.hpke import EncryptionKey
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.custody import PartialBatch
 from keephold.protocol.messages import Answer, CallPlain, EventPlain, QueryBody, ReleasePlain, Reply
+from keephold.protocol.permits import Permit, permit_hash
 from keephold.protocol.transactions import SealedEvent
 from keephold.sealing.call import CallContext, open_call, seal_call
 from keephold.sealing.event import open_event, public_event_key, seal_event
 from keephold.sealing.query import (
+    issue_permit,
     open_answer,
     open_query,
     request_digest,
     seal_answer,
     seal_query,
+    sign_permitted,
     sign_query,
     verify_query,
 )
 from keephold.sealing.receipt import open_receipt, seal_receipt, unreadable_receipt
 from keephold.sealing.release import ReleaseContext, open_partials, seal_partials
 from keephold.sealing.slot import MigrationContext, SlotContext
-from vectors.base import Family, Given, Maker, fixed, octets, secret, shown
+from vectors.base import ACCEPT, Family, Given, Maker, fixed, octets, secret, shown
 from vectors.keys import BOUND, CONTRACT, NETWORK, contract_keys
 
 BUCKETS: Final = [256, 1024]
 BROKEN: Final = "seal_broken"
+_FORGED: Final = "bad_signature"
 
 
 def _context(given: Given) -> CallContext:
@@ -152,6 +159,47 @@ def _make_queries(maker: Maker) -> None:
     forged = maker.kept(name, "sealed", "open_query", lambda: sealed(other))
     maker.add(name, "open_query", forged, "bad_signature")
     maker.add("the name of a query", "request_digest", {"sealed": good["sealed"]})
+    _make_permitted(maker, body, reader)
+
+
+def _make_permitted(maker: Maker, body: QueryBody, reader: SigningKey) -> None:
+    bearer, public = BearerKey(secret("bearer")), contract_keys(BOUND).encryption.public
+    permit = Permit(
+        network=NETWORK,
+        issuer=reader.public,
+        contracts=(CONTRACT,),
+        scopes=("balance",),
+        bearer=bearer.public,
+        origin="an audit",
+        not_before_ns=1_700_000_000 * 10**9,
+        expires_ns=1_700_086_400 * 10**9,
+        generation=2,
+        salt=fixed("salt", 16),
+    )
+    maker.add("the name of a permit", "permit_hash", {"permit": encode(permit).hex()})
+    everywhere = encode(replace(permit, contracts="*"))
+    maker.add("the name of a permit for every contract", "permit_hash", {"permit": everywhere.hex()})
+
+    def sealed(issuer: SigningKey, key: BearerKey, asked: QueryBody) -> Given:
+        query = sign_permitted(key, issue_permit(issuer, permit), asked)
+        return {**BOUND, "sealed": seal_query(public, query, tuple(BUCKETS)).hex()}
+
+    other, thief = SigningKey.from_seed(secret("another")), BearerKey(secret("thief"))
+    for name, make, outcome in (
+        ("a query under a permit", lambda: sealed(reader, bearer, body), ACCEPT),
+        ("a query under a permit that its issuer did not sign", lambda: sealed(other, bearer, body), _FORGED),
+        ("a query under a permit without its key", lambda: sealed(reader, thief, body), _FORGED),
+        (
+            "a query under a permit of somebody else",
+            lambda: sealed(reader, bearer, replace(body, reader=other.public)),
+            _FORGED,
+        ),
+    ):
+        maker.add(name, "open_query", maker.kept(name, "sealed", "open_query", make), outcome)
+
+
+def _permit_hash(given: Given) -> dict[str, Any]:
+    return {"hash": permit_hash(decode(octets(given, "permit"), Permit)).hex()}
 
 
 def _seal_answer(given: Given) -> dict[str, Any]:
@@ -303,6 +351,7 @@ ENVELOPES: Final = Family(
         "open_receipt": _open_receipt,
         "unreadable_receipt": _unreadable,
         "open_query": _open_query,
+        "permit_hash": _permit_hash,
         "request_digest": lambda given: {"request": request_digest(octets(given, "sealed")).hex()},
         "seal_answer": _seal_answer,
         "open_answer": _open_answer,

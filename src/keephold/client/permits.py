@@ -31,8 +31,8 @@ from keephold.crypto.opaque import Opaque
 from keephold.crypto.secret import SecretBytes
 from keephold.protocol.codec import Record, decode, encode
 from keephold.protocol.messages import PermittedQuery, QueryBody
-from keephold.protocol.permits import EVERYWHERE, LONGEST_NS, Permit, SignedPermit, permit_hash, revocation_path
-from keephold.protocol.state import AccountRecord, account_path
+from keephold.protocol.permits import EVERYWHERE, LONGEST_NS, Permit, SignedPermit, permit_hash
+from keephold.protocol.state import AccountRecord, account_path, revocation_path
 from keephold.protocol.transactions import Body, RevokePermit, RevokePermits
 from keephold.protocol.types import Bytes32
 from keephold.sealing.query import issue_permit, sign_permitted, verify_permit

@@ -14,10 +14,9 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from keephold.base.ids import PublicKey
 from keephold.base.limits import MAX_PERMIT_ITEMS, MAX_PERMIT_SECONDS
 from keephold.crypto.hashing import tagged_hash
-from keephold.crypto.labels import PATH, PERMIT
+from keephold.crypto.labels import PERMIT
 from keephold.protocol.codec import Record, encode
 from keephold.protocol.types import Bytes16, Bytes32, Positive, PublicKeyBytes, SignatureBytes, Text, Uint63
 
@@ -64,18 +63,6 @@ class SignedPermit(Record):
     signature: SignatureBytes
 
 
-class RevokedPermit(Record):
-    """On the ledger: this permit is void."""
-
-    height: Positive
-    """Of the block that revoked it."""
-
-
 def permit_hash(permit: Permit) -> bytes:
     """Return the 32 bytes that a permit is revoked by, and that each question under it names."""
     return tagged_hash(PERMIT, encode(permit))
-
-
-def revocation_path(issuer: PublicKey, permit: bytes) -> bytes:
-    """Path of a `RevokedPermit`: under its issuer, so that nobody revokes another's."""
-    return tagged_hash(PATH, b"revoked-permit", issuer, permit)

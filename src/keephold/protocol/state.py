@@ -40,6 +40,13 @@ class AccountRecord(Record):
     """1216 bytes once published."""
 
 
+class RevokedPermit(Record):
+    """A permit that its issuer voided. It stays: permits are few, and whoever keeps one may try it late."""
+
+    height: Positive
+    """Of the block that revoked it."""
+
+
 class Registration(Record):
     """The live instance of an identity. A newer registration replaces it."""
 
@@ -235,6 +242,11 @@ def _path(name: str, *parts: bytes) -> bytes:
 def account_path(account: PublicKey) -> bytes:
     """Path of an `AccountRecord`."""
     return _path("account", account)
+
+
+def revocation_path(issuer: PublicKey, permit: bytes) -> bytes:
+    """Path of a `RevokedPermit`, by its hash: under its issuer, so that nobody revokes another's."""
+    return _path("revoked-permit", issuer, permit)
 
 
 def registration_path(identity: PublicKey) -> bytes:

@@ -25,8 +25,8 @@ from keephold.base.errors import PermitRefused
 from keephold.base.ids import ContractId, NetworkId, PublicKey
 from keephold.follower.view import ProvenValues
 from keephold.protocol.codec import decode
-from keephold.protocol.permits import EVERYWHERE, LONGEST_NS, Permit, permit_hash, revocation_path
-from keephold.protocol.state import AccountRecord, account_path
+from keephold.protocol.permits import EVERYWHERE, LONGEST_NS, Permit, permit_hash
+from keephold.protocol.state import AccountRecord, account_path, revocation_path
 
 NOBODYS: Final = "$none"
 """Scope of what is no view: no permit names it, because a scope begins with a letter, `$events` excepted."""

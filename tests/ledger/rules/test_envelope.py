@@ -14,9 +14,8 @@ from keephold.ledger.overlay import Overlay
 from keephold.ledger.pool import MAX_WAITING_PER_SENDER
 from keephold.ledger.rules.context import BlockContext
 from keephold.protocol.codec import decode, encode
-from keephold.protocol.permits import RevokedPermit, revocation_path
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import AccountRecord, account_path
+from keephold.protocol.state import AccountRecord, RevokedPermit, account_path, revocation_path
 from keephold.protocol.transactions import (
     Body,
     Echo,

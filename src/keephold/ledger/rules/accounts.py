@@ -9,9 +9,8 @@ from keephold.base.ids import PublicKey
 from keephold.crypto import hpke
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, refused
-from keephold.protocol.permits import RevokedPermit, revocation_path
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import AccountRecord, account_path
+from keephold.protocol.state import AccountRecord, RevokedPermit, account_path, revocation_path
 from keephold.protocol.transactions import PublishAccountKey, RevokePermit, RevokePermits, Transaction
 
 NEW_ACCOUNT = AccountRecord()
