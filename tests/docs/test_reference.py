@@ -12,7 +12,7 @@ from keephold.base import errors
 from keephold.crypto.labels import registered
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.transactions import Body
-from reference import labels, sections, source
+from reference import labels, pictures, sections, source
 
 PAGES = sections.pages()
 
@@ -24,6 +24,10 @@ def text(page: str) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(sections.DOCS)))
 def test_no_generated_section_is_stale(page):
     assert page.read_text() == sections.filled(page.read_text()), "run `make tables` and commit what changed"
+
+
+def test_the_picture_of_the_ceremony_is_that_of_its_tables():
+    assert (sections.DOCS / "spec" / "ceremony.svg").read_text() == pictures.phases_svg(), "run `make tables`"
 
 
 def test_every_section_stands_on_a_page_and_every_marker_is_closed():
@@ -83,6 +87,7 @@ def test_docstrings_under_fields_are_found():
 def test_the_tool_says_what_is_stale(tmp_path, monkeypatch, capsys):
     from reference.__main__ import main
 
+    (tmp_path / "spec").mkdir()
     (tmp_path / "page.md").write_text("<!-- generated: limits -->\n<!-- end -->\n")
     monkeypatch.setattr(sections, "DOCS", tmp_path)
     monkeypatch.setattr("reference.__main__.DOCS", tmp_path)

@@ -60,9 +60,11 @@ def refuses(spec, work: Callable[[], object], name: str) -> None:
 
 
 def test_it_shares_no_code_with_the_implementation():
-    tree = ast.parse((HERE / "independent.py").read_text())
-    imported = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    imported += [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    trees = [ast.parse(path.read_text()) for path in HERE.glob("independent*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    imported += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert len(trees) == 3
     assert not [
         name for name in imported if name.split(".")[0] in ("keephold", "vectors", "reference", "cbor2", "msgspec")
     ]
@@ -346,3 +348,80 @@ def test_governance_and_the_context_of_a_round(spec):
     receivers = [spec.n(one["seat"]) + one["member"] for one in state["receivers"]]
     named = (state["network"], state["purpose"].encode(), *numbers, spec.n(len(dealers)), *dealers, *receivers)
     assert spec.H("dkg-context/1", *named).hex() == case["out"]["context"]
+
+
+def test_partials_are_proven(spec, group):
+    for case in cases("threshold", "partial", accepted=True):
+        committee, partial = (spec.record(raw(where, name)[0]) for where, name in (
+            (case["in"], "committee"), (case["out"], "partial")))  # fmt: skip
+        (public,) = [seat["public_share"] for seat in committee["seats"] if seat["seat"] == case["in"]["seat"]]
+        inputs = [bytes.fromhex(x) for x in case["in"]["inputs"]]
+        assert group.dleq_holds(public, inputs, partial["points"], partial["proof"])
+        assert not group.dleq_holds(public, inputs[::-1], partial["points"], partial["proof"])
+        assert partial["macs"] == [spec.mac(bytes.fromhex(case["in"]["pepper"]), "master-pepper/1", x) for x in inputs]
+
+
+def messages(case: dict[str, Any], spec, kind: str) -> dict[str, dict[str, Any]]:
+    """Return the messages of one kind by their sender; of a round that restarts, the last."""
+    sent = [message for message in case["in"]["messages"] if message["kind"] == kind]
+    return {message["sender"]: spec.record(bytes.fromhex(message["message"])) for message in sent}
+
+
+def test_a_generation_yields_what_its_extractions_add_up_to(spec, group):
+    case = cases("ceremony", "replay", accepted=True)[0]
+    state = spec.record(bytes.fromhex(case["in"]["opened"]))
+    (context,) = [bytes.fromhex(item["out"]["context"]) for item in cases("ceremony", "context")]
+    dealings, extractions = messages(case, spec, "DkgDealing"), messages(case, spec, "DkgExtraction")
+    keys = plain(case["out"]["committee"])
+    polynomials = []
+    for dealer in state["dealers"]:
+        sender = dealer["member"].hex()
+        committed, extraction = dealings[sender]["commitments"], extractions[sender]
+        bound = (context, spec.n(dealer["seat"]))
+        assert group.extraction_holds(spec.framed, committed, extraction["commitments"], extraction, *bound)
+        another = (context, spec.n(dealer["seat"] + 1))
+        assert not group.extraction_holds(spec.framed, committed, extraction["commitments"], extraction, *another)
+        polynomials.append(extraction["commitments"])
+    total = [group.plus(*column) for column in zip(*polynomials, strict=True)]
+    assert keys["master"] == total[0]
+    assert [seat["public_share"] for seat in keys["seats"]] == [
+        group.value_at(total, seat["seat"]) for seat in keys["seats"]
+    ]
+    assert keys["peppers"] == [dealings[dealer["member"].hex()]["pepper"] for dealer in state["dealers"]]
+
+
+def test_a_resharing_keeps_the_master_key(spec, group):
+    (case,) = [case for case in cases("ceremony", "replay") if case["name"].startswith("a resharing")]
+    state = spec.record(bytes.fromhex(case["in"]["opened"]))
+    dealings, keys = messages(case, spec, "DkgDealing"), plain(case["out"]["committee"])
+    dealers = [dealer for dealer in state["dealers"] if dealer["member"].hex() in dealings]
+    assert [dealings[dealer["member"].hex()]["commitments"][0] for dealer in dealers] == [
+        dealer["anchor"] for dealer in dealers
+    ]
+    factors = group.weights([dealer["seat"] for dealer in dealers])
+    columns = zip(*(dealings[dealer["member"].hex()]["commitments"] for dealer in dealers), strict=True)
+    total = [
+        group.plus(*(group.times(factor, point) for factor, point in zip(factors, column, strict=True)))
+        for column in columns
+    ]
+    assert keys["master"] == total[0] == state["master"]
+    assert [seat["public_share"] for seat in keys["seats"]] == [
+        group.value_at(total, seat["seat"]) for seat in keys["seats"]
+    ]
+
+
+def test_votes_and_validators(spec, chain):
+    (case,) = cases("headers", "commit")
+    commit, chain_id = bytes.fromhex(case["in"]["commit"]), case["in"]["chain_id"].encode()
+    cast = [vote for vote in chain.votes(commit) if vote.signature]
+    assert [chain.sign_bytes(chain_id, commit, vote).hex() for vote in cast] == case["out"]["sign_bytes"]
+    assert [vote.signature.hex() for vote in cast] == case["out"]["signatures"]
+    (case,) = cases("headers", "validators")
+    found = chain.members(bytes.fromhex(case["in"]["validators"]))
+    assert [member.address.hex() for member in found] == case["out"]["addresses"]
+    assert spec.tree([member.leaf for member in found]).hex() == case["out"]["hash"]
+
+
+def test_the_light_client(spec, chain):
+    for case in cases("lightclient", "follow"):
+        assert chain.follow(spec, case["in"]) == case["outcome"], case["name"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from reference.pictures import phases_svg
 from reference.sections import DOCS, filled, pages
 
 
@@ -14,6 +15,8 @@ def main() -> int:
         print(("stale: " if "--check" in sys.argv else "written: ") + str(path.relative_to(DOCS)))
         if "--check" not in sys.argv:
             path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    if "--check" not in sys.argv:
+        (DOCS / "spec" / "ceremony.svg").write_text(phases_svg(), encoding="utf-8")
     return 1 if stale and "--check" in sys.argv else 0
 
 
