@@ -63,6 +63,9 @@ class PeopleApi:
             PeopleEndpoint("/v1/workers", "Live workers.", (), list[views.WorkerView], self._workers),
             PeopleEndpoint("/v1/gatekeepers", "Live gatekeepers.", (), list[views.WorkerView], self._gatekeepers),
             PeopleEndpoint("/v1/committee", "Who holds shares.", (), views.CommitteeView, self._committee),
+            PeopleEndpoint(
+                "/v1/offences", "What validators were proven to have done.", (), list[views.OffenceView], self._offences
+            ),
             PeopleEndpoint("/v1/blocks/{height}", "A block.", (height,), views.BlockView, self._block),
             PeopleEndpoint(
                 "/v1/transactions/{id}", "Where a transaction stands.", (identity,), views.FoundView, self._transaction
@@ -149,6 +152,9 @@ class PeopleApi:
     def _committee(self, _: Mapping[str, str]) -> views.CommitteeView:
         return views.committee_view(self._people.committee())
 
+    def _offences(self, _: Mapping[str, str]) -> list[views.OffenceView]:
+        return [views.offence_view(item) for item in self._people.offences().newest]
+
     def _block(self, given: Mapping[str, str]) -> views.BlockView:
         block = self._people.block(_number(given["height"], "height"))
         if block is None:
@@ -158,7 +164,9 @@ class PeopleApi:
     def _transaction(self, given: Mapping[str, str]) -> views.FoundView:
         row = self._people.transaction(_digest(given["id"]))
         if row is None:
-            raise NotFound(f"no transaction {given['id']}")
+            first = self._people.first()
+            older = f"; of blocks before {first} not all are kept here" if first > 1 else ""
+            raise NotFound(f"no transaction {given['id']}{older}")
         return views.found_view(row)
 
 

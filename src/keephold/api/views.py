@@ -11,7 +11,7 @@ from keephold.contract.address import Address
 from keephold.ledger.index import TransactionRow
 from keephold.ledger.people import BlockSummary, Status, TransactionSummary, Worker
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import AccountRecord, CommitteeRecord, ContractRecord
+from keephold.protocol.state import AccountRecord, CommitteeRecord, ContractRecord, Offence
 
 
 class StatusView(msgspec.Struct, frozen=True):
@@ -88,6 +88,22 @@ class CommitteeView(msgspec.Struct, frozen=True):
     members: list[str]
     seats: list[SeatView]
     successors: list[str]
+
+
+class OffenceView(msgspec.Struct, frozen=True):
+    """A validator's proven misbehaviour. It has no effect by itself; governance takes a validator off."""
+
+    kind: str
+    """`duplicate_vote` or `light_client_attack`."""
+    validator: str
+    """Its address, 40 hex digits."""
+    public_key: str
+    """Its Ed25519 key; empty if the law did not name it any more."""
+    height: int
+    time_ns: str
+    power: int
+    recorded: int
+    """Height of the block with the evidence."""
 
 
 class TransactionView(msgspec.Struct, frozen=True):
@@ -205,6 +221,19 @@ def committee_view(record: CommitteeRecord) -> CommitteeView:
         if keys
         else [],
         [account_text(member) for member in record.successors],
+    )
+
+
+def offence_view(offence: Offence) -> OffenceView:
+    """Return the view of an offence."""
+    return OffenceView(
+        offence.kind,
+        offence.validator.hex(),
+        offence.public_key.hex(),
+        offence.height,
+        str(offence.time_ns),
+        offence.power,
+        offence.recorded,
     )
 
 

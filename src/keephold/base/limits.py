@@ -56,6 +56,7 @@ MAX_INTEREST: Final = 4096
 """Paths, contracts or accounts one stream reader may ask for."""
 
 MAX_SEATS: Final = 64
+MAX_OFFENCES: Final = 64
 """Gatekeepers in a committee."""
 
 MAX_COMMITTEE_ROUNDS: Final = 16

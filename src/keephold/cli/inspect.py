@@ -121,6 +121,11 @@ def _show_network(seen: OutsideNetwork, network: Network, *, as_json: bool) -> N
         f"measurement {item.measurement.hex()[:16]}  vendor {item.vendor}"
         for role, item in enclaves
     ]
+    lines += [
+        f"  offence    {item.kind} at {item.height} by validator {(item.public_key or item.validator).hex()[:16]} "
+        f"(power {item.power}), recorded in block {item.recorded}"
+        for item in seen.offences.newest
+    ]
     if network.is_simulated:
         lines.append(f"  {SIMULATED}")
     body = {
@@ -145,6 +150,17 @@ def _show_network(seen: OutsideNetwork, network: Network, *, as_json: bool) -> N
                 "lease_ns": item.lease_ns,
             }
             for role, item in enclaves
+        ],
+        "offences": [
+            {
+                "kind": item.kind,
+                "validator": item.validator,
+                "public_key": item.public_key,
+                "height": item.height,
+                "power": item.power,
+                "recorded": item.recorded,
+            }
+            for item in seen.offences.newest
         ],
     }
     emit(body, "\n".join(lines), as_json=as_json)

@@ -12,10 +12,12 @@ from keephold.protocol.codec import Record, decode
 from keephold.protocol.state import (
     AccountRecord,
     CommitteeRecord,
+    Offences,
     Registration,
     Roll,
     account_path,
     committee_path,
+    offences_path,
     registration_path,
     roll_path,
 )
@@ -43,6 +45,8 @@ class OutsideNetwork:
     committee: CommitteeRecord
     workers: tuple[Registration, ...]
     gatekeepers: tuple[Registration, ...]
+    offences: Offences
+    """Of validators."""
 
 
 async def outside_contract(connection: Connection, contract: ContractId) -> OutsideContract:
@@ -80,7 +84,12 @@ async def outside_network(connection: Connection) -> OutsideNetwork:
     Raises:
         ChainRefused, NodeUnreachable
     """
-    paths = {"worker": roll_path("worker"), "gatekeeper": roll_path("gatekeeper"), "committee": committee_path()}
+    paths = {
+        "worker": roll_path("worker"),
+        "gatekeeper": roll_path("gatekeeper"),
+        "committee": committee_path(),
+        "offences": offences_path(),
+    }
     proven = await connection.follower.prove(paths.values())
     rolls = {role: _or(proven[paths[role]], Roll()) for role in ("worker", "gatekeeper")}
     found: dict[str, list[Registration]] = {"worker": [], "gatekeeper": []}
@@ -95,6 +104,7 @@ async def outside_network(connection: Connection) -> OutsideNetwork:
         committee=_or(proven[paths["committee"]], CommitteeRecord()),
         workers=tuple(found["worker"]),
         gatekeepers=tuple(found["gatekeeper"]),
+        offences=_or(proven[paths["offences"]], Offences()),
     )
 
 

@@ -39,6 +39,7 @@ from keephold.ledger.queries import path_of
 from keephold.ledger.rules.context import Appended, BlockContext, Consumed, Deployed, Event
 from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.refusals import Refusal
+from keephold.protocol.state import Offence
 from keephold.protocol.transactions import Transaction, open_signed, transaction_id
 
 _REMEMBERED: Final = 16_384
@@ -171,7 +172,7 @@ class LedgerApplication:
             raise ValueError(f"block {block.height} does not follow block {newest.height}")
         overlay = Overlay(newest)
         context = BlockContext(self.network, block.height, block.time_ns, self.map.anchor)
-        rules.begin_block(overlay, context)
+        rules.begin_block(overlay, context, _offences(block))
         transactions: list[Transaction | None] = []
         outcomes: list[TransactionOutcome] = []
         events: list[tuple[int, Event]] = []
@@ -284,6 +285,20 @@ class LedgerApplication:
         while len(self._recent) > KEPT_BLOCKS or (self._recent_bytes > KEPT_BYTES and len(self._recent) > 1):
             _, dropped = self._recent.popitem(last=False)
             self._recent_bytes -= sum(map(len, dropped.raws))
+
+
+def _offences(block: Block) -> tuple[Offence, ...]:
+    return tuple(
+        Offence(
+            kind=item.kind,
+            validator=item.address,
+            height=item.height,
+            time_ns=item.time_ns,
+            power=item.power,
+            recorded=block.height,
+        )
+        for item in block.offences
+    )
 
 
 def _rows(block: Block, committed: CommittedBlock, app_hash: bytes) -> index.BlockRows:

@@ -14,6 +14,7 @@ from keephold.protocol.state import (
     AccountRecord,
     CommitteeRecord,
     ContractRecord,
+    Offences,
     Registration,
     Roll,
     Roster,
@@ -21,6 +22,7 @@ from keephold.protocol.state import (
     committee_path,
     contract_path,
     governance_path,
+    offences_path,
     registration_path,
     roll_path,
     roster_path,
@@ -133,6 +135,14 @@ class People:
     def committee(self) -> CommitteeRecord:
         """Return the gatekeepers in office, or where their key generation stands."""
         return self._map.newest.record(committee_path(), CommitteeRecord) or CommitteeRecord()
+
+    def offences(self) -> Offences:
+        """Return what validators were proven to have done."""
+        return self._map.newest.record(offences_path(), Offences) or Offences()
+
+    def first(self) -> int:
+        """Return the lowest height whose block is kept here."""
+        return self._archive.first()
 
     def block(self, height: int) -> BlockSummary | None:
         """Return a block with its transactions."""

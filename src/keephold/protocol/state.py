@@ -17,6 +17,7 @@ from keephold.protocol.custody import CommitteeKeys
 from keephold.protocol.evidence import CollateralFloor
 from keephold.protocol.transactions import Result
 from keephold.protocol.types import (
+    Bytes20,
     Bytes32,
     EncryptionKeyBytes,
     Level,
@@ -227,6 +228,34 @@ class CommitteeRecord(Record):
     """Block time before which no resharing opens."""
 
 
+class Offence(Record):
+    """A validator's misbehaviour, proven by evidence in a block."""
+
+    kind: Text
+    """`duplicate_vote`: two votes at one height; `light_client_attack`: a share in a fork for light clients."""
+    validator: Bytes20
+    """Its address."""
+    height: Positive
+    """Where it happened."""
+    time_ns: Uint63
+    """Of the block there."""
+    power: Uint63
+    """Its voting power there."""
+    recorded: Positive
+    """Height of the block with the evidence."""
+    public_key: bytes = b""
+    """Its key, 32 bytes, if the law named it when this was recorded."""
+
+
+class Offences(Record):
+    """The newest offences, oldest first. What follows from them is governance's to say: docs/adr/0012."""
+
+    count: Uint63 = 0
+    """All that were ever recorded."""
+    newest: tuple[Offence, ...] = ()
+    """At most MAX_OFFENCES."""
+
+
 class CollateralRecord(Record):
     """The newest collateral of one kind of platform."""
 
@@ -311,6 +340,11 @@ def round_path(round_number: int) -> bytes:
 def governance_path() -> bytes:
     """Path of the `GovernanceRecord`."""
     return _path("governance")
+
+
+def offences_path() -> bytes:
+    """Path of the `Offences`."""
+    return _path("offences")
 
 
 def collateral_path(kind: bytes) -> bytes:

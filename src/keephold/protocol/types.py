@@ -7,6 +7,9 @@ from typing import Annotated
 from msgspec import Meta
 
 Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Bytes20 = Annotated[bytes, Meta(min_length=20, max_length=20)]
+"""A validator's address."""
+
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Bytes64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
 

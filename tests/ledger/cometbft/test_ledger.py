@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from keephold.chain.chain_id import chain_id
 from keephold.follower.view import VerifiedView
 from keephold.ledger.application import LedgerApplication
+from keephold.ledger.engines.base import Offence
 from keephold.ledger.engines.cometbft.adapter import Founding
 from keephold.ledger.engines.cometbft.messages import ACCEPT, REJECT
 from keephold.ledger.reader import LedgerReader
@@ -176,3 +177,17 @@ def test_no_bytes_are_an_exception(node, raws):
     assert all(reply.code for reply in dialer.exchange([make("check_tx", tx=raw) for raw in raws]))
     assert list(dialer.call("prepare_proposal", txs=raws, max_tx_bytes=1000).txs) == []
     assert dialer.call("process_proposal", txs=raws).status in {ACCEPT, REJECT}
+
+
+def test_evidence_in_a_block_is_recorded_also_when_it_is_played_again(node, keys, wait):
+    address = node.founding.validators.validators[0].address
+    node.comet.disk.offences[1] = (Offence("duplicate_vote", address, 1, 5 * 10**9 + 7, 10),)
+    with pytest.raises(Died):
+        node.comet.step(die="finalized")
+    node.reopen()
+    wait(lambda: node.engine.latest() == 1)
+    (item,) = node.reader.people.offences().newest
+    assert (item.kind, item.validator, item.time_ns, item.recorded) == ("duplicate_vote", address, 5 * 10**9 + 7, 1)
+    node.comet.disk.offences[2] = (Offence("of a later version", address, 2, 0, 10),)
+    node.comet.step()
+    assert [item.kind for item in node.reader.people.offences().newest] == ["duplicate_vote", "offence_0"]

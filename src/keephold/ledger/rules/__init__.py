@@ -6,7 +6,7 @@ changes nothing, not even its sender's nonce.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from keephold.base.errors import KeepholdError, LedgerRefused
@@ -19,6 +19,7 @@ from keephold.ledger.rules import (
     contracts,
     governance,
     keys,
+    offences,
     presence,
     quotas,
     registrations,
@@ -30,6 +31,7 @@ from keephold.ledger.rules.context import Applied, BlockContext, refused
 from keephold.protocol import custody
 from keephold.protocol import transactions as kinds
 from keephold.protocol.refusals import Refusal
+from keephold.protocol.state import Offence
 from keephold.protocol.transactions import Transaction
 
 Rule = Callable[[Overlay, BlockContext, Transaction, bytes, Any], Applied]
@@ -61,11 +63,14 @@ RULES: Final[dict[type, Rule]] = {
 """One rule for each member of `transactions.Body`; a test asks that none is missing."""
 
 
-def begin_block(state: Overlay, block: BlockContext) -> None:
+def begin_block(state: Overlay, block: BlockContext, proven: Iterable[Offence] = ()) -> None:
     """Let time pass: law that is due, leases that ran out, key epochs that wait to end, ceremony phases that ended.
+
+    Before that, record the offences of validators that the block proves.
 
     Without anything due nothing changes: height and time enter the root in no other way, so an idle chain rests.
     """
+    offences.record(state, proven)
     governance.settle(state, block)
     roll.lapse(state, block)
     rotation.start_due(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from keephold.ledger.engines.base import StoredBlock, TransactionOutcome
+from keephold.ledger.engines.base import Offence, StoredBlock, TransactionOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +24,5 @@ class Disk:
     transactions: list[tuple[bytes, ...]] = field(default_factory=list)
     applied: dict[int, Applied] = field(default_factory=dict)
     """Under the block's height, from FinalizeBlock on."""
+    offences: dict[int, tuple[Offence, ...]] = field(default_factory=dict)
+    """Evidence in a block, under its height."""

@@ -24,6 +24,7 @@ from keephold.ledger.engines.cometbft.messages import (
     ABCI_VERSION,
     ACCEPT,
     NEW,
+    OFFENCES,
     OFFERED,
     RECHECK,
     TAKEN,
@@ -230,6 +231,11 @@ class FakeComet:
         header = block.signed.header
         request = make("finalize_block", txs=list(transactions), height=header.height, hash=header.hash())
         request.finalize_block.time.seconds, request.finalize_block.time.nanos = divmod(header.time_ns, NANOSECONDS)
+        for offence in self.disk.offences.get(header.height, ()):
+            kind = next((number for number, name in OFFENCES.items() if name == offence.kind), 0)
+            said = request.finalize_block.misbehavior.add(type=kind, height=offence.height)
+            said.validator.address, said.validator.power = offence.address, offence.power
+            said.time.seconds, said.time.nanos = divmod(offence.time_ns, NANOSECONDS)
         answer = self._dialers["consensus"].exchange([request])[0]
         if len(answer.tx_results) != len(transactions):
             raise CometStopped("not one result for each transaction")
