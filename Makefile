@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 ENGINE ?= embedded
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test faults mutants check lint types imports sizes docs tables bench clean
+.PHONY: setup demo test faults mutants fuzz check lint types imports sizes docs tables bench clean
 
 setup: $(VENV)/.ready
 
@@ -33,6 +33,11 @@ faults: setup
 # Deletes the checks that docs/threat-model.md lists, one at a time, in a copy: ten minutes.
 mutants: setup
 	@python tools/mutants.py
+
+# Coverage-guided inputs for every parser of bytes from outside, SECONDS_EACH for each.
+fuzz: setup
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) uv sync --quiet --frozen --active --inexact --group fuzz
+	@python tools/fuzz/campaign.py --seconds $(or $(SECONDS_EACH),20)
 
 check: setup lint types imports sizes docs
 

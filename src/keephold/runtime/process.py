@@ -23,8 +23,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
-
 from keephold.base.errors import BadKey, ExecutionCrashed, SandboxError
 from keephold.contract.storage import INITIALISED
 from keephold.runtime import wire
@@ -124,7 +122,7 @@ class ExecutionProcess:
             answer = wire.decode_to_parent(self._channel.receive())
         except UnicodeEncodeError as e:
             raise SandboxError("the source holds lone surrogates") from e
-        except (wire.Closed, TimeoutError, msgspec.MsgspecError) as e:
+        except (wire.Closed, TimeoutError) as e:
             raise ExecutionCrashed(f"did not start: {e}") from e
         if isinstance(answer, wire.Refused):
             raise SandboxError(answer.message, answer.line)
@@ -181,7 +179,7 @@ class ExecutionProcess:
                 finished = True
             except TimeoutError as e:
                 raise ExecutionCrashed(f"stuck: silent for {self._silence:g} s, killed") from e
-            except (wire.Closed, msgspec.MsgspecError) as e:
+            except wire.Closed as e:
                 raise ExecutionCrashed(str(e)) from e
             finally:
                 if not finished:  # a store that raised leaves the conversation in the middle, too

@@ -94,11 +94,23 @@ ToParent = Loaded | Refused | Need | NeedKey | Done
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_to_child: Final = msgspec.msgpack.Decoder(ToChild).decode
-decode_to_parent: Final = msgspec.msgpack.Decoder(ToParent).decode
+_parent_decoder: Final = msgspec.msgpack.Decoder(ToParent)
 
 
 class Closed(Exception):
-    """The other end is gone, or sent a frame out of bounds."""
+    """The other end is gone, or sent what is no message: a frame out of bounds, or other bytes."""
+
+
+def decode_to_parent(frame: bytes) -> ToParent:
+    """Return what a child says.
+
+    Raises:
+        Closed: no message of a child. Text that is not UTF-8 is refused by Python, not by msgspec, so it is named.
+    """
+    try:
+        return _parent_decoder.decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Closed(f"no message of a child: {error}") from error
 
 
 class Channel:
