@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from fuzz.model import Parser, file, text
+from fuzz.model import ANY, Parser, file, text
 from fuzz.samples import sample
 from keephold.attestation.collateral import verify_collateral
 from keephold.attestation.quotes import parse as parse_quote
@@ -24,11 +24,13 @@ from keephold.base.errors import (
 )
 from keephold.client.abi import parse_abi
 from keephold.client.keystore import Keystore, read_directory
+from keephold.client.permits import Session, parse_permit, permit_text
 from keephold.client.pinned import GENESIS, NETWORK, PinnedNetwork
 from keephold.contract.address import Address
 from keephold.contract.errors import Mismatch
 from keephold.contract.text import parse as parse_json
 from keephold.crypto import ed25519, hpke, signing
+from keephold.crypto.bearer import BearerKey
 from keephold.crypto.certificates import open_root
 from keephold.crypto.ristretto import decode_point, decode_scalar
 from keephold.crypto.secret import SecretBytes
@@ -39,8 +41,10 @@ from keephold.programs.node import read_config
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.evidence import Collateral, CollateralFloor, Evidence
 from keephold.protocol.genesis import Genesis
+from keephold.protocol.permits import Permit
 from keephold.protocol.wire import Fault
 from keephold.runtime import wire
+from keephold.sealing.query import issue_permit
 from keephold.testing.vendor import DevelopmentVendor, Machine, SgxBuild, TdxBuild
 
 _NOW_NS: Final = 1_800_000_000_000_000_000
@@ -79,6 +83,22 @@ _ABI: Final = {
 }
 
 
+_BEARER: Final = SecretBytes(b"b" * 32)
+_PERMIT: Final = issue_permit(
+    _KEY,
+    Permit(
+        network=b"n" * 32,
+        issuer=_KEY.public,
+        contracts="*",
+        scopes=("balance",),
+        bearer=BearerKey(_BEARER).public,
+        origin="",
+        not_before_ns=1,
+        expires_ns=2,
+        generation=0,
+        salt=b"s" * 16,
+    ),
+)
 _NODE: Final = b'genesis = "g"\nhome = "h"\nvalidator_key = "k"\n[cometbft]\n'
 _SAID: Final = (wire.Need("key"), wire.Loaded("Token", "{}"), wire.Refused("no contract", 3))
 
@@ -149,5 +169,7 @@ PARSERS: Final = (
     Parser("genesis-file", file(read_genesis), ConfigurationError, (encode(sample(Genesis)),)),
     Parser("pinned-genesis", _pinned(GENESIS), ConfigurationError, (encode(sample(Genesis)),)),
     Parser("pinned-network", _pinned(NETWORK), ConfigurationError, (b'{"version":1,"url":"http://127.0.0.1:1"}',)),
+    Parser("permit", text(parse_permit), ANY, (permit_text(_PERMIT).encode(),)),
+    Parser("session", text(Session.parse), ANY, (Session(_PERMIT, _BEARER).reveal().encode(),)),
     Parser("law", file(read_law), ConfigurationError, (_law(),)),
 )

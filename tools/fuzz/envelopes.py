@@ -16,6 +16,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.protocol.codec import Record, decode, encode
 from keephold.protocol.messages import (
     Answer,
+    Asked,
     CallPlain,
     EventPlain,
     QueryBody,
@@ -102,7 +103,7 @@ PARSERS: Final = (
         ANY,
         (seal_query(_KEYS.encryption.public, sign_query(_READER, _QUERY), _PAD),),
     ),
-    _inside("query", lambda raw: open_query(_KEYS, raw), _sealed_query, SignedQuery(_QUERY, b"s" * 64)),
+    _inside("query", lambda raw: open_query(_KEYS, raw), _sealed_query, Asked(SignedQuery(_QUERY, b"s" * 64))),
     Parser(
         "answer",
         lambda raw: open_answer(_SECRET, _NETWORK, _CONTRACT, _REQUEST, raw),
