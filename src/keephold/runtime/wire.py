@@ -94,7 +94,7 @@ ToParent = Loaded | Refused | Need | NeedKey | Done
 
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_to_child: Final = msgspec.msgpack.Decoder(ToChild).decode
-_parent_decoder: Final = msgspec.msgpack.Decoder(ToParent)
+_parent_decoder: Final[msgspec.msgpack.Decoder[ToParent]] = msgspec.msgpack.Decoder(ToParent)
 
 
 class Closed(Exception):
