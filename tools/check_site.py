@@ -26,7 +26,13 @@ class Page(HTMLParser):
         self.anchors: set[str] = set()
         self.links: set[str] = set()
         self.fetched: set[str] = set()
+        self._words: list[str] = []
         self.feed(text)
+        self.pending = "--8<--" in "".join("".join(self._words).split())
+
+    def handle_data(self, data: str) -> None:
+        """Take text."""
+        self._words.append(data)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take an element."""
@@ -47,6 +53,8 @@ def offences(site: Path) -> list[str]:
         if path.name == "404.html":  # its links are relative to whatever was asked for
             continue
         where = path.relative_to(site.resolve())
+        if page.pending:
+            found.append(f"{where}: something was to be put in and was not")
         for address in sorted(page.links | page.fetched):
             target = urlsplit(address)
             if target.scheme or target.netloc:

@@ -83,6 +83,7 @@ def test_the_front_page_shows_the_architecture():
         ('<a href="#there">', "no anchor"),
         ('<script src="https://elsewhere/x.js"></script>', "fetches"),
         ('<link rel="stylesheet" href="//elsewhere/x.css">', "fetches"),
+        ("<code><span>--8&lt;--</span> x.py</code>", "put in"),
         ('<p id="here"><a href="#here"></a><a href="a.html#here"></a><a href="https://elsewhere/">', ""),
     ],
 )

@@ -35,7 +35,7 @@ def _uses() -> dict[str, list[str]]:
         above = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Name | ast.Attribute) and (name := _label_of(node)):
-                found[name].add(f"`{line(_use(node, above))}` {path.relative_to(ROOT)}: {_owner(node, above)}")
+                found[name].add(f"`{line(_use(node, above))}` `{path.relative_to(ROOT)}: {_owner(node, above)}`")
     return {name: sorted(items) for name, items in found.items()}
 
 

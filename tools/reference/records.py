@@ -6,7 +6,7 @@ from types import ModuleType
 
 from keephold.base import limits
 from keephold.protocol import refusals
-from reference.source import class_names, class_node, definitions, line, module_definitions, table
+from reference.source import class_names, class_node, definitions, kind, line, module_definitions, table
 
 
 def record(module: ModuleType, name: str, *, level: int = 3) -> str:
@@ -20,7 +20,7 @@ def record(module: ModuleType, name: str, *, level: int = 3) -> str:
     rows = [
         (
             f"`{field.name}`",
-            f"`{line(field.annotation)}`" + (f" = `{line(field.value)}`" if field.value else ""),
+            f"`{kind(field.annotation)}`" + (f" = `{line(field.value)}`" if field.value else ""),
             line(field.doc),
         )
         for field in definitions(node.body)
@@ -40,7 +40,7 @@ def fields(module: ModuleType, *names: str) -> str:
     rows = [
         (
             f"`{field.name}`",
-            f"`{line(field.annotation)}`",
+            f"`{kind(field.annotation)}`",
             f"`{line(field.value)}`" if field.value else "required",
             line(field.doc),
         )

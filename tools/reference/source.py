@@ -64,6 +64,11 @@ def line(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def kind(annotation: str) -> str:
+    """Return a type as one table cell: a bar would end it."""
+    return line(annotation.replace(" | ", " or "))
+
+
 def sentence(text: str) -> str:
     """Return a docstring's first paragraph as one table cell."""
     return line(text.strip().split("\n\n", maxsplit=1)[0])
