@@ -49,6 +49,22 @@ def test_the_page_on_permits(place, devnet, page, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_page_on_typed_clients(place, devnet, page, tmp_path):
+    place.run("keephold new gold", tmp_path)
+    project = tmp_path / "gold"
+    place.run("keephold deploy contracts/gold.py:Gold 1000 --as alice", project)
+    from_file, deployed = page("write/clients.md").commands()
+    assert "written" in place.run(from_file, project)
+    written = (project / "gold_client.py").read_text()
+    assert "written" in place.run(deployed, project)
+    assert "ADDRESS: _Final" in (project / "gold_client.py").read_text()
+    (project / "gold_client.py").write_text(written)
+    for at, script in enumerate(page("write/clients.md").blocks("python")):
+        (project / f"use{at}.py").write_text(script)
+        assert place.run(f"python use{at}.py", project).split()[-1] == str(5 + 2 * at)
+
+
+@pytest.mark.slow
 def test_the_page_on_testing(place, page, tmp_path):
     place.run("keephold new gold", tmp_path)
     (test,) = page("write/testing.md").blocks("python")
@@ -79,6 +95,7 @@ def test_whole_contracts_load(name, page):
 
 def test_only_pages_whose_commands_run_here_have_commands(page):
     assert {path.name for path in PAGES if page(path).commands()} == {
+        "clients.md",
         "permits.md",
         "start.md",
         "testing.md",

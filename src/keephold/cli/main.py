@@ -57,6 +57,7 @@ _COMMANDS: Final = (
     ),
     ("node", "keephold.cli.node:node", "Run a node of a network, and CometBFT beside it."),
     ("deploy", "keephold.cli.contracts:deploy", "Put a contract on the ledger and set it up."),
+    ("client", "keephold.cli.client:client", "Write a typed Python client from a contract's interface."),
     ("call", "keephold.cli.contracts:call", "Call a contract: sealed, ordered, executed, proven."),
     ("view", "keephold.cli.contracts:view", "Ask a contract a question that only it and you can read."),
     ("events", "keephold.cli.events:events", "Print what a contract told an account, and everybody."),

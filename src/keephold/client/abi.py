@@ -284,4 +284,12 @@ def _decode_array(schema: Schema, value: Json, where: str) -> Any:
         return tuple(decode_value(part, item, where) for part, item in zip(parts, value, strict=True))
     element = cast(Schema, schema["items"])
     items = [decode_value(element, item, where) for item in value]
-    return frozenset(items) if schema.get("uniqueItems") else tuple(items)
+    # Records come as dictionaries, which no set holds: a set of them comes as a tuple, in the order of their text.
+    is_set = schema.get("uniqueItems") and not _holds_records(element)
+    return frozenset(items) if is_set else tuple(items)
+
+
+def _holds_records(schema: Schema) -> bool:
+    inner = [schema["items"]] if "items" in schema else []
+    inner += [*cast("list[Json]", schema.get("anyOf", [])), *cast("list[Json]", schema.get("prefixItems", []))]
+    return schema.get("type") == "object" or any(_holds_records(cast(Schema, item)) for item in inner)
