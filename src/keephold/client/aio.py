@@ -39,7 +39,7 @@ class AsyncNetwork:
         Raises:
             ConfigurationError: the genesis is malformed.
             ChainRefused: the node has another chain.
-            NodeUnreachable
+            NodeUnreachable: there is no proper answer.
         """
         remote = HttpRemote(url)
         try:
@@ -105,7 +105,7 @@ class AsyncNetwork:
         """Let a new key ask in the account's name; see `permits`.
 
         Raises:
-            As `permits.issue`.
+            KeepholdError: as `permits.issue`.
         """
         seed = SecretBytes.random()
         bearer = BearerKey(seed).public

@@ -85,7 +85,7 @@ class AsyncContract:
 
         Raises:
             DeadlineExceeded: the change of epoch takes longer than `DEADLINE_SECONDS`.
-            As `follower.contracts.verify_contract`.
+            KeepholdError: as `follower.contracts.verify_contract`.
         """
         return await self._verify(0)
 
@@ -135,7 +135,7 @@ class AsyncContract:
 
         Raises:
             AbiError: the arguments do not fit; nothing was sent.
-            As `submit` and `PendingCall.wait`.
+            KeepholdError: as `submit` and `PendingCall.wait`.
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + deadline
@@ -169,7 +169,7 @@ class AsyncContract:
         Raises:
             LedgerRefused: `not_creator`, `rotating`, `contract_not_active`.
             DeadlineExceeded: the next epoch has not begun; it will.
-            As `follower.contracts.verify_contract`.
+            KeepholdError: as `follower.contracts.verify_contract`.
         """
         connection = self._connection
         ends = asyncio.get_running_loop().time() + deadline
@@ -206,7 +206,8 @@ class AsyncContract:
             AbiError: the arguments do not fit; nothing was sent.
             Rejected, ContractFailed: the contract's answer.
             StaleAnswer: the worker lags behind what this client has seen, until the deadline.
-            NoLiveWorker, DeadlineExceeded, ChainRefused, NodeUnreachable
+            NoLiveWorker, DeadlineExceeded, NodeUnreachable: nobody answered properly, or in time.
+            ChainRefused: what the node shows does not hold.
         """
         failed: KeepholdError = DeadlineExceeded(f"{method}: no answer within {deadline:g} s")
         try:
@@ -236,7 +237,7 @@ class AsyncContract:
         Raises:
             Rejected: `not_released`: nothing under this topic, or nothing for this account (by the deadline).
             BadKey, BadSignature: the worker gave something else than a signature.
-            As `query`.
+            KeepholdError: as `query`.
         """
         ends = asyncio.get_running_loop().time() + deadline
         while True:
@@ -258,7 +259,7 @@ class AsyncContract:
 
         Raises:
             ProofInvalid: the node leaves results out.
-            As `query`.
+            KeepholdError: as `query`.
         """
         ends = asyncio.get_running_loop().time() + deadline
         key, epoch = b"", 0

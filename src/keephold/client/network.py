@@ -174,7 +174,7 @@ class Network:
         Raises:
             ConfigurationError: the genesis is malformed.
             ChainRefused: the node has another chain.
-            NodeUnreachable
+            NodeUnreachable: there is no proper answer.
         """
         loop = _Loop()
         try:

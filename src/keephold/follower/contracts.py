@@ -121,7 +121,7 @@ async def verify_deployment(follower: Follower, contract: ContractId, *, at_leas
     Raises:
         LedgerRefused: reason `unknown_contract`.
         ChainRefused, CryptoError, EncodingError: what the node sent does not hold.
-        UnavailableError
+        UnavailableError: nobody answered properly.
     """
     network = follower.view.network
     # (1) The record.
@@ -158,7 +158,7 @@ async def verify_contract(
         LedgerRefused: reason `unknown_contract`; `rotating` while its key epoch changes, which passes;
             `contract_not_active` in another phase than active.
         ChainRefused, CryptoError, EncodingError: what the node sent does not hold.
-        UnavailableError
+        UnavailableError: nobody answered properly.
     """
     trusted = registrations or Registrations(follower)
     # Steps 1 to 3.
