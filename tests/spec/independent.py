@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from typing import Any
 
 import rbcl
@@ -16,6 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 
 class Refused(Exception):
@@ -218,6 +220,23 @@ def hpke_open(seed: bytes, sealed: bytes, label: str, *context: bytes) -> bytes:
         return cipher.decrypt(labelled(key, b"base_nonce", schedule, 12), sealed[1121:], b"")
     except InvalidTag:
         raise Refused("seal") from None
+
+
+# --- files.md ---
+
+
+def keystore_seeds(password: bytes, directory: dict[str, Any], how: dict[str, Any], seeds: str) -> dict[str, str]:
+    """What a keystore opens to."""
+    stretched = Argon2id(
+        salt=bytes.fromhex(how["salt"]),
+        length=32,
+        iterations=how["iterations"],
+        lanes=how["lanes"],
+        memory_cost=how["memory_kib"],
+    ).derive(password)
+    context = json.dumps(directory, sort_keys=True, separators=(",", ":")).encode()
+    opened: dict[str, str] = json.loads(shared_open(stretched, "seal-keystore/1", bytes.fromhex(seeds), context))
+    return opened
 
 
 # --- keys.md ---

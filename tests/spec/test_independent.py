@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -425,3 +426,16 @@ def test_votes_and_validators(spec, chain):
 def test_the_light_client(spec, chain):
     for case in cases("lightclient", "follow"):
         assert chain.follow(spec, case["in"]) == case["outcome"], case["name"]
+
+
+def test_keystores(spec):
+    for case in cases("keystore", "unlock"):
+        given, directory = case["in"], case["in"]["file"]["directory"]
+        if case["name"] in ("100 GiB asked for", "another version", "an unknown field"):
+            continue  # refused for what they ask or are, before anything is opened
+        how = directory["stretching"]
+        work = partial(spec.keystore_seeds, given["password"].encode(), directory, how, given["file"]["seeds"])
+        if case["outcome"] == "accept":
+            assert work() == case["out"]["seeds"]
+        else:
+            refuses(spec, work, case["name"])

@@ -46,8 +46,12 @@ def test_outcomes_are_acceptance_or_a_code_and_every_function_is_used(family):
 def test_every_file_is_a_family_and_every_family_stands_on_a_page():
     names = {family.name for family in families.ALL}
     assert {path.stem for path in DIRECTORY.glob("*")} == names
-    mentioned = {name for page in PAGES.glob("*.md") for name in re.findall(r"`(\w+)\.json`", page.read_text())}
-    assert mentioned == names
+    listed = re.findall(r"^\| `(\w+)\.json` \|", (PAGES / "vectors.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(names)
+    said = [
+        line for page in PAGES.glob("*.md") for line in re.findall(r"Vectors:\s([^.]*\.json[^\n]*)", page.read_text())
+    ]
+    assert {name for line in said for name in re.findall(r"`(\w+)\.json`", line)} <= names
 
 
 def test_every_body_of_a_transaction_has_an_example():

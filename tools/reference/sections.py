@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from keephold.client import keystore
 from keephold.programs import cometbft, enclaves, gatekeeper, history, node, worker
 from keephold.protocol import (
     contracts,
@@ -85,6 +86,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "committee": partial(records, custody, "CommitteeSeat", "CommitteeKeys", "PartialBatch"),
     "round": partial(records, custody, "Dealer", "Receiver", "Drop", "RoundState"),
     "wire": partial(records, wire),
+    "keystore": partial(records, keystore, "Stretching", "Directory"),
     "config-enclave": partial(fields, enclaves, "EnclaveConfig"),
     "config-platform": partial(fields, enclaves, "PlatformConfig"),
     "config-worker": partial(fields, worker, "WorkerConfig"),

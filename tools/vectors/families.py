@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vectors import ceremony, chain, encoding, keys, law, ledger, sealing
+from vectors import ceremony, chain, encoding, files, keys, law, ledger, sealing
 from vectors.base import Family
 
 ALL: Final[tuple[Family, ...]] = (
@@ -26,4 +26,5 @@ ALL: Final[tuple[Family, ...]] = (
     keys.LEVELS,
     law.GOVERNANCE,
     ceremony.CEREMONY,
+    files.KEYSTORE,
 )
