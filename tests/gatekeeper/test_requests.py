@@ -16,11 +16,12 @@ from keephold.crypto.signing import SigningKey
 from keephold.follower.trust import VerifiedRegistration
 from keephold.follower.view import OrderedTransaction, ProvenValues
 from keephold.gatekeeper.requests import MAX_ITEMS, MAX_PENDING, Queue, Request, answer, justify, open_request, paths
+from keephold.protocol.channel import Channel, Draining
 from keephold.protocol.codec import encode
 from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contract_id
 from keephold.protocol.evidence import Claim
 from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, SigningLine
-from keephold.protocol.state import ContractRecord, Registration, Rotation, contract_path
+from keephold.protocol.state import ContractRecord, Registration, Rotation, channel_path, contract_path
 from keephold.protocol.transactions import Echo, KeyRequest, sign, transaction_id
 from keephold.sealing.release import ReleaseContext, open_partials
 
@@ -172,8 +173,11 @@ def test_the_signing_seed_asks_for_the_contracts_level_and_code() -> None:
         justify(asked_for(SIGNING), proven(replace(RECORD, nonce=4)), registered(), NETWORK)
 
 
-def both(mine: ContractRecord = RECORD, theirs: ContractRecord = PEERS) -> ProvenValues:
+def both(mine: ContractRecord = RECORD, theirs: ContractRecord = PEERS, waiting: Channel | None = None) -> ProvenValues:
+    """Return the proven records of both ends, and what waits in either direction."""
     values = {contract_path(CONTRACT): encode(mine), contract_path(PEER): encode(theirs)}
+    waits = None if waiting is None else encode(waiting)
+    values |= {channel_path(CONTRACT, PEER): waits, channel_path(PEER, CONTRACT): waits}
     return ProvenValues._mint(height=11, header_hash=bytes(31) + b"\x02", time_ns=1, values=values)
 
 
@@ -182,7 +186,8 @@ CHANNELS = [ChannelLine(CONTRACT, 1, PEER, 3), ChannelLine(PEER, 3, CONTRACT, 1)
 
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_channel_goes_to_the_workers_of_either_end(channel) -> None:
-    assert set(paths(asked_for(channel))) == {contract_path(CONTRACT), contract_path(PEER)}
+    told = channel_path(ContractId(channel.source), ContractId(channel.target))
+    assert set(paths(asked_for(channel))) == {contract_path(CONTRACT), contract_path(PEER), told}
     justify(asked_for(channel), both(), registered(), NETWORK)
     # The level that counts is the one asked for by the contract through which it comes.
     theirs = replace(PEERS, workers=(WORKER.public,))
@@ -196,14 +201,40 @@ def test_a_channel_goes_to_the_workers_of_either_end(channel) -> None:
         (replace(RECORD, workers=()), PEERS, "not_assigned"),
         (replace(RECORD, suspended=(WORKER.public,)), PEERS, "not_assigned"),
         (replace(RECORD, epoch=2), PEERS, "wrong_epoch"),
-        (RECORD, replace(PEERS, epoch=4), "wrong_epoch"),
-        (RECORD, replace(PEERS, phase="refused"), "contract_not_active"),
+        (RECORD, replace(PEERS, epoch=2), "wrong_epoch"),
+        (replace(RECORD, phase="refused"), PEERS, "contract_not_active"),
     ],
 )
 def test_a_channel_that_is_not_open_to_the_asker(channel, mine, theirs, reason: str) -> None:
     with pytest.raises(LedgerRefused) as refused:
         justify(asked_for(channel), both(mine, theirs), registered(), NETWORK)
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_the_other_ends_epoch_may_have_passed_and_the_other_end_be_idle(channel) -> None:
+    for theirs in (replace(PEERS, epoch=4), replace(PEERS, phase="waiting")):
+        justify(asked_for(channel), both(theirs=theirs), registered(), NETWORK)
+
+
+def test_a_channel_that_drains_goes_to_the_workers_of_later_epochs_and_no_further() -> None:
+    channel, later = CHANNELS[0], replace(RECORD, epoch=2)
+    waiting = Channel((Draining(1, 3, 1),))
+    justify(asked_for(channel), both(later, waiting=waiting), registered(), NETWORK)
+    for elsewhere in (Channel((Draining(2, 3, 1),)), Channel((Draining(1, 2, 1),)), Channel()):
+        with pytest.raises(LedgerRefused):
+            justify(asked_for(channel), both(later, waiting=elsewhere), registered(), NETWORK)
+    # Draining or not, an epoch has to have come, and the asker to be assigned.
+    ahead = ChannelLine(CONTRACT, 1, PEER, 4)
+    with pytest.raises(LedgerRefused, match="wrong_epoch"):
+        justify(asked_for(ahead), both(waiting=Channel((Draining(1, 4, 1),))), registered(), NETWORK)
+    with pytest.raises(LedgerRefused, match="not_assigned"):
+        justify(asked_for(channel), both(replace(later, workers=()), waiting=waiting), registered(), NETWORK)
+    # Of what nothing is proven, nothing is believed.
+    values = {path: value for path, value in both(later).values.items() if path in map(contract_path, (CONTRACT, PEER))}
+    unproven = ProvenValues._mint(height=11, header_hash=bytes(31) + b"\x02", time_ns=1, values=values)
+    with pytest.raises(LedgerRefused, match="wrong_phase"):
+        justify(asked_for(channel), unproven, registered(), NETWORK)
 
 
 def test_a_channel_needs_both_contracts_to_be_what_they_say() -> None:

@@ -99,7 +99,7 @@ def test_when_slots_may_be_sealed_anew() -> None:
     agreed = replace(RECORD, rotation=(Rotation(2, SAID[:2]),))
     assert may_migrate(agreed)
     assert not may_migrate(RECORD)
-    assert not may_migrate(replace(agreed, inbox_count=1))
+    assert not may_migrate(replace(agreed, rotation=(Rotation(2, SAID[:2], drain=1),)))
     assert not may_migrate(replace(agreed, rotation=()))
     # Once begun it goes on, whoever is left.
     assert may_migrate(replace(RECORD, rotation=(Rotation(2, SAID[:1], pages=1),)))

@@ -242,7 +242,9 @@ class Ledger:
 
     def rotate(self) -> None:
         """End the key epoch."""
-        self.record = replace(self.record, phase="rotating", rotation=(Rotation(self.record.epoch + 1),))
+        self.record = replace(
+            self.record, phase="rotating", rotation=(Rotation(self.record.epoch + 1, drain=self.record.inbox_count),)
+        )
         self.height += 1
 
     def migrate(self, migration: Migration, key: SigningKey = WORKER_KEY) -> bool:

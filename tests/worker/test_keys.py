@@ -157,8 +157,13 @@ def test_keys_of_epochs_that_ended_are_asked_for_no_more():
     desk.keep(contract, (2, 3))
     instance = Instance(InstanceId(b"i" * 32), EncryptionKey.generate())
     request = desk.due(instance, 0.0)
-    kept = {SigningLine(contract), ContractLine(contract, 2), ContractLine(contract, 3), channels[1]}
+    kept = {SigningLine(contract), ContractLine(contract, 2), ContractLine(contract, 3)}
     assert set(request.items) == kept | {ContractLine(other, 1)}
+    # Channels by themselves, those of past epochs too: what is wanted of them is said anew with each block.
+    assert set(desk.due(instance, 0.0).items) == set(channels)
+    desk.want_channels(frozenset(channels[:1]))
+    assert desk.due(instance, RETRY_SECONDS) is not None
+    assert desk.due(instance, RETRY_SECONDS).items == tuple(channels[:1])
     desk.refused(request)
     desk.forget(contract)
     assert desk.due(instance, 9.0).items == (ContractLine(other, 1),)

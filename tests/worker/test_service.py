@@ -7,150 +7,16 @@ import json
 import os
 import socket
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from worker_story import ALICE, BOB, TOKEN, Story, story
 
-from keephold.base.clock import SystemClock
 from keephold.base.errors import KeepholdError, LedgerRefused, NotFresh, SealBroken, Superseded
-from keephold.base.ids import ContractId
 from keephold.client.source import code_from_source
 from keephold.contract.address import Address
-from keephold.crypto.secret import SecretBytes
-from keephold.crypto.signing import SigningKey
-from keephold.gateway.hub import Hub
-from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contract_id
-from keephold.protocol.messages import CallPlain, QueryBody
-from keephold.protocol.state import AccountRecord, ContractRecord, Registration, account_path, contract_path
-from keephold.protocol.state import registration_path as path_of
-from keephold.protocol.transactions import Call, Deploy
-from keephold.protocol.wire import QueryEnvelope
-from keephold.runtime.artefact import cache_directory, guest_artefact
-from keephold.runtime.cache import CompiledCache
-from keephold.sealing.call import CallContext, seal_call
-from keephold.sealing.query import open_answer, request_digest, seal_query, sign_query
-from keephold.testing.local import LocalNetwork, named_key
+from keephold.protocol.contracts import ContractPolicy
 from keephold.worker.queries import EVENT_KEY
-from keephold.worker.service import Worker
-
-TOKEN = (Path(__file__).parents[2] / "examples" / "token" / "token.py").read_text()
-PAD = (512, 4096)
-ALICE, BOB = named_key("alice"), named_key("bob")
-ANSWER_KEY = b"a" * 32
-
-
-class LocalGateway:
-    """A gateway's hub, without the wire."""
-
-    def __init__(self, net: LocalNetwork) -> None:
-        async def live(identity):
-            record = net.node.reader.record(path_of(identity), Registration)
-            return record.instance if record is not None else None
-
-        self.hub = Hub(net.network, live, SystemClock())
-
-    async def attach(self, identity):
-        return self.hub.ticket(identity)
-
-    async def queries(self, attachment):
-        line = await self.hub.attach(attachment)
-        try:
-            while True:
-                delivery = await line.next(1.0)
-                if delivery is not None:
-                    yield delivery
-        finally:
-            self.hub.detach(line)
-
-    async def answers(self, batch):
-        self.hub.answer(batch)
-
-
-@pytest.fixture(scope="session")
-def guest():
-    with CompiledCache(cache_directory() / "tests", SecretBytes(b"k" * 32)).guest(guest_artefact()) as compiled:
-        yield compiled
-
-
-class Story:
-    """One network, its worker, and the steps that tests share."""
-
-    def __init__(self, net: LocalNetwork, guest) -> None:
-        self.net, self.guest = net, guest
-        self.gateway = LocalGateway(net)
-
-    async def start(self, workers: int = 1) -> Worker:
-        self.net.start()
-        await self.net.until(lambda: self.net.node.application.map.newest.time_ns > 0)
-        self.net.bring_collateral()
-        for name in ("g0", "g1", "g2"):
-            self.net.run(self.net.gatekeeper(name).run())
-        self.workers = [self.worker(f"w{at}") for at in range(workers)]
-        self.tasks = [self.net.run(worker.run()) for worker in self.workers]
-        return self.workers[0]
-
-    def worker(self, name: str) -> Worker:
-        return Worker(self.net.session(name, "worker"), [self.gateway], self.guest)
-
-    def record(self, contract: ContractId) -> ContractRecord:
-        found = self.net.node.reader.record(contract_path(contract), ContractRecord)
-        assert found is not None
-        return found
-
-    async def deploy(self, code: Code | None = None, policy: ContractPolicy | None = None, phase: str = "active"):
-        policy = policy or ContractPolicy()
-        code = code or code_from_source(TOKEN)
-        nonce = self.nonce(ALICE)
-        self.net.send(ALICE, Deploy(code, policy))
-        contract = contract_id(self.net.network, ALICE.public, nonce, code_hash(code), policy)
-        await self.net.until(
-            lambda: (
-                self.net.node.reader.record(contract_path(contract), ContractRecord) is not None
-                and self.record(contract).phase == phase
-            )
-        )
-        return contract
-
-    def nonce(self, key: SigningKey) -> int:
-        return (self.net.node.reader.record(account_path(key.public), AccountRecord) or AccountRecord()).nonce
-
-    async def call(self, contract: ContractId, key: SigningKey, method: str, *arguments: object) -> None:
-        record = self.record(contract)
-        context = CallContext(self.net.network, contract, record.epoch, key.public, self.nonce(key))
-        plain = CallPlain(method, json.dumps(arguments).encode(), b"r" * 32)
-        sealed = seal_call(record.encryption_key, context, plain, PAD)
-        self.net.send(key, Call(contract, record.epoch, sealed))
-        await self.net.until(lambda: self.record(contract).inbox_count > record.inbox_count)
-
-    async def consumed(self, contract: ContractId) -> None:
-        await self.net.until(lambda: self.record(contract).done == self.record(contract).inbox_count)
-
-    def question(self, contract, worker, method="balance", key=BOB, **other) -> QueryEnvelope:
-        record = self.record(contract)
-        instance = other.pop("instance", worker._session.instance.id)
-        body = QueryBody(self.net.network, contract, record.epoch, instance, key.public, method, b"[]", ANSWER_KEY, 0)
-        signed = sign_query(other.pop("signer", key), replace(body, **other))
-        return QueryEnvelope(contract, instance, seal_query(record.encryption_key, signed, PAD))
-
-    def opened(self, contract, envelope, answer):
-        key = SecretBytes(ANSWER_KEY)
-        return open_answer(key, self.net.network, contract, request_digest(envelope.sealed), answer.sealed)
-
-    async def ask(self, contract, worker, **other):
-        envelope = self.question(contract, worker, **other)
-        return self.opened(contract, envelope, await worker.answer(envelope, worker._session.instance.id))
-
-
-def story(guest, tmp_path, tell, **timing) -> None:
-    async def run() -> None:
-        net = LocalNetwork(tmp_path, seats=3, threshold=2, **timing)
-        try:
-            await tell(Story(net, guest))
-        finally:
-            await net.close()
-
-    asyncio.run(run())
 
 
 def test_a_contract_is_keyed_called_and_asked_without_a_listening_socket(guest, tmp_path, monkeypatch):

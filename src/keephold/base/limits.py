@@ -28,8 +28,14 @@ MAX_WRITES: Final = 4096
 MAX_EVENTS: Final = 1024
 """Events in one result."""
 
+MAX_MESSAGES: Final = 8
+"""Messages that one call, or one entry of any kind, sends to other contracts."""
+
+MESSAGE_CREDIT: Final = 64
+"""Inbox entries, in all contracts together, that may follow from one account's call: see `protocol.channel.share`."""
+
 MAX_EFFECTS: Final = 512 << 10
-"""Storage keys, storage values and events of one call together, so that a result of one call fits a transaction."""
+"""Storage, events and messages of one call together, so that a result of one call fits a transaction."""
 
 MAX_RESULT: Final = 48 << 10
 """JSON of what one call or query returns, so that its receipt fits MAX_RECEIPT."""
@@ -93,10 +99,10 @@ MAX_BATCH: Final = 128
 """Entries that one block appends to one contract's inbox."""
 
 MAX_CALL_OUTPUT: Final = 256 << 10
-"""Receipt, writes and events of one call; above, the call fails."""
+"""Receipt, writes, events and messages of one call; above, the call fails."""
 
 RESULT_BUDGET: Final = 640 << 10
-"""A result ends before the entry that would make its receipts, writes and events larger than this."""
+"""A result ends before the entry that would make its receipts, writes, events and messages larger than this."""
 
 MAX_INBOX_BACKLOG: Final = 10_000
 """Entries not yet consumed in one inbox; above, calls are refused until results catch up."""

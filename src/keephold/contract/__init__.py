@@ -6,8 +6,9 @@ from keephold.contract.address import Address
 from keephold.contract.context import Block, Call, PublicView, View
 from keephold.contract.errors import Reject, require
 from keephold.contract.keys import Key, Scheme
-from keephold.contract.model import Contract, call, init, view
+from keephold.contract.model import Contract, call, init, reply, view
 from keephold.contract.records import Event, Record, replace
+from keephold.contract.sending import Done, Failed, Interface, Message, Outcome, Refused, message
 from keephold.contract.storage import Map
 from keephold.contract.values import Amount
 
@@ -17,17 +18,25 @@ __all__ = [
     "Block",
     "Call",
     "Contract",
+    "Done",
     "Event",
+    "Failed",
+    "Interface",
     "Key",
     "Map",
+    "Message",
+    "Outcome",
     "PublicView",
     "Record",
+    "Refused",
     "Reject",
     "Scheme",
     "View",
     "call",
     "init",
+    "message",
     "replace",
+    "reply",
     "require",
     "view",
 ]

@@ -34,6 +34,9 @@ def abi(cls: type[Contract], source: str | None = None) -> dict[str, Json]:
     literals = _Literals(source)
     methods: dict[str, Json] = {}
     for name, method in model.methods.items():
+        if method.mark.kind == "reply":
+            method.signature()  # checked like the others; nobody can call it
+            continue
         methods[name] = _method(method, literals.rejects.get(name, []))
     storage: dict[str, Json] = {}
     for name, declared in model.fields.items():

@@ -1,27 +1,52 @@
 """The context: what a method may do. Its type is the capability, checked in the editor and true at run time.
 
-`Call` may write, emit, draw randomness and ask for signatures; `View` reads for an authenticated reader; `PublicView`
-reads for anyone. All three may name the contract's keys, because a public key is public; only `Call` has `release`.
+`Call` may write, emit, send, draw randomness and ask for signatures; `View` reads for an authenticated reader;
+`PublicView` reads for anyone. All three may name the contract's keys, because a public key is public; only `Call` has
+`release`.
 There is no clock (block time is the ledger's), no network and no ambient randomness.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, final
+from typing import Final, Literal, TypeVar, final
 
 from keephold.contract.address import Address
-from keephold.contract.errors import ContractTypeError
+from keephold.contract.errors import ContractTypeError, Reject
 from keephold.contract.keys import MAX_READERS, Key, Scheme, check_message, check_name
 from keephold.contract.records import Event
+from keephold.contract.sending import Message, Outcome, handler_name
 from keephold.contract.storage import Host
 from keephold.contract.text import Json, canonical
 from keephold.contract.values import codec_of
 
 _RANDOM: Final = b"keephold/contract-random/1"
 _MAX_RANDOM: Final = 1 << 16
+_POSITIONS: Final = 1 << 8
+"""More than the messages of one call."""
+
+_R = TypeVar("_R")
+
+
+def message_number(entry: int, position: int) -> int:
+    """Return the number of message `position` (from 0) of a contract's inbox entry `entry`: it never comes twice."""
+    return entry * _POSITIONS + position
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What a call may send."""
+
+    entry: int
+    """The call's index in the contract's inbox: it makes the numbers of its messages."""
+    room: int
+    """How many messages."""
+
+
+_NONE: Final = Outgoing(0, 0)
 
 
 @final
@@ -80,14 +105,18 @@ class View(_Context):
 class Call(_Context):
     """Reads and writes, for one authenticated sender."""
 
-    __slots__ = ("_drawn", "_seed", "sender")
+    __slots__ = ("_drawn", "_outgoing", "_seed", "_sent", "sender")
 
-    def __init__(self, host: Host, block: Block, contract: Address, sender: Address, seed: bytes) -> None:
+    def __init__(
+        self, host: Host, block: Block, contract: Address, sender: Address, seed: bytes, outgoing: Outgoing = _NONE
+    ) -> None:
         super().__init__(host, block, contract)
         self.sender: Final = sender
-        """Who signed the call; the contract's address where a contract sent it."""
+        """Who signed the call; the contract that sent the message; in a reply handler, the contract that answered."""
         self._seed = seed
         self._drawn = 0
+        self._outgoing = outgoing
+        self._sent = 0
 
     def random(self, size: int) -> bytes:
         """Return `size` bytes (at most 65536) that nobody outside can predict and a replay draws again.
@@ -101,6 +130,28 @@ class Call(_Context):
             out += hmac.digest(self._seed, _RANDOM + self._drawn.to_bytes(8, "big"), "sha256")
             self._drawn += 1
         return bytes(out[:size])
+
+    def send(self, message: Message[_R], reply: Callable[[Call, Outcome[_R]], None] | None = None) -> int:
+        """Send `message` once this call has succeeded; return its number, which the answer carries.
+
+        The answer comes as a later call of `reply`, a method marked `@reply`; without it nothing is told.
+
+        Raises:
+            Reject: `too_many_messages`: one call sends at most 8, and all that follow from one account's call are
+                bounded together.
+            ContractTypeError: not a message, a message to this very contract, or a `reply` that is no handler.
+        """
+        if not isinstance(message, Message):
+            raise ContractTypeError("send takes a message: Interface.at(address).method(…)")
+        if message.target == self.contract:
+            raise ContractTypeError("a contract sends no message to itself")
+        handler = handler_name(reply)
+        if self._sent >= self._outgoing.room:
+            raise Reject("too_many_messages")
+        number = message_number(self._outgoing.entry, self._sent)
+        self._sent += 1
+        self._host.send(message.target.text, message.method, message.arguments, handler)
+        return number
 
     def emit(self, event: Event, to: Iterable[Address] | Literal["public"]) -> None:
         """Emit `event`, sealed to each address in `to`; `to="public"` is readable by everyone.

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, cast
 
 from keephold.contract.address import Address
-from keephold.contract.context import Block, Call, PublicView, View
+from keephold.contract.context import Block, Call, Outgoing, PublicView, View
 from keephold.contract.errors import MAX_DETAIL, Mismatch, Reject
 from keephold.contract.model import Contract, Method, Model, bind, model_of
+from keephold.contract.sending import Failed, read_outcome
 from keephold.contract.storage import INITIALISED, Host, Storage, is_absent
 from keephold.contract.text import Json, canonical, parse
 from keephold.contract.values import codec_of
@@ -21,23 +22,27 @@ from keephold.contract.values import codec_of
 FILE: Final = "<contract>"
 """The file name of contract code in the sandbox; natively, the file of the class's module."""
 
+Kind = Literal["call", "view", "reply"]
+"""What runs: an @init or @call, a @view, or a @reply."""
+
 _BOOL: Final = codec_of(bool)
 _NAMED: Final = "the arguments are an object of names, or a list in order"
 
 
-def execute(
-    cls: type[Contract], kind: Literal["call", "view"], method: str, args_json: str, env_json: str, host: Host
-) -> str:
+def execute(cls: type[Contract], kind: Kind, method: str, args_json: str, env_json: str, host: Host) -> str:
     """Run one method and return its outcome as JSON.
 
     Args:
         cls: the contract.
-        kind: `call` (an @init or @call) or `view`.
+        kind: what runs. Only the host says `reply`: a caller who names a handler finds no such method.
         method: its name.
-        args_json: an object of arguments by name, or a list in order; from the caller, so anything.
-        env_json: `contract`, `height`, `time_ns`; a call adds `sender`, `creator`, `seed` (64 hexadecimal digits), a
-            view `reader` (null for nobody). From the host, which vouches for every address in it.
-        host: where slots, events and log lines go. Nothing but log lines reaches it unless the outcome is `ok`.
+        args_json: an object of arguments by name, or a list in order; from the caller, so anything. For a reply, from
+            the host: `number`, `status`, and `value`, `code` with `detail`, or `reason`.
+        env_json: `contract`, `height`, `time_ns`; a call or reply adds `sender`, `creator`, `seed` (64 hexadecimal
+            digits), `entry` and `room` (see `Outgoing`), a view `reader` (null for nobody). From the host, which
+            vouches for every address in it.
+        host: where slots, events, messages and log lines go. Nothing but log lines reaches it unless the outcome is
+            `ok`.
 
     Returns:
         `{"status": "ok", "value": …}`, `{"status": "rejected", "code": …, "detail": …}` or
@@ -45,7 +50,7 @@ def execute(
     """
     try:
         env = cast("dict[str, Any]", parse(env_json))
-        storage = Storage(host, writable=kind == "call")
+        storage = Storage(host, writable=kind != "view")
         outbox = _Outbox(host)
         value = _run(cls, kind, method, args_json, env, storage, outbox)
         storage.flush()
@@ -72,14 +77,15 @@ def failure(error: BaseException, file: str) -> str:
 
 
 class _Outbox:
-    """Holds events and signing requests back until the call has succeeded."""
+    """Holds events, messages and signing requests back until the call has succeeded."""
 
-    __slots__ = ("_events", "_host", "_releases")
+    __slots__ = ("_events", "_host", "_messages", "_releases")
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._events: list[tuple[str, str, str]] = []
         self._releases: dict[str, str] = {}
+        self._messages: list[tuple[str, str, str, str]] = []
 
     def emit(self, name: str, body: str, audience: str) -> None:
         self._events.append((name, body, audience))
@@ -89,6 +95,9 @@ class _Outbox:
 
     def public_key(self, key: str) -> str:
         return self._host.public_key(key)
+
+    def send(self, target: str, method: str, arguments: str, handler: str) -> None:
+        self._messages.append((target, method, arguments, handler))
 
     def log(self, text: str) -> None:
         self._host.log(text)
@@ -107,6 +116,8 @@ class _Outbox:
             self._host.emit(*event)
         for topic in sorted(self._releases):
             self._host.release(topic, self._releases[topic])
+        for message in self._messages:
+            self._host.send(*message)
 
 
 def _run(
@@ -115,13 +126,13 @@ def _run(
     model = model_of(cls)
     method = model.methods.get(name)
     # (1) The method exists and is of the kind asked for.
-    if method is None or (method.mark.kind == "view") != (kind == "view"):
+    if method is None or ("call" if method.mark.kind == "init" else method.mark.kind) != kind:
         raise Reject("unknown_method", name)
     # (2) The contract is initialised, or this is its creator initialising it.
     _check_initialised(model, method, env, storage)
     # (3) The arguments fit.
     _, result = method.signature()
-    arguments = _arguments(method, args_json)
+    arguments = _outcome(method, args_json) if kind == "reply" else _arguments(method, args_json)
     # (4) The contract's own code.
     contract = bind(cls, storage)
     fn = cast(Callable[..., Any], method.fn)
@@ -148,7 +159,8 @@ def _context(method: Method, env: dict[str, Any], host: Host) -> Call | View | P
     block = Block(env["height"], env["time_ns"])
     contract = Address.trusted(env["contract"])
     if method.mark.kind != "view":
-        return Call(host, block, contract, Address.trusted(env["sender"]), bytes.fromhex(env["seed"]))
+        outgoing = Outgoing(env.get("entry", 0), env.get("room", 0))
+        return Call(host, block, contract, Address.trusted(env["sender"]), bytes.fromhex(env["seed"]), outgoing)
     if method.mark.public:
         return PublicView(host, block, contract)
     if env["reader"] is None:
@@ -182,6 +194,15 @@ def _arguments(method: Method, args_json: str) -> list[object]:
     if given:
         raise Reject("bad_arguments", f"{method.name} takes no {min(given)}")
     return arguments
+
+
+def _outcome(method: Method, args_json: str) -> list[object]:
+    (parameter,), _ = method.signature()
+    told = cast("dict[str, Any]", parse(args_json))
+    try:
+        return [read_outcome(told, parameter.codec)]
+    except Mismatch:
+        return [Failed(told["number"], "mismatch")]
 
 
 def _file(cls: type[Contract]) -> str:

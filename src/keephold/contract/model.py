@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Concatenate, Final, Literal, ParamSpec, TypeVa
 
 from keephold.contract.context import Call, PublicView, View
 from keephold.contract.errors import ContractTypeError
+from keephold.contract.marks import MARK, Mark
 from keephold.contract.records import own_hints
+from keephold.contract.sending import Outcome, value_hint
 from keephold.contract.storage import Field, Storage, field
 from keephold.contract.values import Codec, codec_of
 
@@ -21,22 +23,10 @@ _S = TypeVar("_S")
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _F = TypeVar("_F", bound=Callable[..., object])
-_MARK: Final = "__keephold_method__"
-
-MethodKind = Literal["init", "call", "view"]
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What a decorator wrote on a method."""
-
-    kind: MethodKind
-    scope: str | None = None
-    public: bool = False
 
 
 def _marked(fn: _F, mark: Mark) -> _F:
-    setattr(fn, _MARK, mark)
+    setattr(fn, MARK, mark)
     return fn
 
 
@@ -48,6 +38,11 @@ def init(fn: Callable[Concatenate[_S, Call, _P], None]) -> Callable[Concatenate[
 def call(fn: Callable[Concatenate[_S, Call, _P], _R]) -> Callable[Concatenate[_S, Call, _P], _R]:
     """Mark a method that may write. Its call is a transaction; its result is sealed to the caller."""
     return _marked(fn, Mark("call"))
+
+
+def reply(fn: Callable[[_S, Call, Outcome[_R]], None]) -> Callable[[_S, Call, Outcome[_R]], None]:
+    """Mark the method that takes the answers to messages: no account and no other contract can call it."""
+    return _marked(fn, Mark("reply"))
 
 
 _PrivateView = Callable[Concatenate[_S, View, _P], _R]
@@ -146,6 +141,8 @@ class Method:
         names = code.co_varnames[: code.co_argcount]
         if code.co_kwonlyargcount or code.co_flags & 0x0C or code.co_posonlyargcount or len(names) < 2:
             raise ContractTypeError(f"{self.name}: a method takes self, its context, and plain arguments")
+        if self.mark.kind == "reply" and (len(names) != 3 or self.fn.__defaults__):
+            raise ContractTypeError(f"{self.name}: a reply handler takes self, its context, and an Outcome")
         wanted = Call if self.mark.kind != "view" else PublicView if self.mark.public else View
         if hints.get(names[1]) is not wanted:
             raise ContractTypeError(f"{self.name}: annotate {names[1]} as {wanted.__name__}")
@@ -159,7 +156,7 @@ class Method:
         for name in names[2:]:
             if name not in hints:
                 raise ContractTypeError(f"{self.name}: annotate its argument {name}")
-            codec = self._codec(name, hints[name])
+            codec = self._codec(name, value_hint(hints[name]) if self.mark.kind == "reply" else hints[name])
             if name in optional:
                 codec.encode(optional[name])
             parameters.append(Parameter(name, codec, name not in optional, optional.get(name)))
@@ -213,7 +210,7 @@ def model_of(cls: type[Contract]) -> Model:
             fields[name] = declared
             setattr(base, name, declared)
         for name, value in base.__dict__.items():
-            mark = getattr(value, _MARK, None)
+            mark = getattr(value, MARK, None)
             if isinstance(mark, Mark) and isinstance(value, types.FunctionType):
                 methods[name] = Method(name, value, mark)
     inits = [name for name, method in methods.items() if method.mark.kind == "init"]

@@ -5,6 +5,8 @@
     token.call("transfer", bob, 5, sender=alice)
     assert token.view("balance", reader=bob) == 5
 
+Messages to other contracts are kept; a test answers them (`answer`). `net` delivers them to the contracts it deployed.
+
 The code that runs between JSON and JSON is the sandbox's (`keephold.contract.dispatch`), and arguments and results pass
 through the same text; fuel, memory and isolation are not simulated. Nothing here is confidential.
 """
@@ -13,21 +15,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from keephold.contract.address import Address
-from keephold.contract.context import Block
-from keephold.contract.dispatch import execute
+from keephold.contract.context import Block, message_number
+from keephold.contract.dispatch import Kind, execute
 from keephold.contract.errors import ContractTypeError, Reject
 from keephold.contract.keys import Lookup
 from keephold.contract.model import Contract, Method, model_of
 from keephold.contract.records import Event
+from keephold.contract.sending import Reason
 from keephold.contract.text import Json, canonical, parse
-from keephold.contract.values import codec_of
+from keephold.contract.values import Codec, codec_of
 
 _GENESIS_NS: Final = 1_700_000_000_000_000_000
 _BLOCK_NS: Final = 1_000_000_000
+ROOM: Final = 8
+"""Messages that one call sends."""
 
 
 class NativeFailure(Exception):
@@ -55,6 +61,18 @@ class Emission:
         return cast(Event, codec_of(cls).decode(cast(Json, self.fields)))
 
 
+class SentMessage(NamedTuple):
+    """One message of a successful call, not answered yet."""
+
+    number: int
+    """What `ctx.send` returned."""
+    target: Address
+    method: str
+    arguments: Json
+    handler: str
+    """Name of the method that takes the answer; empty for none."""
+
+
 @dataclass(slots=True)
 class MemoryHost:
     """The host, over dictionaries. `commit` is what a ledger would do with an accepted result."""
@@ -64,6 +82,7 @@ class MemoryHost:
     events: list[tuple[str, str, str]] = field(default_factory=list)
     releases: dict[str, str] = field(default_factory=dict)
     """Signing requests by topic."""
+    messages: list[tuple[str, str, str, str]] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
     keys: Lookup | None = None
     """Looks public keys up; without it the contract has none."""
@@ -98,6 +117,10 @@ class MemoryHost:
         """Keep a signing request."""
         self.releases[topic] = request
 
+    def send(self, target: str, method: str, arguments: str, handler: str) -> None:
+        """Keep a message."""
+        self.messages.append((target, method, arguments, handler))
+
     def log(self, text: str) -> None:
         """Keep a line."""
         self.logs.append(text)
@@ -131,6 +154,8 @@ class NativeContract:
         """Storage, as text; only successful calls change it."""
         self.events: Final[list[Emission]] = []
         self.logs: Final[list[str]] = []
+        self.messages: Final[list[SentMessage]] = []
+        """Messages not answered yet, oldest first."""
         self._calls = 0
 
     def mine(self, blocks: int = 1) -> None:
@@ -144,12 +169,47 @@ class NativeContract:
             Reject: the contract refused; nothing changed.
             NativeFailure: it failed; nothing changed.
         """
+        declared = model_of(self.cls).methods.get(method)
+        arguments = "[]" if declared is None else encode_arguments(declared, args, named)
+        return self._effective("call", method, arguments, sender)
+
+    def answer(self, number: int, value: object = None) -> None:
+        """Answer one of `messages` as the other contract would: with what its method returned.
+
+        Raises:
+            KeyError: no such message waits.
+            Reject, NativeFailure: the handler refused or failed; nothing changed.
+        """
+        self._answer(number, lambda handler: {"status": "ok", "value": canonical(_handled(handler).encode(value))})
+
+    def refuse(self, number: int, code: str, detail: str = "") -> None:
+        """Answer one of `messages` as a contract that rejects it; raises as `answer`."""
+        self._answer(number, lambda _: {"status": "rejected", "code": code, "detail": detail})
+
+    def fail(self, number: int, reason: Reason = "failed") -> None:
+        """Answer one of `messages` with a failure; raises as `answer`."""
+        self._answer(number, lambda _: {"status": "failed", "reason": reason})
+
+    def _answer(self, number: int, told: Callable[[Method], dict[str, Json]]) -> None:
+        (at,) = [at for at, sent in enumerate(self.messages) if sent.number == number] or [-1]
+        if at < 0:
+            raise KeyError(number)
+        sent = self.messages.pop(at)
+        if sent.handler:
+            handler = model_of(self.cls).methods[sent.handler]
+            self._effective("reply", sent.handler, canonical({"number": number, **told(handler)}), sent.target)
+
+    def _effective(self, kind: Kind, method: str, arguments: str, sender: Address) -> Any:
         self._calls += 1
         seed = hashlib.sha256(b"native seed" + self._calls.to_bytes(8, "big")).hexdigest()
         env = self._env() | {"sender": sender.text, "creator": self.creator.text, "seed": seed}
+        env |= {"entry": self._calls, "room": ROOM}
         host = MemoryHost(self.slots)
-        result = self._run("call", method, args, named, env, host)
+        result = self._run(kind, method, arguments, env, host)
         host.commit()
+        for position, (target, name, body, reply) in enumerate(host.messages):
+            number = message_number(self._calls, position)
+            self.messages.append(SentMessage(number, Address.parse(target), name, parse(body), reply))
         for name, body, audience in host.events:
             listed = json.loads(audience)
             readers = "public" if listed == "public" else tuple(Address.parse(text) for text in listed)
@@ -163,22 +223,15 @@ class NativeContract:
             Reject, NativeFailure: as for `call`.
         """
         env = self._env() | {"reader": None if reader is None else reader.text}
-        return self._run("view", method, args, named, env, MemoryHost(self.slots))
+        declared = model_of(self.cls).methods.get(method)
+        arguments = "[]" if declared is None else encode_arguments(declared, args, named)
+        return self._run("view", method, arguments, env, MemoryHost(self.slots))
 
     def _env(self) -> dict[str, Json]:
         return {"contract": self.address.text, "height": self.block.height, "time_ns": self.block.time_ns}
 
-    def _run(
-        self,
-        kind: Literal["call", "view"],
-        name: str,
-        args: tuple[object, ...],
-        named: dict[str, object],
-        env: dict[str, Json],
-        host: MemoryHost,
-    ) -> Any:
+    def _run(self, kind: Kind, name: str, arguments: str, env: dict[str, Json], host: MemoryHost) -> Any:
         method = model_of(self.cls).methods.get(name)
-        arguments = "[]" if method is None else encode_arguments(method, args, named)
         outcome = cast("dict[str, Any]", parse(execute(self.cls, kind, name, arguments, canonical(env), host)))
         self.logs.extend(host.logs)
         if outcome["status"] == "rejected":
@@ -186,6 +239,11 @@ class NativeContract:
         if outcome["status"] == "failed" or method is None:
             raise NativeFailure(outcome["message"], outcome["line"])
         return method.signature()[1].decode(outcome["value"])
+
+
+def _handled(handler: Method) -> Codec:
+    """Return the codec of what a reply handler is told."""
+    return handler.signature()[0][0].codec
 
 
 def encode_arguments(method: Method, args: tuple[object, ...], named: dict[str, object]) -> str:

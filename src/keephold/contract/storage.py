@@ -54,6 +54,10 @@ class Host(Protocol):
         """Keep a signing request: key, message and readers, as JSON."""
         ...
 
+    def send(self, target: str, method: str, arguments: str, handler: str) -> None:
+        """Send a message: address, method, JSON of its arguments, and the reply handler's name or nothing."""
+        ...
+
     def log(self, text: str) -> None:
         """Keep a line for the developer; discarded outside development."""
         ...

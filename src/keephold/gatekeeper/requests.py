@@ -6,7 +6,8 @@ Partials of t gatekeepers *are* contract keys, so this argument is the one that 
 2. Each contract's record is proven by a header at or above the block after the request, on the gatekeeper's own chain.
 3. Each contract id is the hash of the code and policy on record: nobody can relax a policy, or swap code, behind an id.
 4. The line's own rule holds (`lines`): the worker is assigned and not suspended, the contract is in use, and a key
-   epoch that the line names is the present one or, while it changes, the one on its way in. Whoever was excluded is
+   epoch that the line names is the present one or, while it changes, the one on its way in; of a channel one that
+   passed, while something sealed under it waits. Whoever was excluded is
    assigned nothing, so he gets neither; when the next epoch has begun, the one before is on no record again, for epochs
    only rise.
 5. The worker's registration verifies now, evidence included, in the role of worker (`follower.trust`).
@@ -33,11 +34,12 @@ from keephold.follower.contracts import check_identity
 from keephold.follower.trust import VerifiedRegistration
 from keephold.follower.view import OrderedTransaction, ProvenValues
 from keephold.gatekeeper.lines import check_line
+from keephold.protocol.channel import Channel
 from keephold.protocol.codec import decode
-from keephold.protocol.lines import KeyLine, parties
+from keephold.protocol.lines import ChannelLine, KeyLine, parties
 from keephold.protocol.messages import ReleasePlain
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import ContractRecord, contract_path
+from keephold.protocol.state import ContractRecord, channel_path, contract_path
 from keephold.protocol.transactions import KeyRelease, KeyRequest, open_signed
 from keephold.sealing.release import ReleaseContext, seal_partials
 
@@ -113,8 +115,9 @@ def justify(
     # (3) Code and policy are the contracts'.
     records = {contract: _record(contracts, contract, network) for contract in _contracts(request)}
     # (4), (7) Each line's own rule.
+    channels = {line: _channel(contracts, line) for line in request.items if isinstance(line, ChannelLine)}
     for line in request.items:
-        check_line(line, records, registration)
+        check_line(line, records, channels, registration)
     return Justified._mint(  # noqa: SLF001 - the one place that makes it
         request=request, registration=registration, height=contracts.height, header_hash=contracts.header_hash
     )
@@ -174,11 +177,25 @@ class Queue:
 
 def paths(request: Request) -> tuple[bytes, ...]:
     """Return the map paths that `justify` wants proven."""
-    return tuple(map(contract_path, _contracts(request)))
+    channels = [_channel_path(line) for line in request.items if isinstance(line, ChannelLine)]
+    return (*map(contract_path, _contracts(request)), *channels)
 
 
 def _contracts(request: Request) -> tuple[ContractId, ...]:
     return tuple(dict.fromkeys(party.contract for line in request.items for party in parties(line)))
+
+
+def _channel_path(line: ChannelLine) -> bytes:
+    return channel_path(ContractId(line.source), ContractId(line.target))
+
+
+def _channel(contracts: ProvenValues, line: ChannelLine) -> Channel:
+    """Return what waits of a channel; proven absence is nothing."""
+    path = _channel_path(line)
+    if path not in contracts.values:
+        raise LedgerRefused(Refusal.WRONG_PHASE.word, "nothing is proven of the channel")
+    raw = contracts.values[path]
+    return Channel() if raw is None else decode(raw, Channel)
 
 
 def _record(contracts: ProvenValues, contract: ContractId, network: NetworkId) -> ContractRecord:

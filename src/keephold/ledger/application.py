@@ -307,6 +307,8 @@ def _rows(block: Block, committed: CommittedBlock, app_hash: bytes) -> index.Blo
     inbox, results, contracts = [], [], []
     for position, event in committed.events:
         match event:
+            case Appended(contract, entry, identity, raw, sender) if raw:
+                inbox.append(index.InboxRow(contract, entry, identity, sender, block.height, position, raw))
             case Appended(contract, entry):
                 places[position] = event
                 transaction = committed.transactions[position]

@@ -161,7 +161,9 @@ class Archive:
         return row if row is not None and row.ids else None
 
     def raw(self, row: index.TransactionRow | index.InboxRow) -> bytes | None:
-        """Return a transaction's bytes, be it from its block or kept beyond it; None if it went meanwhile."""
+        """Return the bytes of a transaction or entry, wherever they are kept; None if they went meanwhile."""
+        if isinstance(row, index.InboxRow) and row.raw:
+            return row.raw
         found = self.engine.transaction(row.height, row.position) if row.height >= self.engine.first() else None
         return found or self.application.map.query(lambda reader: index.kept(reader, row.id))
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -129,7 +129,8 @@ class Housekeeper:
         below = min(below, ledger.newest.height, archive.engine.latest())
         if below <= archive.first():
             return
-        living = survey(archive.application.network, ledger.newest.values).ids
+        found = survey(archive.application.network, ledger.newest.values)
+        living, letters = found.ids, found.letters.keys()
         for start in range(archive.first(), below, _STRETCH):
             end = min(start + _STRETCH, below)
             rows = ledger.query(lambda reader, end=end: index.transactions_below(reader, end))  # type: ignore[misc] # a default argument's type
@@ -137,7 +138,7 @@ class Housekeeper:
             raws = [(row.id, raw) for row in stay if row.height >= start and (raw := archive.raw(row)) is not None]
             gone = [row.id for row in rows if row.id not in living]
             heights = {row.height for row in stay}
-            ledger.prune(end, _forgetting(end, gone, heights, raws))
+            ledger.prune(end, _forgetting(end, gone, heights, raws, letters))
             archive.engine.prune(end)
         _LOG.info("history before block %d is forgotten", below)
 
@@ -164,10 +165,10 @@ class Housekeeper:
 
 
 def _forgetting(
-    below: int, gone: list[bytes], heights: set[int], raws: list[tuple[bytes, bytes]]
+    below: int, gone: list[bytes], heights: set[int], raws: list[tuple[bytes, bytes]], letters: Collection[bytes]
 ) -> Callable[[apsw.Connection], None]:
     def write(connection: apsw.Connection) -> None:
         index.keep(connection, raws)
-        index.forget(connection, below, gone, heights)
+        index.forget(connection, below, gone, heights, letters)
 
     return write

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import apsw
 
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS tx (
     WITHOUT ROWID, STRICT;
 CREATE TABLE IF NOT EXISTS inbox (
     contract BLOB, entry INTEGER, id BLOB NOT NULL, sender BLOB NOT NULL, height INTEGER NOT NULL,
-    position INTEGER NOT NULL, PRIMARY KEY (contract, entry)) WITHOUT ROWID, STRICT;
+    position INTEGER NOT NULL, raw BLOB NOT NULL, PRIMARY KEY (contract, entry)) WITHOUT ROWID, STRICT;
 CREATE TABLE IF NOT EXISTS result (
     contract BLOB, first INTEGER, count INTEGER NOT NULL, height INTEGER NOT NULL, position INTEGER NOT NULL,
     PRIMARY KEY (contract, first)) WITHOUT ROWID, STRICT;
@@ -87,8 +87,12 @@ class InboxRow:
     entry: int
     id: bytes
     sender: bytes
+    """The account; of an entry that no account signed, the contract at its other end."""
     height: int
     position: int
+    """Of the call, or of the result that carried the entry."""
+    raw: bytes = b""
+    """`protocol.channel.InboxEntry`; empty for a call, which stands in its block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ def write_inbox(connection: apsw.Connection, rows: Sequence[InboxRow]) -> None:
     insert(
         connection,
         "INSERT INTO inbox",
-        [(row.contract, row.entry, row.id, row.sender, row.height, row.position) for row in rows],
+        [(row.contract, row.entry, row.id, row.sender, row.height, row.position, row.raw) for row in rows],
     )
 
 
@@ -243,15 +247,27 @@ def transactions_below(connection: apsw.Connection, height: int) -> list[Transac
     return [TransactionRow(*row) for row in connection.execute("SELECT * FROM tx WHERE height < ?", (height,))]
 
 
-def forget(connection: apsw.Connection, below: int, gone: Sequence[bytes], heights: Collection[int]) -> None:
+def forget(
+    connection: apsw.Connection,
+    below: int,
+    gone: Sequence[bytes],
+    heights: Collection[int],
+    letters: Collection[bytes],
+) -> None:
     """Delete what belongs to these transactions, and what blocks below a height say unless something of them stays.
+
+    Of inbox entries that no account signed these `letters` stay: they wait.
 
     Hash and time of every block stay, and so does each contract's place.
     """
     ids = [(identity,) for identity in gone]
     delete(connection, "tx", ("id",), ids)
     delete(connection, "kept", ("id",), ids)
-    connection.execute("DELETE FROM inbox WHERE height < ? AND id NOT IN (SELECT id FROM kept)", (below,))
+    entries: list[Any] = connection.execute(
+        "SELECT contract, entry, id FROM inbox WHERE height < ? AND id NOT IN (SELECT id FROM kept)", (below,)
+    ).fetchall()
+    consumed = [(bytes(row[0]), int(row[1])) for row in entries if row[2] not in letters]
+    delete(connection, "inbox", ("contract", "entry"), consumed)
     connection.execute("DELETE FROM result WHERE height < ?", (below,))
     emptied = connection.execute("SELECT height FROM block WHERE height < ? AND ids <> x''", (below,)).fetchall()
     connection.executemany(

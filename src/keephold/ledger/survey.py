@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 from keephold.base.errors import EncodingError, ProofInvalid
 from keephold.base.ids import CodeHash, ContractId, NetworkId, PublicKey
 from keephold.chain.sparse import SparseMap
+from keephold.protocol.channel import InboxEntry, LetterRecord
 from keephold.protocol.codec import Record, decode
 from keephold.protocol.contracts import contract_id
 from keephold.protocol.state import (
@@ -27,6 +28,7 @@ from keephold.protocol.state import (
     Registration,
     batch_path,
     contract_path,
+    letter_path,
     registration_path,
 )
 
@@ -41,6 +43,17 @@ _FIELDS: Final[tuple[tuple[bytes, type[Record]], ...]] = (
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """An inbox entry that no result has consumed."""
+
+    contract: bytes
+    entry: int
+    height: int
+    letter: InboxEntry | None
+    """None for a call."""
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """The transactions that a map refers to, by what refers to them."""
 
@@ -48,6 +61,8 @@ class Survey:
     """Every contract, by its id."""
     waiting: Mapping[bytes, tuple[bytes, int]]
     """Calls that no result has consumed: contract and entry by transaction id."""
+    letters: Mapping[bytes, Waiting]
+    """Entries that no account signed and no result has consumed, by id: no transaction holds their bytes."""
     collateral: Mapping[bytes, bytes]
     """Transaction ids by the path of the record, where the collateral itself is attached."""
     others: frozenset[bytes]
@@ -86,12 +101,14 @@ def survey(network: NetworkId, values: SparseMap) -> Survey:
                 collateral[path] = record.transaction
             case _:
                 pass
-    waiting = {
-        call: (contract, entry)
+    entries = {
+        identity: waiting
         for contract, record in contracts.items()
-        for entry, call in _waiting(values, ContractId(contract), record)
+        for identity, waiting in _waiting(values, ContractId(contract), record)
     }
-    return Survey(contracts, waiting, collateral, frozenset(others))
+    waiting = {call: (item.contract, item.entry) for call, item in entries.items() if item.letter is None}
+    letters = {identity: item for identity, item in entries.items() if item.letter is not None}
+    return Survey(contracts, waiting, letters, collateral, frozenset(others))
 
 
 def _records(values: SparseMap) -> Iterator[tuple[bytes, Record]]:
@@ -102,13 +119,16 @@ def _records(values: SparseMap) -> Iterator[tuple[bytes, Record]]:
                     yield path, decode(value, kind)
 
 
-def _waiting(values: SparseMap, contract: ContractId, record: ContractRecord) -> Iterator[tuple[int, bytes]]:
-    """Yield index and transaction id of each entry that is not consumed."""
+def _waiting(values: SparseMap, contract: ContractId, record: ContractRecord) -> Iterator[tuple[bytes, Waiting]]:
+    """Yield id and place of each entry that is not consumed."""
     entry = record.done + 1
     while entry <= record.inbox_count:
         value = values.get(batch_path(contract, entry))
         if value is None:
             raise ProofInvalid(f"entries of contract {contract.hex()} from {entry} on are not in the map")
-        for call in decode(value, Batch).entries:
-            yield entry, call
+        batch = decode(value, Batch)
+        for identity in batch.entries:
+            letter = values.get(letter_path(contract, entry)) if entry in batch.letters else None
+            written = None if letter is None else decode(letter, LetterRecord).entry
+            yield identity, Waiting(contract, entry, batch.height, written)
             entry += 1

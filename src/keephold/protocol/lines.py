@@ -5,7 +5,8 @@ A line says whose keys they are and what ends them:
 * `ContractLine`: a contract's keys in one key epoch; they end with the epoch.
 * `SigningLine`: the seed of the signing keys that a contract owns itself. It names no epoch, so that an address lasts;
   it ends with the MasterKey alone. Hence what a worker broken once takes from it stays taken.
-* `ChannelLine`: what one contract's messages to another travel under, in one direction; it ends with either epoch.
+* `ChannelLine`: what one contract's messages to another travel under, in one direction, and their answers; for each of
+  the two it ends with its own epoch, once nothing sealed under it waits any more.
 
 Who may be told a line is decided by `gatekeeper.requests`, by a rule for each; `parties` says about which contracts.
 """
@@ -33,7 +34,10 @@ class SigningLine(Record, tag="signing", tag_field="line"):
 
 
 class ChannelLine(Record, tag="channel", tag_field="line"):
-    """The key of the messages that `source` sends to `target`. What goes back goes by a line of its own."""
+    """The key of the messages that `source` sends to `target`, and of their answers.
+
+    What `target` sends by itself goes by a line of its own.
+    """
 
     source: Bytes32
     source_epoch: Positive

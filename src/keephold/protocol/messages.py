@@ -23,15 +23,24 @@ class CallPlain(Record):
     """Random, for this call only: the receipt is sealed under it."""
 
 
+class MessagePlain(Record):
+    """A message to another contract, as the contract wrote it."""
+
+    method: Text
+    arguments: bytes
+    """JSON of arguments."""
+
+
 class Reply(Record):
-    """What a receipt says once opened."""
+    """What a receipt says once opened, and the answer to a message."""
 
     outcome: Literal["ok", "rejected", "failed", "refused"]
     """`refused` is a worker's own word about the permit of a question; contracts cannot say it."""
     value: bytes = b""
     """JSON of the returned value, for `ok`."""
     code: str = ""
-    """The contract's rejection code, for `rejected`; what is wrong with the permit, for `refused`."""
+    """The contract's rejection code, for `rejected`; what is wrong with the permit, for `refused`; for a message that
+    `failed`, perhaps `busy` or `unreadable`."""
     detail: str = ""
     """Its detail, or the failure's message where the network shows it (a devnet)."""
 

@@ -4,7 +4,8 @@ Epoch e is the contract's present one, e + 1 the one on its way in:
 
     active ──Rotate, or a worker was excluded──> rotating ──last page──> active, at e + 1
 
-While it rotates, calls are refused; the inbox drains under e; workers take the keys of both, and publish those of
+While it rotates, calls are refused; the inbox drains under e, as far as it reached when the rotation began: messages
+from other contracts that come later wait for e + 1. Workers take the keys of both, and publish those of
 e + 1; then the slots are sealed anew, page by page. The state lives in *one* map all the while: each page takes the
 next slots of e off it and puts as many of e + 1 on. So one root commits to all of it, what is sealed under e shrinks
 for everybody to see, and whoever comes later goes on behind the cursor.
@@ -78,7 +79,7 @@ def may_migrate(record: ContractRecord) -> bool:
 
     Once a page is in, the keys stay agreed upon, whoever leaves.
     """
-    if not record.rotation or record.done != record.inbox_count:
+    if not record.rotation or record.done < record.rotation[0].drain:
         return False
     rotation = record.rotation[0]
     return rotation.pages > 0 or is_agreed(rotation.publications, record.workers)

@@ -152,6 +152,8 @@ class Rotation(Record):
     """Accepted migrations. Once there is one, slots are sealed under `to_epoch`, and it cannot be given up."""
     again: bool = False
     """Somebody who may hold keys of `to_epoch` was excluded: it ends as soon as it begins."""
+    drain: Uint63 = 0
+    """Inbox index of the last entry that the old epoch consumes: messages that come later wait for the next one."""
 
 
 class ContractRecord(Record):
@@ -203,7 +205,9 @@ class Batch(Record):
     before: Bytes32
     """Head before the first of them."""
     entries: tuple[Bytes32, ...]
-    """Transaction ids, in order."""
+    """Transaction ids, in order; of entries that no account signed, `channel.id_of`."""
+    letters: tuple[Positive, ...] = ()
+    """Indexes of those that no account signed, rising: each lies at `letter_path`."""
 
 
 class CommitteeRecord(Record):
@@ -325,6 +329,21 @@ def batch_path(contract: ContractId, first: int) -> bytes:
     always lies at `done + 1`.
     """
     return _path("batch", contract, number(first))
+
+
+def letter_path(contract: ContractId, index: int) -> bytes:
+    """Path of a `LetterRecord`: an entry of a contract's inbox that no account signed, until it is consumed."""
+    return _path("letter", contract, number(index))
+
+
+def channel_path(source: ContractId, target: ContractId) -> bytes:
+    """Path of a `Channel`."""
+    return _path("channel", source, target)
+
+
+def epoch_path(contract: ContractId, epoch: int) -> bytes:
+    """Path of an `EpochRecord`; absent until that epoch began."""
+    return _path("epoch", contract, number(epoch))
 
 
 def committee_path() -> bytes:

@@ -12,6 +12,7 @@ from keephold.base.limits import MAX_TRANSACTION
 from keephold.crypto import signing
 from keephold.crypto.hashing import sha256
 from keephold.crypto.labels import SIGN_TRANSACTION
+from keephold.protocol.channel import Message
 from keephold.protocol.codec import Record, decode, encode
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.custody import (
@@ -176,10 +177,12 @@ class Result(Record):
     root: Bytes32
     """State root after: what the worker vouches for, so that whoever comes later need not take the ledger's word."""
     receipts: tuple[bytes, ...]
-    """One sealed receipt an entry."""
+    """One sealed receipt an entry; of a message, its answer, or nothing where none is wanted."""
     writes: tuple[SlotWrite, ...] = ()
     """Sorted by tag, no duplicates."""
     events: tuple[SealedEvent, ...] = ()
+    messages: tuple[Message, ...] = ()
+    """To other contracts, in the order of the entries that sent them."""
 
 
 class SubmitResult(Record, tag="result", tag_field="type"):

@@ -207,10 +207,11 @@ class InboxRequest(Record):
 
 
 class InboxEntry(Record):
-    """One entry: the signed call, and the block that appended it."""
+    """One entry, and the block that appended it."""
 
     height: Positive
     raw: bytes
+    """The signed call; or a `channel.InboxEntry`, which no account signed."""
 
 
 class InboxPage(Record):

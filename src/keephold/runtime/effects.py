@@ -13,10 +13,12 @@ import msgspec
 
 from keephold.base.errors import SandboxError
 from keephold.base.limits import MAX_EFFECTS, MAX_EVENTS, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES
+from keephold.contract.address import Address
 from keephold.contract.keys import DIGEST
-from keephold.runtime.outcome import Emitted, KeyName, Requested
+from keephold.contract.sending import MAX_METHOD
+from keephold.runtime.outcome import Emitted, KeyName, Posted, Requested
 
-GET, PUT, DELETE, EMIT, LOG, KEY, RELEASE = range(1, 8)
+GET, PUT, DELETE, EMIT, LOG, KEY, RELEASE, SEND = range(1, 9)
 """Operations of the imported function."""
 
 _CALL_COST: Final = 60_000
@@ -28,7 +30,7 @@ _KEY_COST: Final = 2_000_000
 _BYTE_COST: Final = 60
 """Fuel of each byte that crosses."""
 _EFFECT_OVERHEAD: Final = 64
-"""Bytes that each write or event counts for beside its own."""
+"""Bytes that each write, event or message counts for beside its own."""
 MAX_LOGS: Final = 256
 MAX_LOG: Final = 4096
 MAX_RECIPIENTS: Final = 256
@@ -65,19 +67,34 @@ class Reader(Protocol):
 
 
 class Effects:
-    """The effects of one execution: collected, bounded, refused in a view."""
+    """The effects of one execution: collected, bounded, refused in a view.
+
+    Args:
+        kind: a call may write, a view may not.
+        reader: where reads go.
+        keys: label and scheme of each key that the contract's interface declares.
+        own: the contract's address, which no message goes to.
+        room: how many messages it may send.
+    """
 
     def __init__(
-        self, kind: Literal["call", "view"], reader: Reader, keys: frozenset[tuple[str, str]] = frozenset()
+        self,
+        kind: Literal["call", "view"],
+        reader: Reader,
+        keys: frozenset[tuple[str, str]] = frozenset(),
+        own: str = "",
+        room: int = 0,
     ) -> None:
-        """`keys` are label and scheme of each key that the contract's interface declares."""
         self._keys: Final = keys
         self._writable: Final = kind == "call"
         self._reader: Final = reader
         self.writes: Final[dict[str, str | None]] = {}
         self.events: Final[list[Emitted]] = []
         self.releases: Final[dict[str, Requested]] = {}
+        self.messages: Final[list[Posted]] = []
         self.logs: Final[list[str]] = []
+        self._own: Final = own
+        self._room: Final = room
         self._size = 0
 
     def call(self, operation: int, a: str, b: str) -> tuple[str, int]:
@@ -100,7 +117,7 @@ class Effects:
                 self.logs.append(a[:MAX_LOG])
             return "", cost
         if not self._writable:
-            raise HostViolation("a view reads; it cannot write, emit or release")
+            raise HostViolation("a view reads; it cannot write, emit, send or release")
         if operation == PUT:
             if len(b.encode()) > MAX_SLOT_VALUE:
                 raise HostViolation(f"a stored value has at most {MAX_SLOT_VALUE} bytes")
@@ -111,6 +128,8 @@ class Effects:
             self._emit(a, b)
         elif operation == RELEASE:
             self._release(a, b)
+        elif operation == SEND:
+            self._send(a, b)
         else:
             raise HostViolation("no such operation")
         return "", cost
@@ -163,10 +182,27 @@ class Effects:
             raise HostViolation(f"the interface declares no key {label!r} ({scheme}): write both as literals")
         return name
 
+    def _send(self, head: str, arguments: str) -> None:
+        target, method, handler, *rest = (*head.split("\n"), "", "")
+        if len(self.messages) >= self._room:
+            raise HostViolation(f"this call sends at most {self._room} messages")
+        if rest != ["", ""] or not method.isidentifier() or len(method) > MAX_METHOD:
+            raise HostViolation("a message has a target, a method and perhaps a handler")
+        if handler and (not handler.isidentifier() or len(handler) > MAX_METHOD):
+            raise HostViolation("a handler is a method")
+        try:
+            is_contract = Address.parse(target).kind == "contract"
+        except ValueError as e:
+            raise HostViolation("a target is an address") from e
+        if not is_contract or target == self._own or len(arguments.encode()) > MAX_SLOT_VALUE:
+            raise HostViolation(f"a message goes to another contract, with at most {MAX_SLOT_VALUE} bytes")
+        self._grow(len(head) + len(arguments))
+        self.messages.append(Posted(target, method, arguments, handler))
+
     def _grow(self, size: int) -> None:
         self._size += size + _EFFECT_OVERHEAD
         if self._size > MAX_EFFECTS:
-            raise HostViolation(f"one call writes and emits at most {MAX_EFFECTS} bytes together")
+            raise HostViolation(f"one call writes, emits and sends at most {MAX_EFFECTS} bytes together")
 
 
 class _Declared(msgspec.Struct, frozen=True):

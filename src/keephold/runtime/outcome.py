@@ -28,6 +28,12 @@ class CallRequest(Struct, frozen=True, kw_only=True):
     """Of that block."""
     seed: bytes
     """32 bytes: the call's randomness, from the entropy key and the call."""
+    kind: Literal["call", "reply"] = "call"
+    """A reply runs a handler, which nobody can call; its arguments are then the host's own."""
+    entry: int = 0
+    """Index in the contract's inbox."""
+    room: int = 0
+    """How many messages it may send."""
 
 
 class QueryRequest(Struct, frozen=True, kw_only=True):
@@ -71,8 +77,19 @@ class Requested(Struct, frozen=True):
     """Address texts of accounts, each once."""
 
 
+class Posted(Struct, frozen=True):
+    """A message of a successful call."""
+
+    target: str
+    """Address text of another contract."""
+    method: str
+    args_json: str
+    handler: str
+    """Name of the method that takes the answer; empty where none is wanted."""
+
+
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What one execution came to. Only `ok` carries writes, events and signing requests."""
+    """What one execution came to. Only `ok` carries writes, events, messages and signing requests."""
 
     status: Literal["ok", "rejected", "failed"]
     value_json: str = "null"
@@ -88,6 +105,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     events: tuple[Emitted, ...] = ()
     releases: tuple[Requested, ...] = ()
     """In the order of their topics, each once."""
+    messages: tuple[Posted, ...] = ()
     logs: tuple[str, ...] = ()
     fuel_used: int = 0
     """The whole limit after a trap."""

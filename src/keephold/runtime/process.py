@@ -225,7 +225,7 @@ class ExecutionProcess:
 
 
 def _only_reads(outcome: Outcome) -> bool:
-    return not (outcome.writes or outcome.events or outcome.releases)
+    return not (outcome.writes or outcome.events or outcome.messages or outcome.releases)
 
 
 def _public_key(store: StateReader, name: KeyName) -> bytes:

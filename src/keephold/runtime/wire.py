@@ -12,7 +12,15 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from keephold.base.limits import MAX_EFFECTS, MAX_EVENTS, MAX_RESULT, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES
+from keephold.base.limits import (
+    MAX_EFFECTS,
+    MAX_EVENTS,
+    MAX_MESSAGES,
+    MAX_RESULT,
+    MAX_SLOT_KEY,
+    MAX_SLOT_VALUE,
+    MAX_WRITES,
+)
 from keephold.runtime.effects import MAX_RELEASES
 from keephold.runtime.outcome import CallRequest, KeyName, Outcome, QueryRequest
 
@@ -165,16 +173,17 @@ class Channel:
 
 def is_within_limits(outcome: Outcome) -> bool:
     """Tell whether an outcome respects the limits that the child was to enforce."""
-    if outcome.status != "ok" and (outcome.writes or outcome.events or outcome.releases):
+    if outcome.status != "ok" and (outcome.writes or outcome.events or outcome.messages or outcome.releases):
         return False
     topics = [requested.topic for requested in outcome.releases]
-    if len(topics) > MAX_RELEASES or topics != sorted(set(topics)):
+    if len(topics) > MAX_RELEASES or topics != sorted(set(topics)) or len(outcome.messages) > MAX_MESSAGES:
         return False
     if len(outcome.writes) > MAX_WRITES or len(outcome.events) > MAX_EVENTS or len(outcome.value_json) > MAX_RESULT:
         return False
     size = sum(len(key) + len(value or b"") for key, value in outcome.writes.items())
     size += sum(len(requested.message) for requested in outcome.releases)
-    if size + sum(len(event.body_json) for event in outcome.events) > MAX_EFFECTS:
+    size += sum(len(event.body_json) for event in outcome.events)
+    if size + sum(len(message.args_json) for message in outcome.messages) > MAX_EFFECTS:
         return False
     return all(
         0 < len(key.encode()) <= MAX_SLOT_KEY and (value is None or len(value) <= MAX_SLOT_VALUE)

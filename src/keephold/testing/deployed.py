@@ -6,6 +6,7 @@ nothing, and `warp` waits, a few seconds at most, or skips the test.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
@@ -13,8 +14,8 @@ from typing import Any, Final, Self, final
 
 import pytest
 
-from keephold.base.errors import ConfigurationError
-from keephold.base.ids import ContractId
+from keephold.base.errors import ConfigurationError, DeadlineExceeded, EncodingError
+from keephold.base.ids import ContractId, NetworkId
 from keephold.client.abi import Abi, encode_value
 from keephold.client.account import Account
 from keephold.client.aio import AsyncNetwork
@@ -29,8 +30,9 @@ from keephold.contract.model import Contract, model_of
 from keephold.contract.records import Event
 from keephold.contract.text import parse
 from keephold.contract.values import codec_of
+from keephold.protocol.channel import read_entry, sender_of
 from keephold.protocol.codec import decode
-from keephold.protocol.state import AccountRecord, account_path
+from keephold.protocol.state import AccountRecord, ContractRecord, account_path, contract_path
 from keephold.protocol.transactions import RevokePermits, open_signed
 from keephold.testing.devnet import Devnet
 from keephold.testing.leaks import SeenCall
@@ -41,6 +43,8 @@ LONGEST_WARP: Final = 10.0
 
 MOST_MINED: Final = 32
 _MARGIN_SECONDS: Final = 0.05
+_SETTLE_SECONDS: Final = 0.05
+_SETTLE_TRIES: Final = 600
 
 
 def open_backend(where: str) -> DevnetBackend:
@@ -71,6 +75,7 @@ class DevnetBackend:
         self._network: Final = network
         self._held: Final = held
         self._miner: Final = Account.generate("miner")
+        self._contracts: Final[list[Address]] = []
 
     @classmethod
     def open(cls, pinned: PinnedNetwork, held: contextlib.ExitStack) -> Self:
@@ -99,6 +104,7 @@ class DevnetBackend:
         """See `Backend`."""
         given: dict[str, Any] = dict(named)
         contract = self._network.deploy(code_of(cls), *arguments, account=sender, **given)
+        self._contracts.append(contract.address)
         return DevnetDeployed(cls, contract, self._network, self.accounts)
 
     def mine(self, blocks: int) -> None:
@@ -124,6 +130,21 @@ class DevnetBackend:
             pytest.skip(f"the clock of a devnet cannot be turned, and {seconds:g} s are long to wait")
         time.sleep(seconds + _MARGIN_SECONDS)
         self.mine(1)
+
+    def settle(self) -> None:
+        """Wait until one header shows every contract's inbox consumed: what a result sends arrives with the result."""
+        self._network.run(self._settled)
+
+    async def _settled(self, network: AsyncNetwork) -> None:
+        follower = network.connection.follower
+        paths = [contract_path(ContractId(address.value)) for address in self._contracts]
+        for _ in range(_SETTLE_TRIES):
+            proven = await follower.prove(paths)
+            records = [decode(raw, ContractRecord) for raw in proven.values.values() if raw is not None]
+            if all(record.done == record.inbox_count for record in records):
+                return
+            await asyncio.sleep(_SETTLE_SECONDS)
+        raise DeadlineExceeded("messages between contracts are still under way")
 
     def snapshot(self) -> None:
         """A ledger does not go back."""
@@ -186,17 +207,32 @@ class DevnetDeployed:
         for result in await EventLog(follower, contract, {}).results():
             page = await follower.remote.inbox(contract, result.first)
             for index, (entry, receipt) in enumerate(zip(page.entries, result.receipts, strict=False)):
-                call = open_signed(entry.raw, network.id)
+                sender, size = self._sender(entry.raw, network.id)
+                at = result.first + index
                 seen.append(
                     SeenCall(
-                        sender=self._names.get(call.sender, call.sender.hex()),
-                        size=len(entry.raw),
+                        sender=sender,
+                        size=size,
                         receipt=len(receipt),
                         writes={} if index else {write.tag: len(write.value) for write in result.writes},
                         events=() if index else tuple(sorted(len(event.sealed) for event in result.events)),
+                        messages=tuple(
+                            (Address.contract(message.target).text, len(message.sealed))
+                            for message in result.messages
+                            if message.entry == at
+                        ),
                     )
                 )
         return tuple(seen)
+
+    def _sender(self, raw: bytes, network: NetworkId) -> tuple[str, int]:
+        """Return who sent an entry, and its size where it was made for this contract."""
+        try:
+            letter = read_entry(raw)
+        except EncodingError:
+            call = open_signed(raw, network)
+            return self._names.get(call.sender, call.sender.hex()), len(raw)
+        return Address.contract(sender_of(letter)).text, 0
 
     def _typed(self, method: str, value: Any) -> Any:
         """Return a result as the contract's own classes: the client, which has the ABI only, returns dictionaries."""

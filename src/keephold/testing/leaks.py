@@ -2,8 +2,9 @@
 
 What an operator sees of a contract, and all that is compared here:
 
-1. the calls: who sent each, in which order, and its size;
-2. for each call the size of its receipt, the number and sizes of slots written and deleted, of events emitted;
+1. the calls, messages of other contracts and answers to own ones: who sent each, in which order, and its size;
+2. for each the size of its receipt, the number and sizes of slots written and deleted, of events emitted, and to whom
+   it sent messages of which size;
 3. which calls wrote the same slot: a slot has one tag, which says nothing but that it is the same;
 4. what an observer with an account of his own can open.
 
@@ -30,15 +31,17 @@ class SeenCall:
     """One inbox entry, as everybody sees it."""
 
     sender: str
-    """Name of the account."""
+    """Name of the account; address of a contract."""
     size: int
-    """Bytes of the sealed call."""
+    """Bytes of the sealed call; 0 for a message or answer, whose size is seen where it was made."""
     receipt: int
     """Bytes of the sealed receipt."""
     writes: Mapping[object, int]
     """Size of each slot written, by whatever names it in this run; 0 is a deletion."""
     events: tuple[int, ...]
     """Sizes, in any order."""
+    messages: tuple[tuple[str, int], ...] = ()
+    """Target and size of each, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ def differences(first: Sequence[SeenContract], second: Sequence[SeenContract]) -
                 (f"call {index}: bytes of the receipt", a.receipt, b.receipt),
                 (f"call {index}: slots written, by size", _sizes(a.writes.values()), _sizes(b.writes.values())),
                 (f"call {index}: events, by size", _sizes(a.events), _sizes(b.events)),
+                (f"call {index}: messages, by target and size", _sent(a), _sent(b)),
             ]
         rows += [
             ("slots, by the calls that wrote them", _histories(left.calls), _histories(right.calls)),
@@ -96,6 +100,10 @@ def table(found: Sequence[Difference], first: str, second: str) -> str:
 def _sizes(sizes: Iterable[int]) -> list[str]:
     counted = Counter(sorted(sizes))
     return [f"{count} x {size}" if size else f"{count} deleted" for size, count in counted.items()]
+
+
+def _sent(call: SeenCall) -> list[str]:
+    return [f"{size} to {target}" for target, size in call.messages]
 
 
 def _histories(calls: Sequence[SeenCall]) -> list[str]:

@@ -1,26 +1,29 @@
 """The native backend of `net`: contracts in this process, over dictionaries, under a clock that tests move.
 
 Shown as on a network: dispatch and its order of refusals, the checks of arguments, the text of storage, results and
-events, dropped writes of refused calls, what the sandbox's loader refuses. Not shown: seals and sizes, limits on fuel,
-memory and output, delays, several callers at once, whatever a node could do. `ctx.random` is predictable here.
+events, dropped writes of refused calls, messages between contracts and their answers, each in a block of its own, what
+the sandbox's loader refuses. Not shown: seals, limits on fuel, memory and output, delays, several callers at once,
+whatever a node could do. `ctx.random` is predictable here.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, cast, final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, NamedTuple, cast, final
 
 from keephold.base.errors import ContractFailed, Rejected
 from keephold.base.ids import ContractId, NetworkId
+from keephold.base.limits import MESSAGE_CREDIT
 from keephold.client.abi import Abi, parse_abi
 from keephold.client.account import Account
 from keephold.client.released import NOT_RELEASED, Released, released_of
 from keephold.contract.address import Address
-from keephold.contract.context import Block
-from keephold.contract.dispatch import execute
+from keephold.contract.context import Block, message_number
+from keephold.contract.dispatch import Kind, execute
 from keephold.contract.errors import ContractTypeError
 from keephold.contract.model import Contract, model_of
 from keephold.contract.native import MemoryHost
@@ -30,8 +33,9 @@ from keephold.contract.values import codec_of
 from keephold.crypto.padding import padded_size
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
+from keephold.protocol.channel import room, share
 from keephold.protocol.codec import decode, encode
-from keephold.protocol.messages import CallPlain, EventPlain, KeyName, Reply, SigningRequest
+from keephold.protocol.messages import CallPlain, EventPlain, KeyName, MessagePlain, Reply, SigningRequest
 from keephold.sealing.owned_keys import OwnedKeys
 from keephold.testing.leaks import SeenCall
 from keephold.testing.network import Deployed, code_of, event_classes
@@ -49,7 +53,9 @@ _STEP_NS: Final = 10**6
 class Ran:
     """One call and what it did."""
 
-    sender: Account
+    sender: str
+    """Name of the account; of a contract, its address."""
+    kind: Literal["call", "message", "reply"]
     method: str
     arguments: bytes
     outcome: Mapping[str, Any]
@@ -58,6 +64,8 @@ class Ran:
     """Name, body and audience, as the contract's code handed them over."""
     asked: Mapping[str, bytes] = field(default_factory=dict)
     """Signing requests by topic, as a worker keeps them."""
+    messages: tuple[tuple[str, str, str, str], ...] = ()
+    """Target, method, arguments and handler, likewise."""
 
 
 @dataclass(slots=True)
@@ -78,6 +86,31 @@ class _Snapshot:
     states: Mapping[Address, _State]
 
 
+@dataclass(frozen=True, slots=True)
+class _Mail:
+    """A message under way, or its answer."""
+
+    kind: Literal["call", "reply"]
+    source: Address
+    target: Address
+    method: str
+    arguments: str
+    number: int = 0
+    """Of the message."""
+    credit: int = 0
+    handler: str = ""
+    """Of the source, for the answer to a message."""
+
+    @property
+    def is_answered(self) -> bool:
+        return bool(self.handler)
+
+    def reply(self, told: Mapping[str, Json]) -> _Mail:
+        """Return the answer that says `told`."""
+        body = canonical({"number": self.number, **told})
+        return _Mail("reply", self.target, self.source, self.handler, body, credit=self.credit - 1)
+
+
 @final
 class NativeBackend:
     """Contracts in this process."""
@@ -87,6 +120,8 @@ class NativeBackend:
         self.accounts: Final[Mapping[str, Account]] = {name: _account(name) for name in names}
         self.block = Block(1, GENESIS_NS)
         self.states: dict[Address, _State] = {}
+        self._contracts: Final[dict[Address, NativeDeployed]] = {}
+        self._mail: Final[deque[_Mail]] = deque()
         self._deployed = 0
 
     def deploy(
@@ -97,7 +132,7 @@ class NativeBackend:
         self._deployed += 1
         address = Address.contract(hashlib.sha256(b"native contract" + self._deployed.to_bytes(8, "big")).digest())
         self.states[address] = _State()
-        deployed = NativeDeployed(self, cls, abi, address, sender)
+        deployed = self._contracts[address] = NativeDeployed(self, cls, abi, address, sender)
         if abi.init is not None:
             deployed.call(abi.init.name, arguments, named, sender)
         return deployed
@@ -115,6 +150,20 @@ class NativeBackend:
         self.block = Block(self.block.height + 1, self.block.time_ns + _STEP_NS)
         return self.block
 
+    def settle(self) -> None:
+        """See `Backend`; also after each call."""
+        while self._mail:
+            mail = self._mail.popleft()
+            target = self._contracts.get(mail.target) if mail.target in self.states else None
+            if target is not None:
+                target.receive(mail)
+            elif mail.is_answered:
+                self.post(mail.reply({"status": "failed", "reason": "unknown_contract"}))
+
+    def post(self, mail: _Mail) -> None:
+        """Put a message or an answer under way."""
+        self._mail.append(mail)
+
     def snapshot(self) -> _Snapshot:
         """See `Backend`."""
         return _Snapshot(self.block, {address: state.copy() for address, state in self.states.items()})
@@ -127,6 +176,18 @@ class NativeBackend:
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+class _Call(NamedTuple):
+    """What runs with effects."""
+
+    sender: str
+    kind: Literal["call", "message", "reply"]
+    address: Address
+    method: str
+    arguments: str
+    credit: int
+    mail: _Mail | None = None
 
 
 @final
@@ -147,24 +208,59 @@ class NativeDeployed:
 
     def call(self, method: str, arguments: tuple[object, ...], named: dict[str, object], sender: Account) -> Any:
         """See `Deployed`."""
-        encoded = self.abi.method(method, "call", "init").encode(arguments, named)
+        encoded = self.abi.method(method, "call", "init").encode(arguments, named).decode()
+        outcome = self._effective(_Call(sender.name, "call", sender.address, method, encoded, MESSAGE_CREDIT))
+        self._backend.settle()
+        return self._value(method, outcome)
+
+    def receive(self, mail: _Mail) -> None:
+        """Run a message, or the handler of an answer; for `NativeBackend.settle`."""
+        kind: Literal["message", "reply"] = "message" if mail.kind == "call" else "reply"
+        call = _Call(mail.source.text, kind, mail.source, mail.method, mail.arguments, mail.credit, mail)
+        outcome = self._effective(call)
+        if not mail.is_answered:
+            return
+        match outcome["status"]:
+            case "ok":
+                told: dict[str, Json] = {"status": "ok", "value": canonical(outcome["value"])}
+            case "rejected":
+                told = {"status": "rejected", "code": outcome["code"], "detail": outcome["detail"]}
+            case _:
+                told = {"status": "failed", "reason": "failed"}
+        left = share(mail.credit, len(self._backend.states[self.address].history[-1].messages), is_answered=True)
+        self._backend.post(replace(mail.reply(told), credit=left))
+
+    def _effective(self, call: _Call) -> dict[str, Any]:
         block, state = self._backend.tick(), self._backend.states[self.address]
-        seed = hashlib.sha256(self.address.value + len(state.history).to_bytes(8, "big")).hexdigest()
-        env = {"sender": sender.address.text, "creator": self._creator.address.text, "seed": seed}
+        answered = call.mail is not None and call.mail.is_answered
+        entry = len(state.history) + 1
+        env: dict[str, Json] = {
+            "sender": call.address.text,
+            "creator": self._creator.address.text,
+            "seed": hashlib.sha256(self.address.value + len(state.history).to_bytes(8, "big")).hexdigest(),
+            "entry": entry,
+            "room": room(call.credit, is_answered=answered),
+        }
         host = MemoryHost(state.slots, keys=self._public_key)
-        outcome = self._run("call", method, encoded, env, block, host)
+        outcome = self._run("reply" if call.kind == "reply" else "call", call.method, call.arguments, env, block, host)
+        messages = tuple(host.messages)
         asked = {topic: _request(text) for topic, text in host.releases.items()}
-        state.history += (Ran(sender, method, encoded, outcome, dict(host.writes), tuple(host.events), asked),)
+        ran = (call.sender, call.kind, call.method, call.arguments.encode(), outcome, dict(host.writes))
+        state.history += (Ran(*ran, tuple(host.events), asked, messages),)
         state.asked.update(asked)
         host.commit()
-        return self._value(method, outcome)
+        for position, (target, method, arguments, handler) in enumerate(messages):
+            credit = share(call.credit, len(messages), is_answered=answered)
+            number, where = message_number(entry, position), Address.parse(target)
+            self._backend.post(_Mail("call", self.address, where, method, arguments, number, credit, handler))
+        return outcome
 
     def view(self, method: str, arguments: tuple[object, ...], named: dict[str, object], reader: Account | None) -> Any:
         """See `Deployed`."""
         encoded = self.abi.method(method, "view").encode(arguments, named)
         host = MemoryHost(self._backend.states[self.address].slots, keys=self._public_key)
         env: dict[str, Json] = {"reader": None if reader is None else reader.address.text}
-        return self._value(method, self._run("view", method, encoded, env, self._backend.block, host))
+        return self._value(method, self._run("view", method, encoded.decode(), env, self._backend.block, host))
 
     def events(self, reader: Account | None) -> list[Event]:
         """See `Deployed`."""
@@ -207,17 +303,15 @@ class NativeDeployed:
 
     def _run(
         self,
-        kind: Literal["call", "view"],
+        kind: Kind,
         method: str,
-        encoded: bytes,
+        arguments: str,
         who: Mapping[str, Json],
         block: Block,
         host: MemoryHost,
     ) -> dict[str, Any]:
         env = {"contract": self.address.text, "height": block.height, "time_ns": block.time_ns, **who}
-        outcome = cast(
-            "dict[str, Any]", parse(execute(self._cls, kind, method, encoded.decode(), canonical(env), host))
-        )
+        outcome = cast("dict[str, Any]", parse(execute(self._cls, kind, method, arguments, canonical(env), host)))
         for line in host.logs:
             print(line)  # noqa: T201 - pytest captures it, and shows it with the test that failed
         return outcome
@@ -246,20 +340,28 @@ def seen_call(ran: Ran, entry: int, buckets: tuple[int, ...]) -> SeenCall:
     }
     # A worker keeps signing requests apart from the contract's own slots: no name of the one is a name of the other.
     writes |= {("asked", topic): slot_size(topic, request, buckets) for topic, request in ran.asked.items()}
-    # Every call that opens writes its sender's next nonce.
-    writes[ran.sender.address] = slot_size(_NONCE_KEY, bytes(8), buckets)
+    # Every call that opens writes its sender's next nonce, every message the next number of its source.
+    if ran.kind != "reply":
+        writes[ran.sender] = slot_size(_NONCE_KEY, bytes(8), buckets)
+    size = 0
+    if ran.kind == "call":
+        size = padded_size(len(encode(CallPlain(ran.method, ran.arguments, bytes(_REPLY_KEY)))), buckets)
     events = [
         padded_size(len(encode(EventPlain(name, body.encode(), entry))), buckets)
         for name, body, audience in ran.events
         for _ in range(_copies(audience))
     ]
-    sent = CallPlain(ran.method, ran.arguments, bytes(_REPLY_KEY))
+    sent = [
+        (target, padded_size(len(encode(MessagePlain(method, arguments.encode()))), buckets))
+        for target, method, arguments, _ in ran.messages
+    ]
     return SeenCall(
-        sender=ran.sender.name,
-        size=padded_size(len(encode(sent)), buckets),
-        receipt=padded_size(len(encode(reply)), buckets),
+        sender=ran.sender,
+        size=size,
+        receipt=0 if ran.kind == "reply" else padded_size(len(encode(reply)), buckets),
         writes=writes,
         events=tuple(sorted(events)),
+        messages=tuple(sent),
     )
 
 

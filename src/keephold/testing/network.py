@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Protocol, final
@@ -93,6 +94,10 @@ class Backend(Protocol):
 
     def warp(self, seconds: float) -> None:
         """Let block time pass."""
+        ...
+
+    def settle(self) -> None:
+        """Return once no message between contracts is under way."""
         ...
 
     def snapshot(self) -> object | None:
@@ -197,6 +202,10 @@ class Net:
         """Let `seconds` of block time pass. A devnet's clock cannot be turned: there, a few seconds are waited for."""
         self._backend.warp(seconds)
 
+    def settle(self) -> None:
+        """Return once no message between the deployed contracts is under way; natively that is so after each call."""
+        self._backend.settle()
+
     def snapshot(self) -> object | None:
         """Return everything as it is now, for `restore`; None on a ledger, which does not go back."""
         inner = self._backend.snapshot()
@@ -275,17 +284,34 @@ class Net:
                 deployed.address: (len(deployed.seen()), len(deployed.events(observer))) for deployed in self._deployed
             }
             story(secret)
+            self.settle()
             run = []
+            names = {
+                deployed.address.text: f"{deployed.abi.name} {number}"
+                for number, deployed in enumerate(self._deployed, -len(before))
+            }
             for deployed in self._deployed:
                 calls, opened = before.get(deployed.address, (0, 0))
                 if len(deployed.seen()) > calls:
                     events = deployed.events(observer)[opened:]
-                    run.append(SeenContract(deployed.abi.name, deployed.seen()[calls:], tuple(events)))
+                    run.append(SeenContract(deployed.abi.name, _renamed(deployed.seen()[calls:], names), tuple(events)))
             return run
 
     def close(self) -> None:
         """Release what the backend holds."""
         self._backend.close()
+
+
+def _renamed(calls: tuple[SeenCall, ...], names: Mapping[str, str]) -> tuple[SeenCall, ...]:
+    """Return calls with contracts by their place in the story: addresses of two runs differ."""
+    return tuple(
+        replace(
+            call,
+            sender=names.get(call.sender, call.sender),
+            messages=tuple((names.get(target, target), size) for target, size in call.messages),
+        )
+        for call in calls
+    )
 
 
 def code_of(cls: type[Contract]) -> Code:

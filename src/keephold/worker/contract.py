@@ -29,11 +29,13 @@ from typing import Final, NamedTuple, final
 from keephold.base.errors import ProofInvalid, SandboxError
 from keephold.base.ids import ContractId, HeaderHash, Height, InstanceId, NetworkId, PublicKey, TransactionId
 from keephold.follower.admission import Admitted
+from keephold.protocol.lines import ChannelLine
 from keephold.protocol.rotation import open_epochs
 from keephold.protocol.state import ContractRecord
 from keephold.protocol.transactions import Migration, RefuseCode, Result, SubmitMigration, SubmitResult
 from keephold.runtime.outcome import ContractInfo
 from keephold.sealing.contract_keys import ContractKeys
+from keephold.sealing.message import ChannelKey
 from keephold.sealing.owned_keys import OwnedKeys
 from keephold.worker.code import ContractCode, check_loaded
 from keephold.worker.epochs import Epochs
@@ -41,12 +43,14 @@ from keephold.worker.execution import Job
 from keephold.worker.ground import Ground
 from keephold.worker.inbox import Inbox, Ordering, ProvenBatch, head_before
 from keephold.worker.lineage import Vote
+from keephold.worker.mail import Lacking, Mail, PeerEpochs
 from keephold.worker.migration import MigrationJob, SealedPage
 from keephold.worker.orders import (
     Execute,
     FetchBatch,
     FetchCode,
     FetchKey,
+    FetchPeer,
     FetchSigning,
     FetchSlots,
     FetchSteps,
@@ -111,6 +115,7 @@ class ContractCore:
         self._refusal: SandboxError | None = None
         self._epochs: Final = Epochs()
         self._owned: OwnedKeys | None = None
+        self._mail: Final = Mail()
         self._progress: Final = Progress()
         self._ground: Final = Ground(contract, network, identity, self._progress)
         self._asked: Final[dict[object, Order]] = {}
@@ -143,6 +148,11 @@ class ContractCore:
     def epochs(self) -> tuple[int, ...]:
         """The key epochs that are of use: the present one, and the one on its way in."""
         return () if self._proven is None else open_epochs(self._proven.record)
+
+    @property
+    def lines(self) -> frozenset[ChannelLine]:
+        """The lines whose keys are waited for."""
+        return self._progress.lacking.lines
 
     def readable(self) -> Readable | None:
         """Return what questions are answered from; None until all of it is there and in step with the ledger."""
@@ -183,6 +193,8 @@ class ContractCore:
         self._height = max(self._height, proven.height)
         self._follow()
         self._turn(record)
+        if record.rotation:
+            self._progress.end_at(record.rotation[0].drain)
         if self._progress.inbox is not None:
             self._progress.inbox.confirm(record.inbox_count, record.inbox_head)
             self._progress.reconcile()
@@ -299,6 +311,21 @@ class ContractCore:
         """Take the results of a job; those of a job that was given up change nothing."""
         self._progress.executed(job, built)
 
+    def lacking(self, job: Job, lacking: Lacking) -> None:
+        """Take what a job has to be told first; it is run again once that is here."""
+        self._progress.lack(job, lacking)
+
+    def line(self, key: ChannelKey) -> None:
+        """Take the key of a line."""
+        self._mail.take(key)
+
+    def peer(self, peer: PeerEpochs) -> None:
+        """Take the proven key epochs of another contract."""
+        self._mail.learn(peer)
+        for order in [order for order in self._asked.values() if isinstance(order, FetchPeer)]:
+            if order.peer.contract == peer.contract:
+                del self._asked[order]
+
     def migrated(self, job: MigrationJob, page: SealedPage) -> None:
         """Take a page; that of a job that was given up changes nothing."""
         self._progress.migrated(job, page)
@@ -366,7 +393,11 @@ class ContractCore:
 
     def _work_orders(self, record: ContractRecord, code: ContractCode, keys: ContractKeys) -> list[Order]:
         orders: list[Order] = []
-        job = self._progress.next_job(code, keys, self._owned)
+        lacking = self._progress.lacking = self._progress.lacking.without(self._mail)
+        for peer in lacking.peers:
+            orders += self._once(FetchPeer(peer))
+        last = record.rotation[0].drain if record.rotation else None
+        job = None if lacking else self._progress.next_job(code, keys, self._owned, self._mail, last)
         if job is not None:
             orders.append(Execute(job))
         orders += [
@@ -402,6 +433,8 @@ class ContractCore:
             self._progress.drop_page()
         if not is_turned:
             return
+        self._mail.forget_keys()
+        self._progress.lacking = Lacking()
         if self._progress.base is not None and self._epochs.opened is not None:
             self._progress.read_with(self._epochs.opened)
         else:
@@ -429,5 +462,5 @@ class ContractCore:
 
 
 def _kind(order: Order) -> object:
-    """Return what an order is the only one of: keys are asked for one by one."""
-    return order if isinstance(order, FetchKey) else type(order)
+    """Return what an order is the only one of: keys and other contracts are asked for one by one."""
+    return order if isinstance(order, FetchKey | FetchPeer) else type(order)

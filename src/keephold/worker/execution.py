@@ -9,7 +9,10 @@ What reaches the sandbox, numbered as in `open_entry` and `Job`:
 4. Its nonce was not used before, by the contract's own sealed record of it.
 
 An entry that fails any of these is consumed as unreadable: no state changes, and its receipt is filler of the commonest
-size. Nobody outside can tell it from a rejected call.
+size. Nobody outside can tell it from a rejected call. What other contracts' results carried is judged in `letters`.
+
+A job may need keys of lines, or other contracts' epochs, that are not here: it then says which (`Lacking`), and nothing
+of it counts.
 
 Crashes. A process that dies during a batch says nothing about who killed it. So each entry is then run alone, in a
 fresh process after each death; an entry that dies alone twice is consumed as failed. A host can kill processes at will
@@ -19,27 +22,36 @@ and so make calls fail, as it can refuse to run them: it learns nothing, and no 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol, final
 
 from keephold.base.errors import CryptoError, EncodingError, ExecutionCrashed, LedgerRefused
 from keephold.base.ids import PublicKey
+from keephold.base.limits import MESSAGE_CREDIT
 from keephold.contract.address import Address
+from keephold.crypto.hashing import number as as_bytes
 from keephold.crypto.secret import SecretBytes
+from keephold.protocol.channel import room
+from keephold.protocol.messages import Reply
 from keephold.protocol.transactions import Call, open_signed
 from keephold.runtime.outcome import CallRequest, KeyName, Outcome, StateReader
 from keephold.sealing.call import CallContext, open_call
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.owned_keys import OwnedKeys
+from keephold.worker.answering import ByReceipt, Filler
 from keephold.worker.code import ContractCode
 from keephold.worker.inbox import Entry
+from keephold.worker.letters import Consumed, OpenedLetter, line_needed, lines_of, open_letter, peers_of
+from keephold.worker.mail import Lacking, Mail
 from keephold.worker.reading import Reading
-from keephold.worker.results import Built, Drafting, Position, output_of
+from keephold.worker.results import Built, Drafting, Position, Taken, output_of
+from keephold.worker.state import nonce_key
 
 CRASHED: Final = Outcome(status="failed", detail="the execution process died twice")
 """What an entry comes to that kills its process, alone, twice."""
 
+_SILENT: Final = Reply("failed")
 _ATTEMPTS: Final = 2
 _CAREFUL: Final = 8
 """Entries run at once after one's output was refused: those behind it have to be run again."""
@@ -73,6 +85,16 @@ class OpenedCall(NamedTuple):
     nonce: int
     request: CallRequest
     reply_key: SecretBytes
+
+
+class _Task(NamedTuple):
+    """An entry, judged."""
+
+    taken: Taken
+    request: CallRequest | None
+    """None: nothing runs."""
+    reply: Reply
+    """What is answered then."""
 
 
 @lru_cache(maxsize=65536)
@@ -115,8 +137,14 @@ def open_entry(keys: ContractKeys, code: ContractCode, entry: Entry) -> OpenedCa
         height=entry.ordering.height,
         time_ns=entry.ordering.time_ns,
         seed=keys.entropy(entry.id),
+        entry=entry.index,
+        room=room(MESSAGE_CREDIT, is_answered=False),
     )
     return OpenedCall(entry, sender, transaction.nonce, request, SecretBytes(plain.reply_key))
+
+
+def _unreadable(entry: Entry) -> _Task:
+    return _Task(Taken(entry, Filler(), {}, 0), None, _SILENT)
 
 
 @final
@@ -152,47 +180,86 @@ class Job:
     """The contract before the first entry."""
     owned: OwnedKeys | None = None
     """The keys that the contract owns; None where it declares none."""
+    mail: Mail = field(default_factory=Mail)
 
-    def run(self, executor: Executor) -> tuple[Built, ...]:
+    def run(self, executor: Executor) -> tuple[Built, ...] | Lacking:
         """Return the results of these entries, in order; more than one where the budget ends one early.
+
+        What is missing to open or to seal a message is returned instead: then nothing was done.
 
         Raises:
             ExecutionCrashed: no process can be had.
             SealBroken: the state cannot be read with these keys.
         """
-        opened = self._open()
-        calls = [call for call in opened if call is not None]
-        outcomes = iter(self._execute(calls, executor))
-        drafting = Drafting(self.keys, self.code, self.start)
-        for entry, call in zip(self.entries, opened, strict=True):
-            if call is None:
-                drafting.add_unreadable(entry)
+        needed = (line_needed(self.keys.contract, entry) for entry in self.entries)
+        lacking = self.mail.lacking(line for line in needed if line is not None)
+        if lacking:
+            return lacking
+        tasks = self._open()
+        running = [(task.taken, task.request) for task in tasks if task.request is not None]
+        done = self._execute(running, executor)
+        peers = [
+            peer for (taken, _), outcome in zip(running, done, strict=True) for peer in peers_of(taken.entry, outcome)
+        ]
+        lacking = self.mail.lacking(lines_of(self.keys, self.mail, peers), peers)
+        if lacking:
+            return lacking
+        outcomes = iter(done)
+        drafting = Drafting(self.keys, self.code, self.mail, self.start)
+        for task in tasks:
+            if task.request is None:
+                drafting.add_unread(task.taken, task.reply)
             else:
-                drafting.add(entry, call.sender, call.nonce, call.reply_key, next(outcomes))
+                drafting.add(task.taken, next(outcomes))
         return drafting.finish()
 
-    def _open(self) -> list[OpenedCall | None]:
+    def _open(self) -> list[_Task]:
         used: dict[PublicKey, int] = {}
+        consumed = Consumed(self.start.state)
 
         def lowest(sender: PublicKey) -> int:
             return used[sender] if sender in used else self.start.state.next_nonce(sender)
 
-        opened: list[OpenedCall | None] = []
+        opened: list[_Task] = []
         for entry in self.entries:
+            if entry.letter is not None:
+                opened.append(self._letter(entry, open_letter(self.keys.contract, entry.letter, self.mail, consumed)))
+                continue
             try:
                 call = open_entry(self.keys, self.code, entry)
             except (EncodingError, LedgerRefused, CryptoError):
-                opened.append(None)
+                opened.append(_unreadable(entry))
                 continue
             # (4) For the first time. Outside the `try`: a state that does not open is not the sender's fault.
             if call.nonce < lowest(call.sender):
-                opened.append(None)
+                opened.append(_unreadable(entry))
                 continue
             used[call.sender] = call.nonce + 1
-            opened.append(call)
+            own = {nonce_key(call.sender): as_bytes(call.nonce + 1)}
+            taken = Taken(entry, ByReceipt(call.reply_key), own, MESSAGE_CREDIT)
+            opened.append(_Task(taken, call.request, _SILENT))
         return opened
 
-    def _execute(self, calls: Sequence[OpenedCall], executor: Executor) -> list[Outcome]:
+    def _letter(self, entry: Entry, opened: OpenedLetter) -> _Task:
+        taken = Taken(entry, opened.answering, opened.own, opened.credit)
+        if opened.told is None:
+            return _Task(taken, None, opened.reply or _SILENT)
+        request = CallRequest(
+            method=opened.told.method,
+            args_json=opened.told.arguments,
+            sender=opened.told.sender,
+            creator=self.code.creator_text,
+            contract=self.code.contract_text,
+            height=entry.ordering.height,
+            time_ns=entry.ordering.time_ns,
+            seed=self.keys.entropy(entry.id),
+            kind="reply" if opened.told.is_reply else "call",
+            entry=entry.index,
+            room=taken.room,
+        )
+        return _Task(taken, request, _SILENT)
+
+    def _execute(self, calls: Sequence[tuple[Taken, CallRequest]], executor: Executor) -> list[Outcome]:
         """Return what each call comes to, each on the state that those before it really left."""
         overlay = _Overlay(Reading(self.start.state, self.code, self.owned))
         done: list[Outcome] = []
@@ -200,7 +267,7 @@ class Job:
         while len(done) < len(calls):
             part = calls[len(done) : len(done) + at_once]
             try:
-                outcomes = executor.execute([call.request for call in part], overlay)
+                outcomes = executor.execute([request for _, request in part], overlay)
             except ExecutionCrashed:
                 executor.restart()
                 deaths += len(part) == 1
@@ -209,8 +276,8 @@ class Job:
                     continue
                 outcomes = (CRASHED,)
             deaths = 0
-            for call, told in zip(part, outcomes, strict=True):
-                outcome = output_of(told, self.code, call.entry)
+            for (taken, _), told in zip(part, outcomes, strict=True):
+                outcome = output_of(told, self.code, taken)
                 done.append(outcome)
                 overlay.add(outcome.writes)
                 if outcome is not told:

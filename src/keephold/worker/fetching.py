@@ -27,7 +27,7 @@ from keephold.enclave.session import Session
 from keephold.follower.trust import VerifiedRegistration
 from keephold.follower.view import OrderedTransaction
 from keephold.protocol.codec import decode
-from keephold.protocol.lines import KeyLine
+from keephold.protocol.lines import ChannelLine, KeyLine
 from keephold.protocol.state import CommitteeRecord
 from keephold.protocol.transactions import KeyRequest
 from keephold.worker.committee import VerifiedCommittee, pin, verify_committee
@@ -56,6 +56,10 @@ class KeyFetcher:
         """Have a line's key fetched."""
         self._desk.want(line)
         self._due.set()
+
+    def want_channels(self, lines: frozenset[ChannelLine]) -> None:
+        """Have the keys of these channels fetched, and of no others."""
+        self._desk.want_channels(lines)
 
     def forget(self, contract: ContractId) -> None:
         """Want no line of this contract any more."""

@@ -27,21 +27,24 @@ from keephold.enclave.outbox import Outcome
 from keephold.enclave.session import Session
 from keephold.follower.admission import Admissions
 from keephold.follower.contracts import verify_deployment
-from keephold.protocol.codec import decode
-from keephold.protocol.lines import ContractLine, KeyLine, SigningLine
+from keephold.protocol.channel import EpochRecord, LetterRecord, id_of
+from keephold.protocol.codec import decode, encode
+from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, SigningLine
 from keephold.protocol.messages import Reply
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import Batch, ContractRecord, batch_path, contract_path
+from keephold.protocol.state import Batch, ContractRecord, batch_path, contract_path, epoch_path, letter_path
 from keephold.protocol.wire import AnswerEnvelope, QueryEnvelope
 from keephold.runtime.cache import CompiledGuest
 from keephold.sealing.contract_keys import ContractKeys
+from keephold.sealing.message import ChannelKey
 from keephold.sealing.owned_keys import OwnedKeys
 from keephold.worker import permits, queries, witnesses
 from keephold.worker.code import contract_code
 from keephold.worker.contract import ContractCore, Proven, Readable
-from keephold.worker.execution import CRASHED
+from keephold.worker.execution import CRASHED, Job
 from keephold.worker.inbox import Ordering, ProvenBatch
 from keephold.worker.lane import Lane
+from keephold.worker.mail import Lacking, PeerAt, PeerEpochs
 from keephold.worker.marks import Marks
 from keephold.worker.migration import MigrationJob, SealedPage
 from keephold.worker.orders import (
@@ -49,6 +52,7 @@ from keephold.worker.orders import (
     FetchBatch,
     FetchCode,
     FetchKey,
+    FetchPeer,
     FetchSigning,
     FetchSlots,
     FetchSteps,
@@ -59,6 +63,7 @@ from keephold.worker.orders import (
     Order,
     Submit,
 )
+from keephold.worker.results import Built
 
 _LOG: Final = logging.getLogger("keephold.worker")
 _FIRST_PAUSE: Final = 0.1
@@ -147,6 +152,8 @@ class Hosted:
                 self._want(SigningLine(self.contract))
             else:
                 self._spawn(self._carry_out(order))
+        for line in self.core.lines:
+            self._want(line)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -161,6 +168,11 @@ class Hosted:
         self.core.owned(OwnedKeys(seed, self._session.network, self.contract))
         seed.wipe()
         _LOG.info("contract %s: signing keys", self._name)
+
+    def line(self, line: ChannelLine, seed: SecretBytes) -> None:
+        """Take the combined key of a line that this contract is an end of; the caller wipes the seed."""
+        self.core.line(ChannelKey(seed, self._session.network, line))
+        _LOG.info("contract %s: key of a channel", self._name)
 
     def _sent(self, order: Submit, sent: asyncio.Future[Outcome]) -> None:
         if sent.cancelled() or self._is_closed:
@@ -221,12 +233,21 @@ class Hosted:
                 await self._fetch_slots(order)
             case FetchBatch(index):
                 await self._fetch_batch(index)
+            case FetchPeer(peer):
+                await self._fetch_peer(peer)
             case Execute(job) if self._calls is not None:
-                self.core.executed(job, await self._calls.run(job.run, self._calls))
+                await self._execute(job, self._calls)
             case Migrate(job) if self._calls is not None:
                 self._sealed(job, await self._calls.run(job.run))
             case _:
                 raise ExecutionCrashed("no process")
+
+    async def _execute(self, job: Job, lane: Lane) -> None:
+        found: tuple[Built, ...] | Lacking = await lane.run(job.run, lane)
+        if isinstance(found, Lacking):
+            self.core.lacking(job, found)
+        else:
+            self.core.executed(job, found)
 
     def _sealed(self, job: MigrationJob, page: SealedPage) -> None:
         if page.dropped:
@@ -243,6 +264,22 @@ class Hosted:
                 self.contract, PublicKey(record.creator), deployed.code, record.policy, tells_failures=genesis.simulated
             )
         )
+
+    async def _fetch_peer(self, peer: PeerAt) -> None:
+        """Prove another contract's key epochs, from the newest back to the one it had at that height."""
+        follower = self._session.follower
+        path = contract_path(peer.contract)
+        proven = await follower.prove([path], peer.height)
+        raw = proven[path]
+        epoch = 0 if raw is None else decode(raw, ContractRecord).epoch
+        begun: list[tuple[int, int]] = []
+        while epoch > 0 and not (begun and begun[-1][1] < peer.height):
+            place = epoch_path(peer.contract, epoch)
+            found = (await follower.prove([place], proven.height))[place]
+            if found is not None:
+                begun.append((epoch, decode(found, EpochRecord).height))
+            epoch -= 1
+        self.core.peer(PeerEpochs(peer.contract, proven.height, tuple(begun), is_whole=epoch == 0))
 
     async def _fetch_slots(self, order: FetchSlots) -> None:
         slots: list[tuple[bytes, bytes]] = []
@@ -266,10 +303,24 @@ class Hosted:
         batch = decode(raw, Batch)
         header = await follower.header(batch.height)
         raws: dict[bytes, bytes] = {}
-        for at in range(0, len(batch.entries), _TRANSACTIONS):
-            raws |= await follower.transactions(batch.entries[at : at + _TRANSACTIONS])
+        unsigned = {letter - index for letter in batch.letters}
+        calls = [entry for position, entry in enumerate(batch.entries) if position not in unsigned]
+        for at in range(0, len(calls), _TRANSACTIONS):
+            raws |= await follower.transactions(calls[at : at + _TRANSACTIONS])
+        if batch.letters:
+            raws |= await self._letters(batch)
         ordering = Ordering(Height(batch.height), header.hash(), header.time_ns)
         self.core.batch(ProvenBatch(index, batch, ordering, raws))
+
+    async def _letters(self, batch: Batch) -> dict[bytes, bytes]:
+        """Return the entries that no account signed and that still wait, by id; the id fixes the bytes."""
+        found: dict[bytes, bytes] = {}
+        paths = [letter_path(self.contract, index) for index in batch.letters]
+        for at in range(0, len(paths), _TRANSACTIONS):
+            proven = await self._session.follower.prove(paths[at : at + _TRANSACTIONS])
+            raws = [encode(decode(raw, LetterRecord).entry) for raw in proven.values.values() if raw is not None]
+            found |= {id_of(raw): raw for raw in raws}
+        return found
 
     # --- questions ---
 

@@ -15,12 +15,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, NamedTuple, final
 
-from keephold.base.errors import ProofInvalid
+from keephold.base.errors import EncodingError, ProofInvalid
 from keephold.base.ids import HeaderHash, Height, TransactionId
 from keephold.base.limits import MAX_BATCH
+from keephold.protocol.channel import InboxEntry, read_entry, wants_answer
 from keephold.protocol.state import Batch, inbox_head
+from keephold.protocol.transactions import transaction_id
 
 
 class Ordering(NamedTuple):
@@ -31,7 +34,7 @@ class Ordering(NamedTuple):
     time_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """One inbox entry."""
 
@@ -39,10 +42,25 @@ class Entry:
     """From 1."""
     id: TransactionId
     raw: bytes
-    """The signed transaction; its signature is not checked yet."""
+    """The signed transaction, its signature not checked yet; or what another contract's result carried (`letter`)."""
     ordering: Ordering
     head: bytes
     """Of the hash chain, after this entry."""
+
+    @cached_property
+    def letter(self) -> InboxEntry | None:
+        """What no account signed; None for a call, and for what is neither."""
+        if transaction_id(self.raw) == self.id:
+            return None
+        try:
+            return read_entry(self.raw)
+        except EncodingError:
+            return None
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether it is another contract's message that wants to be answered."""
+        return self.letter is not None and wants_answer(self.letter)
 
 
 class ProvenBatch(NamedTuple):
@@ -53,7 +71,7 @@ class ProvenBatch(NamedTuple):
     batch: Batch
     ordering: Ordering
     raws: Mapping[bytes, bytes]
-    """Transactions by id; those of consumed entries may be missing."""
+    """Transactions, and entries that no account signed, by id; those of consumed entries may be missing."""
 
 
 @final

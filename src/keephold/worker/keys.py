@@ -22,7 +22,7 @@ from keephold.base.ids import ContractId, NetworkId, PublicKey, TransactionId
 from keephold.crypto.secret import SecretBytes
 from keephold.custody.secret.release import combine, examine, prf_input
 from keephold.enclave.identity import Instance
-from keephold.protocol.lines import KeyLine, order, parties
+from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, order, parties
 from keephold.protocol.messages import ReleasePlain
 from keephold.protocol.transactions import KeyRelease, KeyRequest, open_signed
 from keephold.sealing.release import ReleaseContext, open_partials
@@ -58,16 +58,22 @@ class KeyDesk:
         """Ask for a line with the next request."""
         self._wanted.setdefault(line, None)
 
+    def want_channels(self, lines: frozenset[ChannelLine]) -> None:
+        """Ask for these channels, and no longer for others."""
+        for line in [line for line in self._wanted if isinstance(line, ChannelLine) and line not in lines]:
+            del self._wanted[line]
+        for line in lines:
+            self.want(line)
+
     def forget(self, contract: ContractId) -> None:
         """Want no line of this contract any more."""
         for line in [line for line in self._wanted if any(party.contract == contract for party in parties(line))]:
             del self._wanted[line]
 
     def keep(self, contract: ContractId, epochs: tuple[int, ...]) -> None:
-        """Want no line of this contract that names another epoch than these: no other is released any more."""
-        open_now = (None, *epochs)
+        """Want no keys of this contract of another epoch than these: no other is released any more."""
         for line in list(self._wanted):
-            if any(party.contract == contract and party.epoch not in open_now for party in parties(line)):
+            if isinstance(line, ContractLine) and line.contract == contract and line.epoch not in epochs:
                 del self._wanted[line]
 
     def due(self, instance: Instance, now: float) -> KeyRequest | None:
@@ -75,6 +81,9 @@ class KeyDesk:
         due = [item for item, asked in self._wanted.items() if asked is None or now - asked >= RETRY_SECONDS]
         if not due:
             return None
+        # By themselves: one line that is not released any more refuses its whole request, and channels end sooner.
+        channels: list[KeyLine] = [item for item in due if isinstance(item, ChannelLine)]
+        due = channels if len(channels) == len(due) else [item for item in due if item not in channels]
         items = tuple(sorted(due[:MAX_ITEMS], key=order))
         for item in items:
             self._wanted[item] = now

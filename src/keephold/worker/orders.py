@@ -10,6 +10,7 @@ from keephold.protocol.transactions import PublishKey, RefuseCode, SubmitMigrati
 from keephold.worker.code import ContractCode
 from keephold.worker.execution import Job
 from keephold.worker.lineage import Vote
+from keephold.worker.mail import PeerAt
 from keephold.worker.migration import MigrationJob
 
 
@@ -35,6 +36,13 @@ class FetchKey:
 @dataclass(frozen=True, slots=True)
 class FetchSigning:
     """Have the seed of the keys combined that the contract owns."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPeer:
+    """Have proven which key epoch another contract had when a block ordered an entry."""
+
+    peer: PeerAt
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,7 @@ Order = (
     | LoadCode
     | FetchKey
     | FetchSigning
+    | FetchPeer
     | FetchVotes
     | FetchSteps
     | JudgeVotes

@@ -25,6 +25,7 @@ from keephold.worker.adoption import is_at
 from keephold.worker.code import ContractCode
 from keephold.worker.execution import Job
 from keephold.worker.inbox import Inbox
+from keephold.worker.mail import Lacking, Mail
 from keephold.worker.migration import MigrationJob, SealedPage
 from keephold.worker.results import Built, Position
 from keephold.worker.state import Opened
@@ -44,6 +45,8 @@ class Progress:
         """Proven; None until the state is here."""
         self.inbox: Inbox | None = None
         """Entries after `base`; None until its start is proven."""
+        self.lacking = Lacking()
+        """What the next job has to be told first."""
         self._pipeline: Final[deque[Built]] = deque()
         self._submitted = -1
         self._running: Job | None = None
@@ -77,6 +80,13 @@ class Progress:
             else:
                 self.inbox.consume(position.done)
 
+    def end_at(self, last: int) -> None:
+        """Give up whatever goes beyond entry `last`: it waits for the next key epoch."""
+        while self._pipeline and self._pipeline[-1].last > last:
+            self._pipeline.pop()
+        if self._running is not None and self._running.entries[-1].index > last:
+            self._running = None
+
     def read_with(self, opened: Opened) -> None:
         """Read the proven state with the keys of the epoch that began."""
         if self.base is not None:
@@ -90,6 +100,7 @@ class Progress:
 
     def drop_pending(self) -> None:
         """Give up own work beyond the position."""
+        self.lacking = Lacking()
         self._pipeline.clear()
         self._running = None
         self.drop_page()
@@ -119,18 +130,28 @@ class Progress:
 
     # --- own work ---
 
-    def next_job(self, code: ContractCode, keys: ContractKeys, owned: OwnedKeys | None) -> Job | None:
-        """Return the job to run now; None while one runs, or there is nothing to run."""
+    def next_job(
+        self, code: ContractCode, keys: ContractKeys, owned: OwnedKeys | None, mail: Mail, last: int | None
+    ) -> Job | None:
+        """Return the job to run now; None while one runs, or there is nothing to run.
+
+        Args:
+            code: of the contract.
+            keys: of its present epoch.
+            owned: the keys that it owns; None where it declares none.
+            mail: its correspondence.
+            last: no entry after this one belongs to it, if that is set.
+        """
         if self.base is None or self.inbox is None or self._running is not None:
             return None
         if len(self._pipeline) >= MAX_PIPELINE:
             return None
         start = self._pipeline[-1].after if self._pipeline else self.base
-        entries = tuple(self.inbox.batch_after(start.done))
+        entries = tuple(entry for entry in self.inbox.batch_after(start.done) if last is None or entry.index <= last)
         if not entries:
             return None
         self._tickets += 1
-        self._running = Job(self._tickets, keys, code, entries, start, owned)
+        self._running = Job(self._tickets, keys, code, entries, start, owned, mail)
         return self._running
 
     def executed(self, job: Job, built: Iterable[Built]) -> None:
@@ -139,6 +160,12 @@ class Progress:
             self._running = None
             self._pipeline.extend(built)
             self.reconcile()
+
+    def lack(self, job: Job, lacking: Lacking) -> None:
+        """Take what a job has to be told before it is run again; of one that was given up nothing."""
+        if job is self._running:
+            self._running = None
+            self.lacking = lacking
 
     def next_page(
         self, code: ContractCode, old: ContractKeys, new: ContractKeys, record: ContractRecord

@@ -4,7 +4,8 @@ Everything random-looking in a result is a function of the contract's key and of
 and call, events of recipient, entry and position, slots of the result's own context. Sizes depend on lengths and the
 contract's buckets alone, so a result ends at the same entry everywhere.
 
-Every call that opens writes one slot, its sender's next nonce, rejected or not.
+Every call that opens writes one slot, its sender's next nonce, rejected or not; every message the next number of its
+source; every message that is sent and wants an answer a slot that goes with the answer.
 """
 
 from __future__ import annotations
@@ -28,28 +29,34 @@ from keephold.contract.address import Address
 from keephold.contract.keys import DIGEST
 from keephold.crypto.aead import OVERHEAD
 from keephold.crypto.padding import padded_size
-from keephold.crypto.secret import SecretBytes
+from keephold.protocol.channel import Message, message_number, room
 from keephold.protocol.codec import encode
 from keephold.protocol.messages import EventPlain, KeyName, Reply, SigningRequest
 from keephold.protocol.transactions import Result, SealedEvent
 from keephold.runtime.outcome import Outcome
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.event import public_event_key, seal_event
-from keephold.sealing.receipt import seal_receipt, unreadable_receipt
 from keephold.sealing.slot import SlotContext
+from keephold.worker.answering import Answering, Filler, Silence, seal_reply
 from keephold.worker.code import ContractCode
 from keephold.worker.inbox import Entry
-from keephold.worker.state import ContractState, slot_size
+from keephold.worker.letters import plain_of, seal_messages, target_of
+from keephold.worker.mail import Mail
+from keephold.worker.state import Awaited, ContractState, Own, awaited_key, outbox_key, own_size, slot_size
 
 _EVENT_FRAMING: Final = 64
 """Bytes around a padded event: its tag and CBOR, rounded up. Part of the budget's definition."""
 MAX_SEALED_SLOT: Final = 2 * MAX_SLOT_VALUE
 """Bytes of one slot, sealed and padded, that the ledger's rules take."""
-_NONCE_KEY: Final = "n" * 64
+_MESSAGE_FRAMING: Final = 128
+"""Bytes around a padded message: target, epoch and CBOR, rounded up."""
 _MAX_NAME: Final = 256
 
-TOO_LARGE: Final = Outcome(status="failed", detail="the call's receipt, writes and events exceed the limits")
+TOO_LARGE: Final = Outcome(status="failed", detail="the call's receipt, writes, events and messages exceed the limits")
 """What a call comes to whose output no result can carry."""
+
+NOTHING: Final = Outcome(status="failed")
+"""What an entry comes to that nothing runs for."""
 
 
 class Position(NamedTuple):
@@ -87,12 +94,28 @@ def reply_of(outcome: Outcome, code: ContractCode) -> Reply:
             return Reply("failed")
 
 
-def output_of(outcome: Outcome, code: ContractCode, entry: Entry) -> Outcome:
+class Taken(NamedTuple):
+    """An entry that was opened: how it is answered, and what it changes whatever its execution comes to."""
+
+    entry: Entry
+    answering: Answering
+    own: Own
+    credit: int
+
+    @property
+    def room(self) -> int:
+        """How many messages it may send."""
+        return room(self.credit, is_answered=self.entry.wants_answer)
+
+
+def output_of(outcome: Outcome, code: ContractCode, taken: Taken) -> Outcome:
     """Return the outcome, or `TOO_LARGE` where a result could not carry it."""
     try:
-        events = list(_events(outcome, entry))
-        cost = _Cost.of(outcome, events, code)
+        events = list(_events(outcome, taken.entry))
+        cost = _Cost.of(reply_of(outcome, code), outcome, events, code, taken)
     except (ValueError, UnicodeEncodeError):  # an audience or text that the sandbox should not have let through
+        return TOO_LARGE
+    if len(outcome.messages) > taken.room:
         return TOO_LARGE
     return outcome if cost.is_within(MAX_CALL_OUTPUT, MAX_RECEIPT) else TOO_LARGE
 
@@ -101,32 +124,40 @@ def output_of(outcome: Outcome, code: ContractCode, entry: Entry) -> Outcome:
 class Drafting:
     """Collects a batch's entries into results, ending each where the budget says."""
 
-    def __init__(self, keys: ContractKeys, code: ContractCode, start: Position) -> None:
+    def __init__(self, keys: ContractKeys, code: ContractCode, mail: Mail, start: Position) -> None:
         self._keys: Final = keys
         self._code: Final = code
+        self._mail: Final = mail
         self._at = start
         self._draft = _Draft()
         self._built: Final[list[Built]] = []
 
-    def add_unreadable(self, entry: Entry) -> None:
-        """Consume an entry that did not open."""
-        receipt = unreadable_receipt(self._keys, entry.id, self._code.buckets)
-        self._make_room(_Cost(receipt=len(receipt)))
-        self._draft.take(entry, receipt, _Cost(receipt=len(receipt)))
-
-    def add(self, entry: Entry, sender: PublicKey, nonce: int, reply_key: SecretBytes, outcome: Outcome) -> None:
-        """Consume an executed entry; `outcome` passed `output_of`."""
-        events = list(_events(outcome, entry))
-        cost = _Cost.of(outcome, events, self._code)
+    def add_unread(self, taken: Taken, reply: Reply) -> None:
+        """Consume an entry that nothing runs for."""
+        cost = _Cost.of(reply, NOTHING, [], self._code, taken)
         self._make_room(cost)
+        receipt = seal_reply(taken.answering, self._keys, taken.entry, reply, self._code.buckets)
+        self._draft.take(taken.entry, receipt, cost)
+        self._draft.own.update(taken.own)
+
+    def add(self, taken: Taken, outcome: Outcome) -> None:
+        """Consume an executed entry; `outcome` passed `output_of`, and the mail knows what its messages need."""
+        entry = taken.entry
+        events = list(_events(outcome, entry))
         reply = reply_of(outcome, self._code)
-        receipt = seal_receipt(self._keys, reply_key, entry.id, reply, self._code.buckets)
+        cost = _Cost.of(reply, outcome, events, self._code, taken)
+        self._make_room(cost)
+        receipt = seal_reply(taken.answering, self._keys, entry, reply, self._code.buckets)
         self._draft.take(entry, receipt, cost)
         self._draft.writes.update(outcome.writes)
-        self._draft.asked.update(signing_requests(outcome, self._code))
-        self._draft.nonces[sender] = nonce + 1
+        self._draft.own.update(taken.own)
+        asked = signing_requests(outcome, self._code)
+        self._draft.own.update({outbox_key(topic): request for topic, request in asked.items()})
         for event in events:
             self._draft.events.append(self._sealed(event))
+        messages, awaited = seal_messages(self._keys, self._code, self._mail, entry, outcome)
+        self._draft.messages += messages
+        self._draft.own.update(awaited)
 
     def finish(self) -> tuple[Built, ...]:
         """Return the results."""
@@ -152,7 +183,7 @@ class Drafting:
             return
         last = draft.entries[-1]
         context = SlotContext(start.version, start.state.root, last.head, last.ordering.header_hash)
-        writes, state = start.state.write(draft.writes, draft.nonces, draft.asked, context, self._code.buckets)
+        writes, state = start.state.write(draft.writes, draft.own, context, self._code.buckets)
         result = Result(
             contract=self._keys.contract,
             epoch=self._keys.epoch,
@@ -165,6 +196,7 @@ class Drafting:
             receipts=tuple(draft.receipts),
             writes=writes,
             events=tuple(draft.events),
+            messages=tuple(draft.messages),
         )
         self._at = Position(last.index, start.version + 1, state)
         self._built.append(Built(result, self._at))
@@ -213,27 +245,47 @@ def signing_requests(outcome: Outcome, code: ContractCode) -> dict[str, bytes]:
     return kept
 
 
+def _receipt_size(answering: Answering, reply: Reply, buckets: tuple[int, ...]) -> int:
+    match answering:
+        case Silence():
+            return 0
+        case Filler():
+            return padded_size(0, buckets) + OVERHEAD
+        case _:
+            return padded_size(len(encode(reply)), buckets) + OVERHEAD
+
+
 class _Cost(NamedTuple):
     """What an entry counts towards the limits, before anything is sealed."""
 
     receipt: int = 0
     writes: int = 0
     events: int = 0
+    """With messages."""
     count_writes: int = 0
     count_events: int = 0
     widest: int = 0
     """Of all slots."""
 
     @classmethod
-    def of(cls, outcome: Outcome, events: list[_Event], code: ContractCode) -> _Cost:
+    def of(cls, reply: Reply, outcome: Outcome, events: list[_Event], code: ContractCode, taken: Taken) -> _Cost:
         buckets = code.buckets
-        receipt = padded_size(len(encode(reply_of(outcome, code))), buckets) + OVERHEAD
-        kept = [*outcome.writes.items(), *signing_requests(outcome, code).items()]
-        sizes = [slot_size(key, value, buckets) for key, value in kept]
+        sizes = [slot_size(key, value, buckets) for key, value in outcome.writes.items()]
+        own = [own_size(key, value, buckets) for key, value in taken.own.items()]
+        asked = signing_requests(outcome, code)
+        own += [own_size(outbox_key(topic), request, buckets) for topic, request in asked.items()]
+        first = awaited_key(message_number(taken.entry.index, 0))
+        awaited = [
+            Awaited(target_of(item), is_sealed=True, handler=item.handler) for item in outcome.messages if item.handler
+        ]
+        own += [own_size(first, item.encode(), buckets) for item in awaited]
         sealed = sum(padded_size(len(encode(event.plain)), buckets) + OVERHEAD + _EVENT_FRAMING for event in events)
-        nonce = slot_size(_NONCE_KEY, bytes(8), buckets)
+        sealed += sum(
+            padded_size(len(encode(plain_of(item))), buckets) + OVERHEAD + _MESSAGE_FRAMING for item in outcome.messages
+        )
         widest = max(sizes, default=0)
-        return cls(receipt, sum(sizes) + nonce, sealed, len(sizes) + 1, len(events), widest)
+        receipt = _receipt_size(taken.answering, reply, buckets)
+        return cls(receipt, sum(sizes) + sum(own), sealed, len(sizes) + len(own), len(events), widest)
 
     def __add__(self, other: object) -> _Cost:
         if not isinstance(other, _Cost):
@@ -263,10 +315,9 @@ class _Draft:
     entries: list[Entry] = field(default_factory=list)
     receipts: list[bytes] = field(default_factory=list)
     writes: dict[str, bytes | None] = field(default_factory=dict)
-    nonces: dict[PublicKey, int] = field(default_factory=dict)
-    asked: dict[str, bytes] = field(default_factory=dict)
-    """Signing requests by topic."""
+    own: dict[str, bytes | None] = field(default_factory=dict)
     events: list[SealedEvent] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     cost: _Cost = field(default_factory=_Cost)
 
     def take(self, entry: Entry, receipt: bytes, cost: _Cost) -> None:

@@ -245,10 +245,17 @@ class Worker:
     def _go_on(self) -> None:
         for hosted in self._hosted.values():
             hosted.go_on()
+        self._fetcher.want_channels(frozenset[ChannelLine]().union(*(x.core.lines for x in self._hosted.values())))
         self._fetcher.go_on()
 
     def _keyed(self, line: KeyLine, seed: SecretBytes) -> None:
         if isinstance(line, ChannelLine):
+            for end in (line.source, line.target):
+                host = self._hosted.get(ContractId(end))
+                if host is not None:
+                    host.line(line, seed)
+                    host.go_on()
+            seed.wipe()
             return
         hosted = self._hosted.get(ContractId(line.contract))
         if hosted is None:

@@ -4,20 +4,20 @@ A state is immutable; writing makes another one that shares what did not change.
 unconfirmed one, a question can read the proven state meanwhile, and rolling back is dropping a reference.
 
 Keys live in spaces that cannot meet: the contract's own, and the worker's, which contract code reaches by no name. The
-worker's hold the next nonce of each sender, which makes a call count once *for the enclave*, whatever the rules of a
-colluding ledger append again; and the signatures that the contract asked for, by their topics.
+worker's hold the next nonce of each account, the next number of each contract that sends messages, and what own
+messages wait for: so a call, a message and an answer count once *for the enclave*, whatever the rules of a colluding
+ledger append again. And they hold the signatures that the contract asked for, by their topics.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from keephold.base.errors import ProofInvalid
-from keephold.base.ids import PublicKey, SlotTag, StateRoot
+from keephold.base.ids import ContractId, PublicKey, SlotTag, StateRoot
 from keephold.chain.sparse import SparseMap
 from keephold.crypto.aead import OVERHEAD
-from keephold.crypto.hashing import number
 from keephold.crypto.padding import padded_size
 from keephold.protocol.rotation import migration_page
 from keephold.protocol.transactions import SlotWrite
@@ -26,12 +26,58 @@ from keephold.sealing.slot import SlotContext, SlotSealer
 _OWN: Final = "c/"
 _NONCE: Final = "n/"
 _OUTBOX: Final = "s/"
+_NUMBER: Final = "q/"
+_AWAITED: Final = "m/"
 _FRAMING: Final = 192
 """Bytes around a padded slot: tag, context, epoch and CBOR, rounded up. Part of the budget's definition."""
 _SLOT_CBOR: Final = 24
 """Bytes of CBOR around key and value inside a slot, rounded up."""
+_ID: Final = 32
 _REMEMBERED: Final = 200_000
 """Opened slots and tags kept; beyond, they are opened again."""
+
+
+Own = Mapping[str, bytes | None]
+"""Changes to the worker's part of the state, by `nonce_key`, `number_key` and `awaited_key`."""
+
+
+def nonce_key(sender: PublicKey) -> str:
+    """Return where the next nonce of an account lies."""
+    return _NONCE + sender.hex()
+
+
+def number_key(source: ContractId) -> str:
+    """Return where the next number of a contract's messages lies."""
+    return _NUMBER + source.hex()
+
+
+def outbox_key(topic: str) -> str:
+    """Return where the signing request of a topic lies."""
+    return _OUTBOX + topic
+
+
+def awaited_key(number: int) -> str:
+    """Return where a message of the contract's own lies until it is answered."""
+    return f"{_AWAITED}{number:016x}"
+
+
+@final
+class Awaited(NamedTuple):
+    """A message that the contract sent and wants to hear of."""
+
+    target: ContractId
+    is_sealed: bool
+    """Else it had no key to be sealed under, and nobody can have it."""
+    handler: str
+
+    def encode(self) -> bytes:
+        """Return it as a slot's value."""
+        return self.target + bytes([self.is_sealed]) + self.handler.encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Awaited:
+        """Return what `encode` made."""
+        return cls(ContractId(raw[:_ID]), bool(raw[_ID]), raw[_ID + 1 :].decode())
 
 
 @final
@@ -112,18 +158,27 @@ class ContractState:
         Raises:
             SealBroken, EncodingError: as `get`.
         """
-        return self._read(_OUTBOX + topic)
+        return self._read(outbox_key(topic))
 
     def next_nonce(self, sender: PublicKey) -> int:
         """Return the lowest nonce that a call of this sender may carry."""
-        raw = self._read(_NONCE + sender.hex())
+        raw = self._read(nonce_key(sender))
         return 0 if raw is None else int.from_bytes(raw, "big")
+
+    def next_number(self, source: ContractId) -> int:
+        """Return the lowest number that a message of this contract may carry."""
+        raw = self._read(number_key(source))
+        return 0 if raw is None else int.from_bytes(raw, "big")
+
+    def awaited(self, number: int) -> Awaited | None:
+        """Return the contract's own message of this number, while it waits for an answer."""
+        raw = self._read(awaited_key(number))
+        return None if raw is None else Awaited.decode(raw)
 
     def write(
         self,
         values: Mapping[str, bytes | None],
-        nonces: Mapping[PublicKey, int],
-        asked: Mapping[str, bytes],
+        own: Own,
         context: SlotContext,
         buckets: tuple[int, ...],
     ) -> tuple[tuple[SlotWrite, ...], ContractState]:
@@ -133,20 +188,14 @@ class ContractState:
         """
         digest = context.digest()
         changed: dict[SlotTag, bytes] = {}
-        for key, value in values.items():
+        for key, value in {**{_OWN + key: value for key, value in values.items()}, **own}.items():
             if value is None:
-                tag = self._opened.tag(_OWN + key)
+                tag = self._opened.tag(key)
                 if self._slots.get(tag) is not None:
                     changed[tag] = b""
             else:
-                tag, sealed = self._opened.seal(_OWN + key, value, digest, buckets)
+                tag, sealed = self._opened.seal(key, value, digest, buckets)
                 changed[tag] = sealed
-        for topic, request in asked.items():
-            tag, sealed = self._opened.seal(_OUTBOX + topic, request, digest, buckets)
-            changed[tag] = sealed
-        for sender, nonce in nonces.items():
-            tag, sealed = self._opened.seal(_NONCE + sender.hex(), number(nonce), digest, buckets)
-            changed[tag] = sealed
         writes = tuple(SlotWrite(tag, changed[tag]) for tag in sorted(changed))
         return writes, self.apply(writes)
 
@@ -173,9 +222,14 @@ class ContractState:
 
 def slot_size(key: str, value: bytes | None, buckets: tuple[int, ...]) -> int:
     """Return what a write counts towards a result's budget: an upper bound that depends on lengths alone."""
+    return own_size(_OWN + key, value, buckets)
+
+
+def own_size(key: str, value: bytes | None, buckets: tuple[int, ...]) -> int:
+    """Return the same for a key of either space, as `Own` has it."""
     if value is None:
         return _FRAMING
-    inner = len(_OWN) + len(key.encode()) + len(value) + _SLOT_CBOR
+    inner = len(key.encode()) + len(value) + _SLOT_CBOR
     return padded_size(inner, buckets) + OVERHEAD + _FRAMING
 
 

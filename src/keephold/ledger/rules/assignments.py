@@ -16,6 +16,7 @@ from keephold.base.ids import ContractId, PublicKey
 from keephold.base.limits import MAX_CONTRACTS_PER_WORKER, MAX_DEPARTED
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.context import BlockContext, is_live
+from keephold.protocol.channel import EpochRecord
 from keephold.protocol.rotation import is_agreed
 from keephold.protocol.state import (
     ContractRecord,
@@ -29,6 +30,7 @@ from keephold.protocol.state import (
     departed_path,
     departures_path,
     due_path,
+    epoch_path,
     registration_path,
     roll_path,
     roster_path,
@@ -126,6 +128,7 @@ def settle(state: Overlay, contract: ContractId, record: ContractRecord) -> Cont
     if record.phase in ("waiting", "keying"):
         if is_agreed(record.publications, record.workers):
             record = replace(record, phase="active")
+            begin_epoch(state, contract, record.epoch)
         else:
             record = replace(record, phase="keying" if record.workers else "waiting")
     if not record.publications:
@@ -137,6 +140,11 @@ def settle(state: Overlay, contract: ContractId, record: ContractRecord) -> Cont
         kept = (*waiting, contract) if wants else tuple(entry for entry in waiting if entry != contract)
         state.put(waiting_path(), Waiting(kept))
     return record
+
+
+def begin_epoch(state: Overlay, contract: ContractId, epoch: int) -> None:
+    """Note in which block a key epoch begins: messages sent from the next block on are sealed under it."""
+    state.put(epoch_path(contract, epoch), EpochRecord(state.base.height + 1))
 
 
 def roster(state: Overlay, identity: bytes) -> tuple[bytes, ...]:

@@ -5,14 +5,13 @@ The rules cannot tell a good ciphertext from noise, and need not: an entry that 
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
-from keephold.base.ids import ContractId, Height
+from keephold.base.ids import ContractId
 from keephold.base.limits import MAX_INBOX_BACKLOG, MAX_SEALED_CALL
 from keephold.ledger.overlay import Overlay
-from keephold.ledger.rules.context import Appended, Applied, BlockContext, refused
+from keephold.ledger.rules.context import Applied, BlockContext, refused
+from keephold.ledger.rules.inbox import append
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import Batch, ContractRecord, batch_path, contract_path, inbox_head
+from keephold.protocol.state import ContractRecord, contract_path
 from keephold.protocol.transactions import Call, Transaction
 
 
@@ -24,8 +23,7 @@ def call(state: Overlay, block: BlockContext, _: Transaction, identity: bytes, b
             or `inbox_full`.
     """
     contract = ContractId(body.contract)
-    path = contract_path(contract)
-    record = state.find(path, ContractRecord)
+    record = state.find(contract_path(contract), ContractRecord)
     # (1) There is such a contract, and its key is known and agreed upon.
     if record is None:
         raise refused(Refusal.UNKNOWN_CONTRACT)
@@ -43,13 +41,4 @@ def call(state: Overlay, block: BlockContext, _: Transaction, identity: bytes, b
         raise refused(Refusal.TOO_LARGE, f"a sealed call has at most {MAX_SEALED_CALL} bytes")
     if record.inbox_count - record.done >= MAX_INBOX_BACKLOG:
         raise refused(Refusal.INBOX_FULL, f"{MAX_INBOX_BACKLOG} entries wait")
-    # The entry, and the batch that this block appends.
-    entry = record.inbox_count + 1
-    opened = ("open batch", contract)
-    first = entry - state.counted(*opened)
-    batch = state.get(batch_path(contract, first), Batch(block.height, record.inbox_head, ()))
-    state.count(*opened)
-    state.put(batch_path(contract, first), replace(batch, entries=(*batch.entries, identity)))
-    head = inbox_head(record.inbox_head, entry, identity, Height(block.height))
-    state.put(path, replace(record, inbox_count=entry, inbox_head=head))
-    return Applied((Appended(contract, entry),))
+    return Applied((append(state, block, contract, record, identity),))

@@ -27,10 +27,16 @@ class BlockContext:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """A call became an entry of an inbox."""
+    """A call, or what another contract's result carries, became an entry of an inbox."""
 
     contract: bytes
     entry: int
+    id: bytes = b""
+    """Of an entry that no account signed; empty for a call, whose transaction has one."""
+    raw: bytes = b""
+    """Such an entry's bytes."""
+    sender: bytes = b""
+    """The contract at its other end."""
 
 
 @dataclass(frozen=True, slots=True)

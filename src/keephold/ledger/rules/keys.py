@@ -19,7 +19,7 @@ from keephold.crypto.labels import PUBLICATION
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.assignments import assign, dismiss, settle
 from keephold.ledger.rules.context import NOTHING, Applied, BlockContext, check_instance, live_registration, refused
-from keephold.protocol.lines import parties
+from keephold.protocol.lines import ChannelLine, parties
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.rotation import open_epochs
 from keephold.protocol.state import (
@@ -48,13 +48,14 @@ def request(state: Overlay, block: BlockContext, transaction: Transaction, _: by
         raise refused(Refusal.WRONG_PHASE, "no committee in office yet")
     if not 1 <= len(body.items) <= MAX_KEY_ITEMS or len(set(body.items)) != len(body.items):
         raise refused(Refusal.TOO_LARGE, f"1 to {MAX_KEY_ITEMS} different lines")
-    # (3) Assigned to the contract, or to one end of the channel, in epochs that are present or on their way in.
+    # (3) Assigned to the contract, or to one end of the channel, in epochs that are present or on their way in; of a
+    # channel, also in those that passed: whether something still waits under them is for the gatekeepers to see.
     for line in body.items:
         records = [(_record(state, party.contract), party.epoch) for party in parties(line)]
         if not any(transaction.sender in record.workers for record, _ in records):
             raise refused(Refusal.NOT_ASSIGNED)
         for record, epoch in records:
-            if epoch is not None:
+            if epoch is not None and not (isinstance(line, ChannelLine) and epoch < record.epoch):
                 _check_epoch(epoch, *open_epochs(record))
     return NOTHING
 
@@ -155,7 +156,7 @@ def _dispute(state: Overlay, block: BlockContext, contract: ContractId, record: 
         rotation = record.rotation[0]
         if not rotation.pages:
             disputants = (*(item.worker for item in rotation.publications), sender)
-            record = replace(record, rotation=(Rotation(rotation.to_epoch + 1),))
+            record = replace(record, rotation=(Rotation(rotation.to_epoch + 1, drain=rotation.drain),))
     elif not record.version:
         disputants = (*(item.worker for item in record.publications), sender)
         record = replace(record, epoch=record.epoch + 1, publications=(), votes=(), phase="waiting")

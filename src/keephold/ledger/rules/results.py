@@ -3,6 +3,7 @@
 The rules cannot judge the content: it is sealed, and deterministic, so that honest workers say the same. They enforce
 that an accepted result is the next one, that it leads to the state root it names, and that nothing in it is left to a
 worker's choice but where it ends.
+What an accepted result sends to other contracts happens with it, or not at all (`messages`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from keephold.base.ids import ContractId, Height
 from keephold.base.limits import MAX_BATCH, MAX_EVENTS, MAX_SEALED_RECEIPT, MAX_SEALED_VALUE, MAX_WRITES
 from keephold.chain import merkle
 from keephold.ledger.overlay import Overlay
+from keephold.ledger.rules import messages
 from keephold.ledger.rules.context import (
     NOTHING,
     Applied,
@@ -57,6 +59,8 @@ def submit(
     record = check_entitled(state, block, transaction, body)
     _check_form(result)
     batch = _check_next(state, block, contract, record, result)
+    letters = messages.letters_of(state, batch, result)
+    messages.check(letters, result)
     # (4) It leads where it says.
     writes = [(write.tag, write.value or None) for write in result.writes]
     slots = state.slot_map(contract).update(writes)
@@ -92,7 +96,8 @@ def submit(
         receipt_leaf(contract, entry, call, receipt)
         for entry, (call, receipt) in enumerate(zip(batch.entries, result.receipts, strict=False), result.first)
     ]
-    return Applied((Consumed(contract, result.first, result.count),), merkle.root(leaves))
+    consumed = Consumed(contract, result.first, result.count)
+    return Applied((consumed, *messages.carry(state, block, letters, result)), merkle.root(leaves))
 
 
 def check_entitled(state: Overlay, block: BlockContext, transaction: Transaction, body: SubmitResult) -> ContractRecord:
@@ -138,7 +143,7 @@ def _check_next(
     """Return the batch that the result consumes a part of.
 
     Raises:
-        LedgerRefused: `out_of_order` or `wrong_pre_state`.
+        LedgerRefused: `out_of_order`, `rotating` or `wrong_pre_state`.
     """
     # (1) Exactly the next entries, which one earlier block appended.
     if result.first != record.done + 1:
@@ -152,7 +157,10 @@ def _check_next(
         head = inbox_head(head, index, entry, Height(batch.height))
     if head != result.head:
         raise refused(Refusal.OUT_OF_ORDER, "another inbox head")
-    # (3) On the present state.
+    # (3) The old epoch of a change consumes what came before the change.
+    if record.rotation and result.first + result.count - 1 > record.rotation[0].drain:
+        raise refused(Refusal.ROTATING, f"entries after {record.rotation[0].drain} wait for the next epoch")
+    # (4) On the present state.
     if result.version != record.version or result.pre_root != record.state_root:
         raise refused(Refusal.WRONG_PRE_STATE, f"version {result.version}, present {record.version}")
     return batch
@@ -163,4 +171,6 @@ def _consume(state: Overlay, contract: ContractId, batch: Batch, result: Result)
     state.delete(batch_path(contract, result.first))
     rest = batch.entries[result.count :]
     if rest:
-        state.put(batch_path(contract, result.first + result.count), Batch(batch.height, result.head, rest))
+        following = result.first + result.count
+        letters = tuple(index for index in batch.letters if index >= following)
+        state.put(batch_path(contract, following), Batch(batch.height, result.head, rest, letters))

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from keephold.base.ids import ContractId, PublicKey
 from keephold.base.limits import MAX_ROTATIONS, MAX_SEALED_VALUE
 from keephold.ledger.overlay import Overlay
-from keephold.ledger.rules.assignments import put_due, settle, stay
+from keephold.ledger.rules.assignments import begin_epoch, put_due, settle, stay
 from keephold.ledger.rules.context import (
     NOTHING,
     Applied,
@@ -78,8 +78,9 @@ def submit(
     # (1) An assigned worker's live instance, and the rotation under way.
     record = check_entitled(state, block, transaction, body)
     # (2) Nothing is sealed anew before every call of the old epoch is consumed, and the new keys agreed upon.
-    if record.done != record.inbox_count:
-        raise refused(Refusal.NOT_DRAINED, f"{record.inbox_count - record.done} calls of epoch {record.epoch} wait")
+    if record.rotation and record.done < record.rotation[0].drain:
+        waiting = record.rotation[0].drain - record.done
+        raise refused(Refusal.NOT_DRAINED, f"{waiting} entries of epoch {record.epoch} wait")
     if not may_migrate(record):
         raise refused(Refusal.NOT_AGREED, f"the keys of epoch {migration.to_epoch}")
     # (3) The next page, all of it, on the present state, and (4) well-formed.
@@ -174,11 +175,11 @@ def _begin(state: Overlay, contract: ContractId, record: ContractRecord) -> None
     if record.phase in ("waiting", "keying"):
         record = replace(record, epoch=record.epoch + 1, publications=())
     elif record.phase == "active":
-        record = replace(record, phase="rotating", rotation=(Rotation(record.epoch + 1),))
+        record = replace(record, phase="rotating", rotation=(Rotation(record.epoch + 1, drain=record.inbox_count),))
     elif rotation is not None and rotation.pages:
         record = replace(record, rotation=(replace(rotation, again=True),))
     elif rotation is not None:
-        record = replace(record, rotation=(Rotation(rotation.to_epoch + 1),))
+        record = replace(record, rotation=(Rotation(rotation.to_epoch + 1, drain=rotation.drain),))
     settle(state, contract, stay(state, contract, record))
 
 
@@ -193,6 +194,7 @@ def _activate(state: Overlay, contract: ContractId, record: ContractRecord, rota
         encryption_key=rotation.encryption_key,
         rotation=(),
     )
+    begin_epoch(state, contract, active.epoch)
     settle(state, contract, active)
     if rotation.again:
         put_due(state, contract)

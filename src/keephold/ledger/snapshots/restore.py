@@ -42,7 +42,8 @@ from keephold.ledger.overlay import State
 from keephold.ledger.snapshots.content import Actions, Headers, Kept, Leaves, Slots, read
 from keephold.ledger.snapshots.take import anchor_span
 from keephold.ledger.survey import Survey, survey
-from keephold.protocol.codec import Record
+from keephold.protocol.channel import sender_of
+from keephold.protocol.codec import Record, encode
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import Enacted
 from keephold.protocol.transactions import Transaction, UpdateCollateral, open_signed, transaction_id
@@ -194,6 +195,10 @@ def _restored(state: State, parts: _Parts, found: Survey, transactions: Mapping[
         rows.append(index.TransactionRow(identity, item.height, item.position, 0, "", kind, sender, contract, entry))
         if entry:
             inbox.append(index.InboxRow(contract, entry, identity, sender, item.height, item.position))
+    for identity, waiting in found.letters.items():
+        if waiting.letter is not None:
+            at = (waiting.contract, waiting.entry, identity, sender_of(waiting.letter), waiting.height, 0)
+            inbox.append(index.InboxRow(*at, encode(waiting.letter)))
     deployed = []
     for contract, record in found.contracts.items():
         place = transactions[record.deployment]

@@ -108,15 +108,17 @@ class PythonSandbox:
         env = {
             "contract": request.contract,
             "creator": request.creator,
+            "entry": request.entry,
             "height": request.height,
+            "room": request.room,
             "seed": request.seed.hex(),
             "sender": request.sender,
             "time_ns": request.time_ns,
         }
-        effects = Effects("call", reader, self._keys)
+        effects = Effects("call", reader, self._keys, request.contract, request.room)
         instance = self._program.instantiate(fuel, self._image)
         try:
-            text = instance.call("run", "call", json.dumps(env), _message(request), effects=effects)
+            text = instance.call("run", request.kind, json.dumps(env), _message(request), effects=effects)
             return _outcome(text, effects, fuel - instance.fuel(), fuel)
         except (Trapped, UnicodeEncodeError) as e:
             return _trapped(e, effects, fuel)
@@ -174,13 +176,13 @@ def _outcome(text: str, effects: Effects, used: int, limit: int) -> Outcome:
         if len(value) > MAX_RESULT:
             detail = f"a result has at most {MAX_RESULT} bytes"
             return Outcome(status="failed", detail=detail, logs=logs, fuel_used=used)
-        events = tuple(effects.events)
         releases = tuple(effects.releases[topic] for topic in sorted(effects.releases))
         return Outcome(
             status="ok",
             value_json=value,
             writes=writes,
-            events=events,
+            events=tuple(effects.events),
+            messages=tuple(effects.messages),
             releases=releases,
             logs=logs,
             fuel_used=used,
