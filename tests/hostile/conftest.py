@@ -25,7 +25,7 @@ def _load(name: str, *path: str) -> None:
 
 _load("worker_scene", "worker", "scene.py")
 _load("worker_committee", "worker", "committee_scene.py")
-_load("worker_service", "worker", "test_service.py")
+_load("worker_service", "worker", "story.py")
 _load("hostile_chain", "follower", "conftest.py")
 _load("hostile_desk", "ledger", "conftest.py")
 _load("hostile_custody", "custody", "conftest.py")

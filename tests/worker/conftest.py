@@ -6,12 +6,6 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import pytest
-
-from keephold.crypto.secret import SecretBytes
-from keephold.runtime.artefact import cache_directory, guest_artefact
-from keephold.runtime.cache import CompiledCache
-
 
 def _load(name: str, file: str) -> None:
     # importmode=importlib keeps test modules apart, so that a shared scene needs a name of its own.
@@ -28,7 +22,4 @@ _load("worker_committee", "committee_scene.py")
 _load("worker_story", "story.py")
 
 
-@pytest.fixture(scope="session")
-def guest():
-    with CompiledCache(cache_directory() / "tests", SecretBytes(b"k" * 32)).guest(guest_artefact()) as compiled:
-        yield compiled
+guest = sys.modules["worker_story"].guest

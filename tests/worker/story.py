@@ -136,3 +136,9 @@ def story(guest, tmp_path, tell, **timing) -> None:
             await net.close()
 
     asyncio.run(run())
+
+
+@pytest.fixture(scope="session")
+def guest():
+    with CompiledCache(cache_directory() / "tests", SecretBytes(b"k" * 32)).guest(guest_artefact()) as compiled:
+        yield compiled
