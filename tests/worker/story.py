@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from keephold.base.clock import SystemClock
@@ -20,6 +21,8 @@ from keephold.protocol.state import AccountRecord, ContractRecord, Registration,
 from keephold.protocol.state import registration_path as path_of
 from keephold.protocol.transactions import Call, Deploy
 from keephold.protocol.wire import QueryEnvelope
+from keephold.runtime.artefact import cache_directory, guest_artefact
+from keephold.runtime.cache import CompiledCache
 from keephold.sealing.call import CallContext, seal_call
 from keephold.sealing.query import open_answer, request_digest, seal_query, sign_query
 from keephold.testing.local import LocalNetwork, named_key
