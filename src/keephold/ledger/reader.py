@@ -6,7 +6,6 @@ Answers for machines are wire records with proofs against headers; their readers
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
@@ -16,7 +15,7 @@ from keephold.base.errors import InputError, NotKept
 from keephold.base.ids import ContractId
 from keephold.base.limits import MAX_INTEREST
 from keephold.chain import merkle
-from keephold.chain.sparse import EMPTY_ROOT
+from keephold.chain.sparse import EMPTY_ROOT, SparseMap
 from keephold.ledger import index
 from keephold.ledger.application import LedgerApplication
 from keephold.ledger.archive import Archive
@@ -59,7 +58,7 @@ PAGE_BYTES: Final = 4 << 20
 PAGE_ITEMS: Final = 4096
 
 _LISTINGS: Final = 8
-"""Contract states kept while somebody pages through them."""
+"""Contract states kept while somebody pages through them. Each is a version: it shares what did not change since."""
 
 
 @final
@@ -70,7 +69,7 @@ class LedgerReader:
         self._application: Final = application
         self._engine: Final = engine
         self._archive: Final = Archive(application, engine)
-        self._listings: Final[OrderedDict[tuple[bytes, bytes], list[tuple[bytes, bytes]]]] = OrderedDict()
+        self._listings: Final[OrderedDict[tuple[bytes, bytes], SparseMap]] = OrderedDict()
         self._lock: Final = Lock()
         self.people: Final = People(self._archive)
 
@@ -229,20 +228,20 @@ class LedgerReader:
         Raises:
             InputError: no kept version of the contract has this root.
         """
-        items = self._listing(request.contract, request.root)
-        start = 0 if request.after == bytes(32) else bisect_right(items, request.after, key=lambda item: item[0])
         slots: list[Slot] = []
         size = 0
-        for tag, value in items[start : start + PAGE_ITEMS]:
+        # No slot lies at tag 0, so nothing comes before what is after it.
+        for tag, value in self._listed(request.contract, request.root).after(request.after):
             size += 64 + len(value)
-            if slots and size > PAGE_BYTES:
-                break
+            if slots and (size > PAGE_BYTES or len(slots) == PAGE_ITEMS):
+                return SlotsPage(tuple(slots))
             slots.append(Slot(tag, value))
-        return SlotsPage(tuple(slots), last=start + len(slots) == len(items))
+        return SlotsPage(tuple(slots), last=True)
 
-    def _listing(self, contract: bytes, root: bytes) -> list[tuple[bytes, bytes]]:
+    def _listed(self, contract: bytes, root: bytes) -> SparseMap:
+        """Return the slots under a root. Whoever has begun to page finds them also once their version is not kept."""
         if root == EMPTY_ROOT:
-            return []
+            return SparseMap.empty()
         key = (contract, root)
         with self._lock:
             if key in self._listings:
@@ -251,12 +250,11 @@ class LedgerReader:
         slots = self._application.map.slots_at(ContractId(contract), root)
         if slots is None:
             raise InputError("no kept version of this contract has that state root")
-        items = list(slots)
         with self._lock:
-            self._listings[key] = items
+            self._listings[key] = slots
             while len(self._listings) > _LISTINGS:
                 self._listings.popitem(last=False)
-        return items
+        return slots
 
     def governance(self) -> GovernanceHistory:
         """Return all governance actions, in order."""

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import os
 import resource
@@ -142,6 +143,10 @@ def open_ledger(config: NodeConfig) -> tuple[LedgerApplication, RunningEngine, H
     home.mkdir(parents=True, exist_ok=True)
     seed = read_validator_seed(Path(config.validator_key))
     ledger = LedgerApplication(genesis, home)
+    # The state lives as long as the process, in millions of small objects. To look through them for cycles, as the
+    # interpreter does now and then, stops every thread for seconds.
+    gc.collect()
+    gc.freeze()
     shelf = shelf_of(home)
     engine: RunningEngine
     if config.engine == "cometbft":

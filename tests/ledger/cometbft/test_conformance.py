@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from keephold.base.clock import SystemClock
+from keephold.base.errors import InputError
 from keephold.chain import merkle
 from keephold.chain.validators import Validator, ValidatorSet
 from keephold.ledger.engines.base import Admission, Engine, ValidatorUpdate
@@ -132,3 +133,33 @@ def test_a_new_validator_signs_two_blocks_later(machine, application, follow, wa
     wait(lambda: engine.latest() == 3)
     assert [len(engine.block(at).validators.validators) for at in (1, 2, 3)] == [1, 1, 2]
     follow(engine, machine.founding)
+
+
+def test_pruned_blocks_keep_their_headers_and_say_where_transactions_begin(machine, application, toy, follow, wait):
+    engine, step = machine.open(application)
+    for raw in (b"one", b"two", b"three"):
+        engine.submit([raw])
+        step()
+    wait(lambda: engine.latest() == 3)
+    assert engine.first() == 1
+    engine.prune(3)
+    engine.prune(2)
+    assert (engine.first(), engine.transactions(1), engine.transactions(3)) == (3, (), (b"three",))
+    assert engine.block(1) is not None
+    engine.prune(99)
+    assert (engine.first(), engine.transactions(3)) == (3, (b"three",)), "the newest block is kept"
+    again = toy(application.durable)
+    again.validators = application.validators
+    engine, step = machine.open(again)
+    assert engine.first() == 3
+    step()
+    wait(lambda: engine.latest() == 4)
+
+
+def test_priorities_are_of_the_validators_of_a_block(machine, application, wait):
+    engine, step = machine.open(application)
+    step()
+    wait(lambda: engine.latest() == 1)
+    assert engine.priorities(1) == (0,)
+    with pytest.raises(InputError, match="no block 9"):
+        engine.priorities(9)

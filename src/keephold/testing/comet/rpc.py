@@ -68,10 +68,14 @@ class FakeRpc:
         return {"block": {"data": {"txs": [base64.b64encode(raw).decode() for raw in raws]}}}, None
 
     def _validators(self, height: str, page: str, per_page: str) -> tuple[Any, str | None]:
-        block, error = self._stored(int(height) - 1)
-        if block is None:
+        block, error = self._stored(int(height))
+        before, _ = self._stored(int(height) - 1)
+        if block is not None:
+            everyone = block.validators
+        elif before is not None:
+            everyone = before.next_validators
+        else:
             return None, error
-        everyone = block.next_validators
         return validators(int(height), everyone, [0] * len(everyone.validators), int(page), int(per_page)), None
 
     def _stored(self, height: int) -> tuple[StoredBlock | None, str | None]:
