@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import contextlib
+import importlib.util
 import json
 import re
 import signal
@@ -16,6 +18,7 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import pytest
 
+from keephold.base.errors import ConfigurationError, EnclaveError
 from keephold.programs.enclaves import PlatformConfig
 from keephold.programs.gatekeeper import GatekeeperConfig
 from keephold.programs.worker import WorkerConfig, WorkerFile
@@ -133,3 +136,15 @@ def test_events_on_the_pages_are_logged_by_the_code(page, name):
     words = [word for row in table.splitlines()[2:] for word in re.findall(r"`([^`]+)`", row.split("|")[1])]
     assert len(words) > 6
     assert [word for word in words if word not in logged] == []
+
+
+@pytest.mark.parametrize("name", ["worker", "gatekeeper"])
+def test_units_start_the_program_and_not_again_what_must_not_go_on(page, name):
+    (block,) = page(f"operate/{name}.md").blocks("ini")
+    unit = configparser.ConfigParser()
+    unit.read_string(block)
+    service = unit["Service"]
+    assert f" -m keephold.programs.{name} --config " in service["ExecStart"]
+    assert importlib.util.find_spec(f"keephold.programs.{name}") is not None
+    never = {ConfigurationError.exit_status, EnclaveError.exit_status}
+    assert {int(status) for status in service["RestartPreventExitStatus"].split()} == never
