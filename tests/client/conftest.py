@@ -54,7 +54,7 @@ from keephold.protocol.wire import (
 from keephold.sealing.call import CallContext, open_call
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.query import open_query, request_digest, seal_answer, verify_query
-from keephold.sealing.receipt import seal_receipt, unreadable_receipt
+from keephold.sealing.receipt import repeated_receipt, seal_receipt, unreadable_receipt
 
 NOW = 1_700_000_000 * 10**9
 SOURCE = """
@@ -131,6 +131,7 @@ class PaperNode:
         self.answer: Callable[[Answer], Answer] = lambda answer: answer
         self.is_executing = True
         self.is_readable = True
+        self.is_repeating = False
         self.make([])
         self.make([])
 
@@ -180,6 +181,8 @@ class PaperNode:
         plain = open_call(keys, context, transaction.body.sealed)
         (number,) = json.loads(plain.arguments)
         self.executed.append((transaction.sender, number))
+        if self.is_repeating:
+            return repeated_receipt(keys, SecretBytes(plain.reply_key), call, (256,))
         if not self.is_readable:
             return unreadable_receipt(keys, call, (256,))
         return seal_receipt(keys, SecretBytes(plain.reply_key), call, self.reply(number), (256,))

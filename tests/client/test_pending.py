@@ -206,6 +206,38 @@ def test_closing_ends_those_who_wait_for_the_next_epoch(at_desk, monkeypatch) ->
     at_desk(story)
 
 
+@pytest.mark.parametrize("order", ["after", "before", "before, alone at first"])
+def test_a_call_that_the_ledger_appended_twice_is_answered_by_its_own_receipt(at_desk, order) -> None:
+    """Validators append it twice; a node shows the receipt of the repetition first, or for now nothing else."""
+
+    async def story(desk) -> None:
+        node = desk.node
+        node.is_executing = False
+        call = await desk.contract.submit("say", 1, account=desk.alice)
+        await spin(0.05)
+        (raws,) = node.submissions
+        if order == "after":
+            node.execute(raws)
+        node.is_repeating = True
+        node.execute(raws)
+        node.is_repeating = False
+        if order != "after":
+            await spin(0.05 if order == "before" else 0.3)
+            node.execute(raws)
+        assert await call.wait() == 1
+
+    at_desk(story)
+
+
+def test_a_repetition_alone_is_no_answer(at_desk) -> None:
+    async def story(desk) -> None:
+        desk.node.is_repeating = True
+        with pytest.raises(DeadlineExceeded):
+            await desk.contract.call("say", 1, account=desk.alice, deadline=0.3)
+
+    at_desk(story)
+
+
 def test_rotate_returns_the_contract_under_its_next_epoch(at_desk, monkeypatch) -> None:
     async def story(desk) -> None:
         epochs = Epochs(desk, monkeypatch)

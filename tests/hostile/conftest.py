@@ -24,6 +24,7 @@ def _load(name: str, *path: str) -> None:
 
 
 _load("worker_scene", "worker", "scene.py")
+_load("worker_story", "worker", "story.py")
 _load("worker_committee", "worker", "committee_scene.py")
 _load("worker_service", "worker", "story.py")
 _load("hostile_chain", "follower", "conftest.py")

@@ -13,7 +13,7 @@ from keephold.protocol.codec import decode, encode
 from keephold.protocol.messages import CallPlain
 from keephold.protocol.transactions import Call, SignedTransaction, sign, transaction_id
 from keephold.sealing.call import CallContext, seal_call
-from keephold.sealing.receipt import open_receipt
+from keephold.sealing.receipt import is_repeated, open_receipt
 from keephold.worker.execution import open_entry
 from keephold.worker.inbox import Entry, Ordering
 
@@ -80,7 +80,7 @@ def test_all_of_them_in_one_batch_are_consumed_unexecuted_and_the_honest_ones_ar
     settle(worker, honest[0], stolen, honest[0], forged, honest[1], honest[1])
     (result,) = worker.ledger.results
     assert (worker.ledger.record.done, sandbox.ran) == (6, ["inc", "inc"])
-    # The replies are there, once each; all the others are filler of the same size.
+    # The replies are there, once each; all the others are of the same size, and no replies.
     assert len({len(receipt) for receipt in result.receipts}) == 1
     for raw, at, value in ((honest[0], 0, b"1"), (honest[1], 4, b"2")):
         name = transaction_id(raw)
@@ -88,6 +88,12 @@ def test_all_of_them_in_one_batch_are_consumed_unexecuted_and_the_honest_ones_ar
         for other in set(range(6)) - {at}:
             with pytest.raises(SealBroken):
                 open_receipt(SecretBytes(REPLY_KEY), NETWORK, CONTRACT, 1, name, result.receipts[other])
+    # Who sent a call that was appended twice is told, and nobody else.
+    for raw, again in ((honest[0], 2), (honest[1], 5)):
+        where = NETWORK, CONTRACT, 1, transaction_id(raw)
+        told = [is_repeated(SecretBytes(REPLY_KEY), *where, receipt) for receipt in result.receipts]
+        assert [at for at, is_told in enumerate(told) if is_told] == [again]
+        assert not is_repeated(SecretBytes(b"x" * 32), *where, result.receipts[again])
 
 
 def test_what_was_sealed_to_the_next_epoch_is_nothing_to_this_one() -> None:

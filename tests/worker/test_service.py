@@ -16,7 +16,9 @@ from keephold.base.errors import KeepholdError, LedgerRefused, NotFresh, SealBro
 from keephold.client.source import code_from_source
 from keephold.contract.address import Address
 from keephold.protocol.contracts import ContractPolicy
+from keephold.protocol.state import committee_path
 from keephold.worker.queries import EVENT_KEY
+from keephold.worker.service import Worker
 
 
 def test_a_contract_is_keyed_called_and_asked_without_a_listening_socket(guest, tmp_path, monkeypatch):
@@ -79,6 +81,19 @@ def test_two_workers_of_a_quorum_agree_on_every_byte(guest, tmp_path):
             head = it.net.node.application.map.newest.height
             assert b"5" in (await it.ask(contract, worker, min_height=head)).reply.value
             assert worker._hosted[contract].core.lost_track == 0
+
+    story(guest, tmp_path, tell)
+
+
+def test_a_contract_assigned_on_an_idle_chain_is_looked_at_at_once(guest, tmp_path, monkeypatch):
+    """The roster came with a block; the contract's own record comes with the next one, which may take seconds."""
+    # As on a chain that makes none: neither the stream nor an echo brings the record.
+    monkeypatch.setattr(Worker, "_paths", lambda self: (self._roster, committee_path()))
+
+    async def tell(it: Story) -> None:
+        worker = await it.start()
+        contract = await it.deploy()
+        assert worker._hosted[contract].core.proven is not None
 
     story(guest, tmp_path, tell)
 

@@ -223,7 +223,10 @@ class ContractFailed(ContractError):
 
 
 class CallUnreadable(ContractError):
-    """The entry was consumed, but no receipt opens under the call's reply key: the call itself did not open."""
+    """The entry was consumed, and its receipt does not open under the call's reply key: the call itself did not open.
+
+    Where validators all collude, the ledger consumed it without any enclave.
+    """
 
     code = "call_unreadable"
 

@@ -77,6 +77,7 @@ class Connection:
         """By transaction id, of every flight until it ended and its caller knows."""
         self._flights: dict[bytes, Flight] = {}
         self._reactions: dict[bytes, Callable[[LedgerRefused], None]] = {}
+        self._judges: dict[bytes, Callable[[ProvenReceipt], bool]] = {}
         self._watchers: dict[bytes, set[asyncio.Queue[bytes | None]]] = {}
         self._opening: Final = asyncio.Lock()
         self._wake: Final = asyncio.Event()
@@ -180,14 +181,22 @@ class Connection:
         """Call `react` should the ledger refuse this transaction, before its nonce is used for another."""
         self._reactions[flight.id] = react
 
+    def expect(self, flight: Flight, is_answer: Callable[[ProvenReceipt], bool]) -> None:
+        """Let a proven receipt end this call only if `is_answer`: a ledger that breaks its rules has more than one."""
+        self._judges[flight.id] = is_answer
+
     def settle(self, flight: Flight) -> None:
         """A transaction without receipt is proven to have had its effect."""
         self._outbox.settle(flight)
-        self._flights.pop(flight.id, None)
-        self._reactions.pop(flight.id, None)
+        self._forget(flight)
         end = self._ends.pop(flight.id, None)
         if end is not None and not end.done():
             end.set_result(None)
+
+    def _forget(self, flight: Flight) -> None:
+        self._flights.pop(flight.id, None)
+        self._reactions.pop(flight.id, None)
+        self._judges.pop(flight.id, None)
 
     # --- reading ---
 
@@ -245,12 +254,13 @@ class Connection:
 
     def _take(self, block: VerifiedBlock) -> None:
         for receipt in block.receipts:
-            flight = self._flights.pop(receipt.call, None)
-            if flight is None:
+            flight = self._flights.get(receipt.call)
+            is_answer = self._judges.get(receipt.call)
+            if flight is None or (is_answer is not None and not is_answer(receipt)):
                 continue
+            self._forget(flight)
             self.acknowledged = max(self.acknowledged, block.height - 1)
             self._outbox.settle(flight)
-            self._reactions.pop(flight.id, None)
             end = self._ends.get(flight.id)
             if end is not None and not end.done():
                 end.set_result(receipt)
@@ -321,12 +331,12 @@ class Connection:
 
     def _end(self, failed: Failed) -> None:
         for flight, error in failed.flights:
-            self._flights.pop(flight.id, None)
+            react = self._reactions.get(flight.id)
+            self._forget(flight)
             end = self._ends.get(flight.id)
             if end is not None and not end.done():
                 end.set_exception(error)
                 end.exception()  # seen: nobody may be waiting any more
-            react = self._reactions.pop(flight.id, None)
             if react is not None and isinstance(error, LedgerRefused):
                 react(error)
 

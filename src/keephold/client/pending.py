@@ -9,6 +9,14 @@ was refused is not enough. So before anything is sealed again one header has to 
 2. The account's nonce has not passed the call's: up to that state it was not accepted either.
 
 Without this proof the refusal is the caller's, who knows what he meant.
+
+**What an answer rests on.** That it was proven to be in an accepted result says where it stands, not who made it. It is
+authentic because it opens under the reply key, which left this process inside the call's seal only: whoever seals a
+reply under it opened the call, and so is an enclave that holds the contract's key (`verify_contract` says whose). A
+receipt says which entry it is of, and a call appended twice has two. The one of a repetition says so under the reply
+key, and is passed over: its call is answered by another. What opens in neither way is `CallUnreadable`. That is the
+ledger's word and no enclave's: validators that all collude can consume a call with any bytes for a receipt, as they
+can refuse it. Workers do not follow them there (`worker.lineage`).
 """
 
 from __future__ import annotations
@@ -29,7 +37,7 @@ from keephold.base.errors import (
     Rejected,
     SealBroken,
 )
-from keephold.base.ids import ContractId, PublicKey
+from keephold.base.ids import ContractId, PublicKey, TransactionId
 from keephold.client.abi import Method
 from keephold.client.account import Account
 from keephold.client.connection import Connection
@@ -44,7 +52,7 @@ from keephold.protocol.state import AccountRecord, ContractRecord, account_path,
 from keephold.protocol.transactions import Call
 from keephold.protocol.wire import ProvenReceipt
 from keephold.sealing.call import CallContext, seal_call
-from keephold.sealing.receipt import open_receipt
+from keephold.sealing.receipt import is_repeated, open_receipt
 
 DEADLINE_SECONDS: Final = 30.0
 """Of calls and queries that name none."""
@@ -124,7 +132,12 @@ class PendingCall:
             sealed = seal_call(verified.encryption_key, context, plain, self._buckets)
             return Call(verified.id, verified.epoch, sealed)
 
+        def is_answer(receipt: ProvenReceipt) -> bool:
+            where = connection.network, verified.id, verified.epoch, TransactionId(receipt.call)
+            return not is_repeated(reply_key, *where, receipt.receipt)
+
         self._flight = connection.send(self._account.key, build)
+        connection.expect(self._flight, is_answer)
         self._verified, self._reply_key, self.sealed = verified, reply_key, sealed
         connection.when_refused(self._flight, lambda error: self._react(self, error))
 

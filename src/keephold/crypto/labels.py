@@ -105,6 +105,7 @@ SLOT_MIGRATION = Label("slot-migration/1")
 # envelopes: associated data and HPKE info
 SEAL_CALL = Label("seal-call/1")
 SEAL_RECEIPT = Label("seal-receipt/1")
+SEAL_REPEATED = Label("seal-repeated/1")
 SEAL_QUERY = Label("seal-query/1")
 SEAL_ANSWER = Label("seal-answer/1")
 SEAL_SLOT = Label("seal-slot/1")

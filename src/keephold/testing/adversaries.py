@@ -26,7 +26,7 @@ from keephold.testing.remote import LocalNode, Tamper
 class Colluders:
     """The validators of one node's network, all of them, colluding: they order what they like and prove any state.
 
-    The node must not be running by itself: blocks are made here, one by one.
+    For all but `put` the node must not be running by itself: blocks are made here, one by one.
     """
 
     def __init__(self, node: LocalNode) -> None:
@@ -35,14 +35,18 @@ class Colluders:
 
     def prove(self, lies: Mapping[bytes, Record | None]) -> int:
         """Put records into the state that no rule put there (None: delete); return the height that proves them."""
+        self.put(lies)
+        self._node.engine.step()
+        return self._node.engine.step()
+
+    def put(self, lies: Mapping[bytes, Record | None]) -> None:
+        """Put records into the state, as `prove` does; blocks are left to a node that runs by itself."""
         state_map = self._node.application.map
         newest = state_map.newest
         encoded = [(path, None if record is None else encode(record)) for path, record in lies.items()]
         values = newest.values.update(encoded)
         forged = replace(newest, values=values, cache=RecordCache())
         state_map._newest = forged  # noqa: SLF001 - the rules would not; the next block builds on it and is signed
-        self._node.engine.step()
-        return self._node.engine.step()
 
     def order(self, *raws: bytes) -> int:
         """Order bytes that no check let in, none of the validators' own either; return the height of their block."""

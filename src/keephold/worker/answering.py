@@ -8,7 +8,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.protocol.messages import Reply
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.message import ChannelKey
-from keephold.sealing.receipt import seal_receipt, unreadable_receipt
+from keephold.sealing.receipt import repeated_receipt, seal_receipt, unreadable_receipt
 from keephold.worker.inbox import Entry
 
 
@@ -25,6 +25,12 @@ class ByAnswer(NamedTuple):
     number: int
 
 
+class Repetition(NamedTuple):
+    """To the account that called, under a nonce consumed before: this entry is not the one that is answered."""
+
+    reply_key: SecretBytes
+
+
 class Filler(NamedTuple):
     """To nobody: the entry could not be read, and what looks like a receipt opens for no one."""
 
@@ -33,7 +39,7 @@ class Silence(NamedTuple):
     """No answer is wanted."""
 
 
-Answering = ByReceipt | ByAnswer | Filler | Silence
+Answering = ByReceipt | ByAnswer | Repetition | Filler | Silence
 
 
 def seal_reply(answering: Answering, keys: ContractKeys, entry: Entry, reply: Reply, buckets: tuple[int, ...]) -> bytes:
@@ -43,6 +49,8 @@ def seal_reply(answering: Answering, keys: ContractKeys, entry: Entry, reply: Re
             return seal_receipt(keys, reply_key, entry.id, reply, buckets)
         case ByAnswer(key, number):
             return key.seal_answer(number, reply, buckets)
+        case Repetition(reply_key):
+            return repeated_receipt(keys, reply_key, entry.id, buckets)
         case Filler():
             return unreadable_receipt(keys, entry.id, buckets)
         case Silence():

@@ -8,8 +8,10 @@ What reaches the sandbox, numbered as in `open_entry` and `Job`:
 3. It opens under the contract's key in exactly its context: network, contract, epoch, sender, nonce.
 4. Its nonce was not used before, by the contract's own sealed record of it.
 
-An entry that fails any of these is consumed as unreadable: no state changes, and its receipt is filler of the commonest
-size. Nobody outside can tell it from a rejected call. What other contracts' results carried is judged in `letters`.
+An entry that fails any of 1 to 3 is consumed as unreadable: no state changes, and its receipt is filler of the
+commonest size. Nobody outside can tell it from a rejected call. One that fails 4 was appended twice by a ledger that
+breaks its rules: it changes nothing either, and its receipt, of the same size, tells the caller alone that the answer
+is another one. What other contracts' results carried is judged in `letters`.
 
 A job may need keys of lines, or other contracts' epochs, that are not here: it then says which (`Lacking`), and nothing
 of it counts.
@@ -39,7 +41,7 @@ from keephold.runtime.outcome import CallRequest, KeyName, Outcome, StateReader
 from keephold.sealing.call import CallContext, open_call
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.owned_keys import OwnedKeys
-from keephold.worker.answering import ByReceipt, Filler
+from keephold.worker.answering import ByReceipt, Filler, Repetition
 from keephold.worker.code import ContractCode
 from keephold.worker.inbox import Entry
 from keephold.worker.letters import Consumed, OpenedLetter, line_needed, lines_of, open_letter, peers_of
@@ -143,8 +145,8 @@ def open_entry(keys: ContractKeys, code: ContractCode, entry: Entry) -> OpenedCa
     return OpenedCall(entry, sender, transaction.nonce, request, SecretBytes(plain.reply_key))
 
 
-def _unreadable(entry: Entry) -> _Task:
-    return _Task(Taken(entry, Filler(), {}, 0), None, _SILENT)
+def _unread(entry: Entry, answering: Filler | Repetition) -> _Task:
+    return _Task(Taken(entry, answering, {}, 0), None, _SILENT)
 
 
 @final
@@ -228,11 +230,11 @@ class Job:
             try:
                 call = open_entry(self.keys, self.code, entry)
             except (EncodingError, LedgerRefused, CryptoError):
-                opened.append(_unreadable(entry))
+                opened.append(_unread(entry, Filler()))
                 continue
             # (4) For the first time. Outside the `try`: a state that does not open is not the sender's fault.
             if call.nonce < lowest(call.sender):
-                opened.append(_unreadable(entry))
+                opened.append(_unread(entry, Repetition(call.reply_key)))
                 continue
             used[call.sender] = call.nonce + 1
             own = {nonce_key(call.sender): as_bytes(call.nonce + 1)}

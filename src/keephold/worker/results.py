@@ -37,7 +37,7 @@ from keephold.runtime.outcome import Outcome
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.event import public_event_key, seal_event
 from keephold.sealing.slot import SlotContext
-from keephold.worker.answering import Answering, Filler, Silence, seal_reply
+from keephold.worker.answering import Answering, Filler, Repetition, Silence, seal_reply
 from keephold.worker.code import ContractCode
 from keephold.worker.inbox import Entry
 from keephold.worker.letters import plain_of, seal_messages, target_of
@@ -249,7 +249,7 @@ def _receipt_size(answering: Answering, reply: Reply, buckets: tuple[int, ...]) 
     match answering:
         case Silence():
             return 0
-        case Filler():
+        case Filler() | Repetition():
             return padded_size(0, buckets) + OVERHEAD
         case _:
             return padded_size(len(encode(reply)), buckets) + OVERHEAD

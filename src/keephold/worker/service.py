@@ -69,7 +69,7 @@ class Worker:
         self._hosted: Final[dict[ContractId, Hosted]] = {}
         self._instance: InstanceId | None = None
         self._assigned: frozenset[ContractId] = frozenset()
-        self._halted: Final[dict[ContractId, str]] = {}
+        self._halted: Final[dict[ContractId, KeepholdError]] = {}
         self._marks: Final = Marks(session.vault)
         self._trusted: Final = Trusted(Admissions(session.follower), self._marks)
         self._roster: Final = roster_path(session.identity)
@@ -233,7 +233,7 @@ class Worker:
     def _halt(self, contract: ContractId, error: KeepholdError) -> None:
         """Stop hosting a contract about which the ledger says what cannot be, until it is assigned anew."""
         _LOG.error("contract %s: halted: %s: %s", contract.hex()[:16], error.code, error)
-        self._halted[contract] = str(error)
+        self._halted[contract] = error
         self._end(contract)
 
     def _end(self, contract: ContractId) -> None:
