@@ -6,9 +6,10 @@ import pytest
 
 from keephold.base.errors import SandboxError
 from keephold.base.limits import MAX_SLOT_KEY, MAX_SLOT_VALUE
+from keephold.contract.address import Address
 from keephold.runtime import effects as host
 from keephold.runtime.effects import Effects, HostViolation
-from keephold.runtime.outcome import Emitted, KeyName, Requested
+from keephold.runtime.outcome import Emitted, KeyName, Posted, Requested
 
 
 @pytest.fixture
@@ -139,3 +140,40 @@ def test_an_interface_whose_keys_are_no_keys_is_refused(abi):
     with pytest.raises(SandboxError):
         host.declared_keys(abi)
     assert host.declared_keys(b'{"name":"x"}') == frozenset()
+
+
+PEER, OWN = Address.contract(b"p" * 32).text, Address.contract(b"o" * 32).text
+
+
+def test_messages_are_collected(slots):
+    effects = Effects("call", slots, own=OWN, room=2)
+    effects.call(host.SEND, f"{PEER}\npay\non_paid", "[1]")
+    effects.call(host.SEND, f"{PEER}\npay\n", "[2]")
+    assert effects.messages == [Posted(PEER, "pay", "[1]", "on_paid"), Posted(PEER, "pay", "[2]", "")]
+    with pytest.raises(HostViolation, match="at most 2"):
+        effects.call(host.SEND, f"{PEER}\npay\n", "[3]")
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (f"{OWN}\npay\n", "[]"),
+        (f"{Address.account(b'a' * 32).text}\npay\n", "[]"),
+        ("nobody\npay\n", "[]"),
+        (f"{PEER}\nno name\n", "[]"),
+        (f"{PEER}\n{'x' * 65}\n", "[]"),
+        (f"{PEER}\npay\nno name", "[]"),
+        (f"{PEER}\npay\n{'x' * 65}", "[]"),
+        (f"{PEER}\npay\non_paid\nmore", "[]"),
+        (PEER, "[]"),
+        (f"{PEER}\npay\n", "x" * (MAX_SLOT_VALUE + 1)),
+    ],
+)
+def test_messages_that_the_host_refuses(slots, head, body):
+    with pytest.raises(HostViolation):
+        Effects("call", slots, own=OWN, room=8).call(host.SEND, head, body)
+
+
+def test_a_view_sends_nothing(slots):
+    with pytest.raises(HostViolation, match="reads"):
+        Effects("view", slots, own=OWN, room=8).call(host.SEND, f"{PEER}\npay\n", "[]")
