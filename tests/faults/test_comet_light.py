@@ -173,6 +173,15 @@ def test_plain_http_reads_the_chain_and_sends_transactions(net, new_reader, new_
     patiently(run(), net)
 
 
+def test_the_nodes_metrics_tell_of_comets_peers(net):
+    def peers() -> bool:
+        with urllib.request.urlopen(f"{net.urls[0]}/metrics", timeout=20) as reply:
+            lines = reply.read().decode().splitlines()
+        return "keephold_peers 3" in lines and "keephold_engine_up 1" in lines
+
+    until(peers)
+
+
 def _error(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=20) as reply:

@@ -44,7 +44,7 @@ account = App(
 
 permit = App(name="permit", help="Let others ask in an account's name, and take that back.", help_format="plaintext")
 
-network = App(name="network", help="Found a network of several validators.", help_format="plaintext")
+network = App(name="network", help="Found a network of several validators, or join one.", help_format="plaintext")
 
 _COMMANDS: Final = (
     ("new", "keephold.cli.new:new", "Make a project: a contract, its test, a deploy script, a CI file."),
@@ -83,7 +83,10 @@ _PERMIT_COMMANDS: Final = (
 )
 _NETWORK_COMMANDS: Final = (
     ("law", "keephold.cli.network:law", "Print a law file to fill in."),
-    ("init", "keephold.cli.network:init", "Write genesis, keys and configurations of a new network."),
+    ("init", "keephold.cli.network:init", "Write genesis, keys and configurations of a new network of one operator."),
+    ("key", "keephold.cli.members:key", "Draw the keys of your node, for a network of several operators."),
+    ("assemble", "keephold.cli.members:assemble", "Make the genesis of several operators' nodes; no secret is needed."),
+    ("accept", "keephold.cli.members:accept", "Take the assembled network into the directory of your node."),
     ("join", "keephold.cli.network:join", "Write the directory of a node that joins a network by a snapshot."),
 )
 for _name, _path, _help in _COMMANDS:

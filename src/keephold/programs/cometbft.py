@@ -220,6 +220,14 @@ class Address:
         return f"http://{_LOOPBACK}:{self.rpc_port}" if self.rpc_port else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node as others see it."""
+
+    node_id: str
+    at: Address
+
+
 def draw(directory: Path) -> Member:
     """Make a validator's directory and draw its keys; one that exists keeps them.
 
@@ -278,15 +286,35 @@ def found(
     ports = [(at.host, port) for at in addresses for port in at.ports]
     if len(set(ports)) != len(ports):
         raise ConfigurationError("two nodes of one host want the same port")
-    written = []
-    for member, at in zip(members, addresses, strict=True):
-        peers = [
-            f"{other.node_id}@{there.host}:{there.p2p_port}"
-            for other, there in zip(members, addresses, strict=True)
-            if other is not member
-        ]
-        written.append(_write(member, at, genesis, replace(options, peers=tuple(peers)), heartbeat, history))
-    return written
+    nodes = [Node(member.node_id, at) for member, at in zip(members, addresses, strict=True)]
+    return [
+        configure(member, at, nodes, genesis, options, heartbeat, history)
+        for member, at in zip(members, addresses, strict=True)
+    ]
+
+
+def configure(
+    member: Member,
+    at: Address,
+    nodes: Sequence[Node],
+    genesis: Genesis,
+    options: CometConfig,
+    heartbeat: float,
+    history: HistoryConfig = HISTORY,
+) -> Path:
+    """Write genesis and configuration of a network's member to its directory; return the configuration.
+
+    Args:
+        member: With its keys.
+        at: Where its node listens.
+        nodes: Those to dial; its own among them is left out.
+        genesis: Of the network.
+        options: As for `found`.
+        heartbeat: Likewise.
+        history: Likewise.
+    """
+    peers = [f"{node.node_id}@{node.at.host}:{node.at.p2p_port}" for node in nodes if node.node_id != member.node_id]
+    return _write(member, at, genesis, replace(options, peers=tuple(peers)), heartbeat, history)
 
 
 def join(

@@ -1,7 +1,8 @@
 """The founding of a production network of several validators: from a law to each validator's directory.
 
 All keys are drawn where this runs, so whoever runs it could be every validator: it is for one operator with several
-machines. Validators hold no enclave's secret; together they can stop the network, not read it.
+machines; independent ones use `programs.membership`. Validators hold no enclave's secret; together they can stop the
+network, not read it.
 """
 
 from __future__ import annotations
@@ -24,9 +25,16 @@ from keephold.protocol.genesis import Genesis, network_id
 PINNED: Final = "network"
 """Directory for clients: the genesis and a node's URL."""
 
-_HEARTBEAT: Final = 30.0
-_MAX_VALIDATORS: Final = 100
+HEARTBEAT: Final = 30.0
+"""Seconds between blocks without transactions."""
+
+MAX_VALIDATORS: Final = 100
 _MAX_PORT: Final = 65_535
+
+
+def is_host(text: str) -> bool:
+    """Whether this is an IPv4 address or a name."""
+    return bool(text) and set(text.lower()) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +56,12 @@ class Plan:
         Raises:
             ConfigurationError: too many or no validators, a host that is none, or ports that run out.
         """
-        if not 1 <= len(self.hosts) <= _MAX_VALIDATORS:
-            raise ConfigurationError(f"--validators {len(self.hosts)} is not in 1..{_MAX_VALIDATORS}")
+        if not 1 <= len(self.hosts) <= MAX_VALIDATORS:
+            raise ConfigurationError(f"--validators {len(self.hosts)} is not in 1..{MAX_VALIDATORS}")
         seen: dict[str, int] = {}
         addresses = []
         for host in self.hosts:
-            if not host or not set(host.lower()) <= set("abcdefghijklmnopqrstuvwxyz0123456789.-"):
+            if not is_host(host):
                 raise ConfigurationError(f"--host {host!r} is neither an IPv4 address nor a name")
             place = seen.get(host, 0)
             seen[host] = place + 1
@@ -92,15 +100,15 @@ def found(directory: Path, law: Law, plan: Plan, *, now_ns: int | None = None) -
         ConfigurationError: law or plan cannot be lived under, or the directory has something in it.
     """
     addresses = plan.addresses()
-    network_id(_genesis(law, [number.to_bytes(32) for number in range(len(addresses))], 1))
+    network_id(genesis_of(law, [number.to_bytes(32) for number in range(len(addresses))], 1))
     try:
         if directory.exists() and any(directory.iterdir()):
             raise ConfigurationError(f"--out {directory} is not empty: a network is founded once")
         members = [draw(directory / f"v{number}") for number in range(len(addresses))]
         pinned = directory / PINNED
         pinned.mkdir()
-        genesis = _genesis(law, [member.public_key for member in members], now_ns or time.time_ns())
-        cometbft.found(members, addresses, genesis, CometConfig(binary=plan.binary), _HEARTBEAT)
+        genesis = genesis_of(law, [member.public_key for member in members], now_ns or time.time_ns())
+        cometbft.found(members, addresses, genesis, CometConfig(binary=plan.binary), HEARTBEAT)
         urls = tuple(f"http://{at.host}:{at.api_port}" for at in addresses)
         PinnedNetwork(pinned, urls[0], genesis).write()
     except OSError as error:
@@ -130,11 +138,12 @@ def join(directory: Path, pinned: PinnedNetwork, nodes: Sequence[str], at: Addre
         if not options.peers:
             raise ConfigurationError("--peer ID@HOST:PORT: at least one node of the network")
         member = draw(directory)
-        cometbft.join(member, at, pinned.genesis, options, _HEARTBEAT)
+        cometbft.join(member, at, pinned.genesis, options, HEARTBEAT)
     except OSError as error:
         raise ConfigurationError(f"--out {directory}: {error.strerror}") from error
     return member
 
 
-def _genesis(law: Law, validators: Sequence[bytes], now_ns: int) -> Genesis:
+def genesis_of(law: Law, validators: Sequence[bytes], now_ns: int) -> Genesis:
+    """Return the genesis of a law, its validators at equal power."""
     return Genesis(law.name, now_ns, bytes.fromhex(law.guest), constitution(law, validators))

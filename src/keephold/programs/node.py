@@ -29,6 +29,7 @@ import uvicorn
 import uvloop
 
 from keephold.api.machine import MachineApi
+from keephold.api.metrics import Metrics
 from keephold.api.people import PeopleApi
 from keephold.base.clock import SystemClock
 from keephold.base.errors import ConfigurationError, KeepholdError, PortTaken, UnavailableError
@@ -191,6 +192,7 @@ async def serve(config: NodeConfig, listener: socket.socket) -> None:
     endpoints = {**machine.endpoints, "query": gateway.query, "attach": gateway.attach, "answers": gateway.answers}
     streams = {**machine.streams, "queries": gateway.queries}
     routes = web.machine_routes(endpoints, streams) + web.people_routes(PeopleApi(reader, engine))
+    routes.append(web.metrics_route(Metrics(reader, engine)))
     server = _Server(
         uvicorn.Config(
             web.application(routes),

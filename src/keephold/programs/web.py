@@ -20,6 +20,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from keephold.api.metrics import MEDIA_TYPE as METRICS
+from keephold.api.metrics import Metrics
 from keephold.api.people import PeopleApi, PeopleEndpoint
 from keephold.base.errors import (
     AttestationRefused,
@@ -116,6 +118,15 @@ def people_routes(people: PeopleApi) -> list[BaseRoute]:
 
     routes: list[BaseRoute] = [Route(endpoint.path, _viewing(endpoint)) for endpoint in people.endpoints]
     return [*routes, Route("/v1/events", _events(people)), Route("/openapi.json", openapi)]
+
+
+def metrics_route(metrics: Metrics) -> BaseRoute:
+    """Return the route of the node's metrics."""
+
+    async def tell(_: Request) -> Response:
+        return Response(await asyncio.to_thread(metrics.text), media_type=METRICS)
+
+    return Route("/metrics", tell)
 
 
 def application(routes: list[BaseRoute]) -> Starlette:

@@ -175,11 +175,29 @@ class StoredBlock:
     next_validators: ValidatorSet
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy an engine is."""
+
+    waiting: int
+    """Transactions that wait for a block."""
+    peers: int
+    """Other nodes that it talks to."""
+
+
 class Engine(Protocol):
     """What the node asks of whatever orders its transactions. Every method may be called from any thread."""
 
     def submit(self, raws: Sequence[bytes]) -> tuple[Admission, ...]:
         """Offer signed transactions; one admission for each, in order. The same bytes again are no offence."""
+        ...
+
+    def load(self) -> Load:
+        """Return how busy it is.
+
+        Raises:
+            UnavailableError: it does not answer (yet).
+        """
         ...
 
     def latest(self) -> int:

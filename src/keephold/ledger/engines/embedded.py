@@ -29,6 +29,7 @@ from keephold.ledger.engines.base import (
     Admission,
     Application,
     Block,
+    Load,
     StoredBlock,
     TransactionOutcome,
     ValidatorUpdate,
@@ -113,6 +114,10 @@ class EmbeddedEngine(StoredEngine):
             with self._wake:
                 self._wake.notify()
         return admissions
+
+    def load(self) -> Load:
+        """Return what waits; it talks to nobody."""
+        return Load(self._mempool.waiting, 0)
 
     def latest(self) -> int:
         """Return the height of the newest block whose effects are durable; 0 before the first."""

@@ -22,7 +22,7 @@ from typing import Final, Protocol, final
 
 from keephold.base.errors import InputError, UnavailableError
 from keephold.base.limits import MAX_TRANSACTION
-from keephold.ledger.engines.base import Admission, Application, Block
+from keephold.ledger.engines.base import Admission, Application, Block, Load
 from keephold.ledger.engines.cometbft.adapter import Adapter, Founding
 from keephold.ledger.engines.cometbft.backfill import Backfill
 from keephold.ledger.engines.cometbft.collector import Collector
@@ -140,6 +140,14 @@ class CometEngine(StoredEngine):
             raise InputError(f"no block {height}")
         priorities = self._rpc.priorities(height)
         return tuple(priorities.get(item.public_key, 0) for item in block.validators.validators)
+
+    def load(self) -> Load:
+        """Return CometBFT's mempool and peers.
+
+        Raises:
+            UnavailableError: CometBFT does not answer (yet).
+        """
+        return Load(*self._rpc.load())
 
     # --- life ---
 

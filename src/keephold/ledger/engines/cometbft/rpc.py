@@ -147,6 +147,18 @@ class RpcClient:
             found += len(some)
             yield result
 
+    def load(self) -> tuple[int, int]:
+        """Return how many transactions wait, and how many peers there are.
+
+        Raises:
+            EncodingError: what it answered is not well-formed.
+        """
+        try:
+            waiting = int(self._one("num_unconfirmed_txs", {})["total"])
+            return waiting, int(self._one("net_info", {})["n_peers"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise EncodingError(f"cometbft: {error}") from error
+
     def close(self) -> None:
         """Close idle connections."""
         with self._lock:
