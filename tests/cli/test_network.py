@@ -1,10 +1,11 @@
-"""`keephold network`, `keephold node` and what the page about clusters says of them."""
+"""`keephold network`, `keephold node` and what the page about networks says of them."""
 
 from __future__ import annotations
 
 import json
 import re
 import shlex
+import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from keephold.cli import node as node_command
 from keephold.cli.main import run
 from keephold.programs.node import read_config
 
-PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "operate" / "network.md").read_text(encoding="utf-8")
 LAW, CONFIG = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 
@@ -44,8 +45,8 @@ def comet(tmp_path, monkeypatch) -> Callable[[str], Path]:
     return put
 
 
-def test_the_commands_of_the_page_found_networks(place, capsys):
-    four, local, start, joining, again = (shlex.split(command) for command in COMMANDS)
+def test_the_commands_of_the_page_found_networks_of_one_operator(place, capsys):
+    four, local = (shlex.split(command) for command in COMMANDS[:2])
     for words in (four, local):
         assert words[:3] == ["keephold", "network", "init"]
         assert run(words[1:]) == 0
@@ -53,14 +54,18 @@ def test_the_commands_of_the_page_found_networks(place, capsys):
     assert [read_config(place / "net" / f"v{n}" / "node.toml").host for n in range(4)] == [
         f"10.0.0.{n}" for n in (1, 2, 3, 4)
     ]
-    assert start[1] == "node"
-    assert (place / start[-1] / "node.toml").exists()
-    assert joining[:3] == ["keephold", "network", "join"]
+    assert (place / "local" / "v0" / "node.toml").exists()
+
+
+def test_the_command_of_the_page_joins_by_a_snapshot(place, capsys):
+    local, joining = shlex.split(COMMANDS[1]), next(shlex.split(line) for line in COMMANDS if " network join " in line)
+    assert run(local[1:]) == 0
+    shutil.copytree("local/network", "net")
     assert run(joining[1:]) == 0
     assert "validator key" in capsys.readouterr().out
-    config = read_config(place / again[-1] / "node.toml")
+    config = read_config(place / "joined" / "node.toml")
     assert config.cometbft.join == ("http://10.0.0.1:7707", "http://10.0.0.2:7707")
-    assert Path(config.genesis).read_bytes() == (place / "local" / "network" / "genesis.cbor").read_bytes()
+    assert Path(config.genesis).read_bytes() == (place / "net" / "genesis.cbor").read_bytes()
 
 
 @pytest.mark.usefixtures("place")

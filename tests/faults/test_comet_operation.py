@@ -25,7 +25,7 @@ from keephold.testing.processes import of_environment
 
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
 
-PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "operate" / "network.md").read_text(encoding="utf-8")
 LAW = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[0]
 NODES = 4
 MARK = "KEEPHOLD_TEST_PLACE"
@@ -55,27 +55,27 @@ def place() -> Iterator[Path]:
         yield Path(directory)
 
 
-def rows() -> tuple[int, int]:
-    """Return two ports from which on enough are free."""
+def rows() -> tuple[int, int, int]:
+    """Return three ports from which on enough are free."""
     while True:
         (first,) = free_ports(0)
         try:
-            free_ports(*range(first, first + 2 * NODES))
+            free_ports(*range(first, first + 3 * NODES))
         except PortTaken:
             continue
-        return first, first + NODES
+        return first, first + NODES, first + 2 * NODES
 
 
 def test_a_network_founded_by_init_runs_under_keephold_node(binary, place, new_reader, new_sender, ids, patiently):
-    """The commands of `docs/cluster.md`: four nodes agree, go on without one, and end in order when told."""
+    """As `docs/operate/network.md` says for one operator: four nodes agree, go on without one, and end in order."""
     (place / "law.toml").write_text(LAW, encoding="utf-8")
     (place / "bin").mkdir()
     shutil.copy(binary, place / "bin" / "cometbft")
     environment = {**os.environ, "PATH": f"{place / 'bin'}:{os.environ['PATH']}", MARK: str(place)}
     keephold = [sys.executable, "-m", "keephold"]
-    port, p2p = rows()
+    port, p2p, rpc = rows()
     init = ["network", "init", "--law", "law.toml", "--out", "local", "--validators", str(NODES)]
-    command = [*keephold, *init, "--port", str(port), "--p2p-port", str(p2p)]
+    command = [*keephold, *init, "--port", str(port), "--p2p-port", str(p2p), "--rpc-port", str(rpc)]
     subprocess.run(command, cwd=place, env=environment, check=True, capture_output=True)
     logs = [place / f"v{number}.log" for number in range(NODES)]
     net = Net(port, logs, PinnedNetwork.read(place / "local" / "network").genesis)

@@ -113,7 +113,7 @@ def test_comet_with_an_old_disk_beside_a_newer_ledger_is_refused_and_a_ledger_ma
         cluster.kill(OLD, hold=True)
         put_back(image, cluster.home(OLD), COMET)
         assert "is higher than core" in await scene.agreed_or_refused(OLD)
-        # What docs/cluster.md says then: the ledger is played again from blocks.
+        # What docs/operate/network.md says of these files: the ledger is played again from blocks.
         for name in APPLICATION:
             (cluster.home(OLD) / name).unlink(missing_ok=True)
         assert await scene.agreed_or_refused(OLD) == ""

@@ -12,7 +12,7 @@ from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.programs.law import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
-from keephold.programs.membership import MEMBER, MEMBERS, assemble, join, make_key, read_member
+from keephold.programs.membership import MEMBER, MEMBERS, accept, assemble, make_key, read_member
 from keephold.programs.node import read_config, read_validator_seed
 from keephold.protocol.genesis import network_id
 
@@ -69,9 +69,9 @@ def test_no_file_that_is_handed_on_holds_a_secret(homes, net):
     assert all(home.stat().st_mode & 0o077 == 0 for home in homes)
 
 
-def test_each_joins_with_his_own_key_and_the_others_as_peers(homes, members, net):
+def test_each_accepts_it_with_his_own_key_and_the_others_as_peers(homes, members, net):
     for number, home in enumerate(homes):
-        assert join(home, net)
+        assert accept(home, net)
         config = read_config(home / "node.toml")
         assert read_validator_seed(Path(config.validator_key)).reveal() == (home / "validator.seed").read_bytes()
         assert (config.host, config.port, config.cometbft.rpc) == (f"10.0.0.{number + 1}", 7707, "127.0.0.1:26757")
@@ -82,7 +82,7 @@ def test_each_joins_with_his_own_key_and_the_others_as_peers(homes, members, net
 
 def test_who_is_not_in_genesis_follows(tmp_path, net):
     make_key(tmp_path / "late", "10.0.0.9", 7707, 26656)
-    assert not join(tmp_path / "late", net, rpc_port=0)
+    assert not accept(tmp_path / "late", net, rpc_port=0)
     config = read_config(tmp_path / "late" / "node.toml")
     assert len(config.cometbft.peers) == 3
     assert config.cometbft.rpc == ""
@@ -99,7 +99,7 @@ def test_a_network_that_has_a_node_otherwise_than_its_operator_said_is_refused(h
     path = net / MEMBERS
     path.write_text(path.read_text().replace(found, put))
     with pytest.raises(ConfigurationError, match=reason):
-        join(homes[0], net)
+        accept(homes[0], net)
     assert not (homes[0] / "node.toml").exists()
 
 
@@ -110,10 +110,10 @@ def test_a_network_that_puts_another_key_in_a_nodes_place_is_refused(tmp_path, h
     path = net / MEMBERS
     path.write_text(path.read_text().replace(thief.node_id, members[0].node_id))
     with pytest.raises(ConfigurationError, match="describes this node otherwise"):
-        join(homes[0], net)
+        accept(homes[0], net)
     path.write_text(path.read_text().replace(thief.public_key, members[0].public_key))
     with pytest.raises(ConfigurationError, match="of two networks"):
-        join(homes[0], net)
+        accept(homes[0], net)
 
 
 def test_keys_are_drawn_once_and_a_member_file_is_of_the_keys_beside_it(homes, net):
@@ -121,7 +121,7 @@ def test_keys_are_drawn_once_and_a_member_file_is_of_the_keys_beside_it(homes, n
         make_key(homes[0], "10.0.0.1", 7707, 26656)
     (homes[0] / MEMBER).write_text((homes[1] / MEMBER).read_text())
     with pytest.raises(ConfigurationError, match="not of the keys beside it"):
-        join(homes[0], net)
+        accept(homes[0], net)
 
 
 def test_two_of_one_are_refused(tmp_path, members):

@@ -45,6 +45,8 @@ account = App(
 permit = App(name="permit", help="Let others ask in an account's name, and take that back.", help_format="plaintext")
 
 network = App(name="network", help="Found a network of several validators, or join one.", help_format="plaintext")
+debug = App(name="debug", help="Look at what should not have happened.", help_format="plaintext")
+govern = App(name="govern", help="Amend the law: propose, sign key by key, submit.", help_format="plaintext")
 
 _COMMANDS: Final = (
     ("new", "keephold.cli.new:new", "Make a project: a contract, its test, a deploy script, a CI file."),
@@ -89,6 +91,12 @@ _NETWORK_COMMANDS: Final = (
     ("accept", "keephold.cli.members:accept", "Take the assembled network into the directory of your node."),
     ("join", "keephold.cli.network:join", "Write the directory of a node that joins a network by a snapshot."),
 )
+_GOVERN_COMMANDS: Final = (
+    ("validators", "keephold.cli.governing:validators", "Propose who orders transactions."),
+    ("revoke", "keephold.cli.governing:revoke", "Propose to end a worker or gatekeeper at once."),
+    ("sign", "keephold.cli.governing:sign", "Show a proposal and endorse it with a governance key."),
+    ("submit", "keephold.cli.governing:submit", "Put an endorsed proposal on the ledger."),
+)
 for _name, _path, _help in _COMMANDS:
     app.command(_path, name=_name, help=_help)
 for _name, _path, _help in _ACCOUNT_COMMANDS:
@@ -97,8 +105,13 @@ for _name, _path, _help in _PERMIT_COMMANDS:
     permit.command(_path, name=_name, help=_help)
 for _name, _path, _help in _NETWORK_COMMANDS:
     network.command(_path, name=_name, help=_help)
+for _name, _path, _help in _GOVERN_COMMANDS:
+    govern.command(_path, name=_name, help=_help)
+debug.command("keephold.cli.debug:diff_state", name="diff-state", help="Say where two nodes' states differ.")
 app.command(account)
 app.command(permit)
+app.command(debug)
+app.command(govern)
 app.command(network)
 
 

@@ -1,4 +1,4 @@
-"""`keephold network key`, `assemble`, `join`: found a network of independent operators; nobody sees another's keys."""
+"""`keephold network key`, `assemble`, `accept`: found a network of independent operators; nobody sees another's keys."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def assemble(
     lines = [
         f"{made.genesis.name}: network {network.hex()}, {len(members)} validators, chain {chain_id(network)}",
         f"anybody gets the same with --time {when}, this law and these members: compare the network id",
-        f"give {out} to every member and client; each member:  keephold network join --home DIR --network {out}",
+        f"give {out} to every member and client; each member:  keephold network accept --home DIR --network {out}",
     ]
     emit(facts, "\n".join(lines), as_json=shared.json)
 
 
-def join(
+def accept(
     *,
     home: Annotated[Path, Parameter(help="Directory of your node, from `keephold network key`.")],
     network: Annotated[Path, Parameter(help="Directory from `keephold network assemble`.")],
@@ -76,7 +76,7 @@ def join(
     shared: Shared = SHARED,
 ) -> None:
     """Check that a network has your node as you described it, and write the node's configuration."""
-    is_validator = membership.join(home, network, rpc_port=rpc_port, binary=comet)
+    is_validator = membership.accept(home, network, rpc_port=rpc_port, binary=comet)
     role = "a validator" if is_validator else "a node that follows"
     emit(
         {"home": str(home), "validator": is_validator},

@@ -179,6 +179,11 @@ def block(connection: apsw.Connection, height: int) -> BlockRow | None:
     return None
 
 
+def blocks(connection: apsw.Connection) -> list[BlockRow]:
+    """Return all blocks' rows, in order of height."""
+    return [_block(row) for row in connection.execute("SELECT * FROM block ORDER BY height")]
+
+
 def last_block(connection: apsw.Connection) -> BlockRow | None:
     """Return the newest block's row."""
     for row in connection.execute("SELECT * FROM block ORDER BY height DESC LIMIT 1"):

@@ -3,13 +3,13 @@
 1. **Each** draws the keys of his node (`make_key`) and hands on its `member.toml`, in which nothing is secret.
 2. **Anybody** puts law, members and time together (`assemble`). Genesis is a function of the three: whoever has them
    can do the same and compares the network id. So it matters to nobody who did it first.
-3. **Each** takes genesis and members into his directory (`join`), which refuses a network that does not have his own
+3. **Each** takes genesis and members into his directory (`accept`), which refuses a network that does not have his own
    key and address as he gave them.
 
 What a member file says is not signed: it is what an operator hands on, over a channel by which the others know him. A
 wrong address makes a node that nobody reaches; a wrong key is caught by its owner in step 3, and by nobody else.
 
-An operator whose key is not in genesis joins too: his node follows, until governance makes it a validator.
+An operator whose key is not in genesis accepts it too: his node follows, until governance makes it a validator.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def assemble(directory: Path, law: Law, members: Sequence[MemberFile], now_ns: i
     return Assembled(genesis, directory)
 
 
-def join(home: Path, network: Path, *, rpc_port: int = 26757, binary: str = "cometbft") -> bool:
+def accept(home: Path, network: Path, *, rpc_port: int = 26757, binary: str = "cometbft") -> bool:
     """Take a network into the directory of a node whose keys were drawn; say whether it is a validator.
 
     Args:
