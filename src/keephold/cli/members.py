@@ -1,4 +1,4 @@
-"""`keephold network key`, `assemble`, `accept`: found a network of independent operators; nobody sees another's keys."""
+"""`keephold network key`, `assemble`, `accept`: a network of independent operators; nobody sees another's keys."""
 
 from __future__ import annotations
 
