@@ -199,19 +199,7 @@ def test_four_operators_found_run_watch_change_save_and_restore_a_network(desk, 
     desk.until(lambda: desk.get(f"http://{LOOPBACK}:{here['26757']}/validators").get("result", {}).get("total") == "5")
 
     # (7) Another one joins by a snapshot.
-    join = take(founding, "keephold network join")
-    nodes = {f"10.0.0.{n}:7707": f"{LOOPBACK}:{desk.ports[who][0]}" for n, who in ((1, "alice"), (2, "bob"))}
-    for place, real in nodes.items():
-        join = join.replace(place, real)
-    bob = re.search(r'node_id = "(\w+)"', (desk.place / "bob.toml").read_text())
-    assert bob is not None
-    join = re.sub(r"\w{40}@10.0.0.2:26656", f"{bob[1]}@{LOOPBACK}:{desk.ports['bob'][1]}", join)
-    api, p2p, rpc = desk.ports["joined"]
-    desk.run(f"{join} --port {api} --p2p-port {p2p} --rpc-port {rpc}")
-    desk.until(lambda: desk.height("bob") > 12)
-    desk.start(take(founding, "keephold node --home joined"), "", "joined")
-    desk.until(lambda: desk.height("joined") > 12)
-    desk.end("joined")
+    join_by_snapshot(desk, take(founding, "keephold network join"), take(founding, "keephold node --home joined"))
 
     # (8) Backup and restore: the others went on meanwhile, so the copy votes at new heights only.
     desk.end("alice")
@@ -233,6 +221,22 @@ def test_four_operators_found_run_watch_change_save_and_restore_a_network(desk, 
     assert "the same state at height" in desk.run(url.replace("node http", "restored http"), "alice")
 
     assert left == set(), "every command of the pages ran"
+
+
+def join_by_snapshot(desk: Desk, join: str, start: str) -> None:
+    """Run the page's commands for a node that does not replay the chain."""
+    nodes = {f"10.0.0.{n}:7707": f"{LOOPBACK}:{desk.ports[who][0]}" for n, who in ((1, "alice"), (2, "bob"))}
+    for place, real in nodes.items():
+        join = join.replace(place, real)
+    bob = re.search(r'node_id = "(\w+)"', (desk.place / "bob.toml").read_text())
+    assert bob is not None
+    join = re.sub(r"\w{40}@10.0.0.2:26656", f"{bob[1]}@{LOOPBACK}:{desk.ports['bob'][1]}", join)
+    api, p2p, rpc = desk.ports["joined"]
+    desk.run(f"{join} --port {api} --p2p-port {p2p} --rpc-port {rpc}")
+    desk.until(lambda: desk.height("bob") > 12)
+    desk.start(start, "", "joined")
+    desk.until(lambda: desk.height("joined") > 12)
+    desk.end("joined")
 
 
 def desk_height(desk: Desk) -> int:
