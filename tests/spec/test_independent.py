@@ -439,3 +439,24 @@ def test_keystores(spec):
             assert work() == case["out"]["seeds"]
         else:
             refuses(spec, work, case["name"])
+
+
+def test_messages_between_contracts(spec):
+    for case in cases("messages", "entry"):
+        (given,) = raw(case["in"], "raw")
+        assert spec.record(given) == plain(case["out"]["entry"])
+        assert spec.H("entry/1", given).hex() == case["out"]["id"]
+    for function, label in (("seal_message", "seal-message/1"), ("seal_answer", "seal-message-answer/1")):
+        (case,) = cases("messages", function)
+        seed, network, line, content = raw(case["in"], "seed", "network", "line", "plain")
+        ends = spec.record(line)
+        epochs = [spec.n(ends[f"{end}_epoch"]) for end in ("source", "target")]
+        bound = (network, ends["source"], epochs[0], ends["target"], epochs[1])
+        key = spec.derive(seed, "key-channel/1", *bound)
+        made = spec.shared_seal(
+            key, label, spec.pad(content, case["in"]["buckets"]), *bound, spec.n(case["in"]["number"])
+        )
+        assert made.hex() == case["out"]["sealed"]
+    for case in cases("messages", "credit"):
+        credit, parts = case["in"]["credit"], case["in"]["sent"] + case["in"]["is_answered"]
+        assert case["out"]["share"] == ((credit - parts) // parts if parts else credit)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from keephold.base import errors
+from keephold.base import errors, limits
+from keephold.crypto import aead, hpke
 from keephold.protocol.transactions import Body
+from keephold.worker import results, state
 from vectors import families
 from vectors.base import ACCEPT, DIRECTORY, Family, Maker, judge, made
 
@@ -74,3 +76,13 @@ def test_what_is_random_is_kept_only_while_it_means_the_same():
     assert maker.kept("a", "raw", "length", lambda: {"of": "y", "raw": "ffff"})["raw"] == "ffff"
     assert maker.kept("a", "raw", "length", lambda: {"of": "x", "raw": "ff"})["raw"] == "ff"
     assert maker.kept("b", "raw", "length", lambda: {"of": "x", "raw": "ffff"})["raw"] == "ffff"
+
+
+def test_numbers_in_the_prose_are_those_of_the_code():
+    page = (PAGES / "state.md").read_text()
+    assert f"P(2 + |key| + |value| + {state._SLOT_CBOR}) + {aead.OVERHEAD} + {state._FRAMING} for each slot" in page
+    assert f"P(EventPlain) + {aead.OVERHEAD} + {results._EVENT_FRAMING} for each recipient" in page
+    assert f"P(MessagePlain) + {aead.OVERHEAD} + {results._MESSAGE_FRAMING}; and" in page
+    assert f"`P(CallPlain) + {hpke.OVERHEAD}`" in (PAGES / "envelopes.md").read_text()
+    assert f"At most {limits.MAX_CALL_PLAINTEXT} bytes before padding" in (PAGES / "envelopes.md").read_text()
+    assert len(state._OWN) == 2

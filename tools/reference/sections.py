@@ -11,6 +11,7 @@ from typing import Final
 from keephold.client import keystore
 from keephold.programs import cometbft, enclaves, gatekeeper, history, node, worker
 from keephold.protocol import (
+    channel,
     contracts,
     custody,
     evidence,
@@ -86,6 +87,8 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "committee": partial(records, custody, "CommitteeSeat", "CommitteeKeys", "PartialBatch"),
     "round": partial(records, custody, "Dealer", "Receiver", "Drop", "RoundState"),
     "wire": partial(records, wire),
+    "message-plain": partial(records, messages, "MessagePlain"),
+    "channel": partial(records, channel),
     "keystore": partial(records, keystore, "Stretching", "Directory"),
     "config-enclave": partial(fields, enclaves, "EnclaveConfig"),
     "config-platform": partial(fields, enclaves, "PlatformConfig"),

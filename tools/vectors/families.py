@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vectors import ceremony, chain, encoding, files, keys, law, ledger, sealing
+from vectors import ceremony, chain, channel, encoding, files, keys, law, ledger, sealing
 from vectors.base import Family
 
 ALL: Final[tuple[Family, ...]] = (
@@ -26,5 +26,6 @@ ALL: Final[tuple[Family, ...]] = (
     keys.LEVELS,
     law.GOVERNANCE,
     ceremony.CEREMONY,
+    channel.MESSAGES,
     files.KEYSTORE,
 )
