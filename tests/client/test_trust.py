@@ -18,6 +18,7 @@ from keephold.client.trust_facts import (
     Exposure,
     Governance,
     Held,
+    Signing,
     TrustFacts,
     Validator,
     VendorFact,
@@ -281,6 +282,16 @@ def test_what_a_party_exposes_is_said() -> None:
     assert "no key, no state" in said[validator(0)]
     single = trust_report(facts(threshold=1, members=(gatekeeper(1),)))
     assert any("every key of every contract" in item.sentence for item in single.alone)
+
+
+def test_keys_that_the_contract_owns_are_exposed_for_ever() -> None:
+    here, other = (Signing(ContractId(key("contract", at)), (f"k{at} (ed25519)",), "assigned") for at in (1, 2))
+    exposed = Exposure(PublicKey(key("worker", 1)), (), 7, (here, other))
+    report = trust_report(replace(facts(), exposures=(exposed,)))
+    said = {item.party: item.sentence for item in report.alone}
+    assert "own keys for ever, for they do not rotate: k1 (ed25519)." in said[operator(1)]
+    assert not any("for ever" in sentence for party, sentence in said.items() if party != operator(1))
+    assert any("assigned in the past" in sentence for sentence in report.not_proven)
 
 
 @pytest.mark.parametrize(("ns", "said"), [(0, "no delay"), (DAY, "1 day"), (90 * 10**9, "1.5 minutes"), (1, "less")])

@@ -86,6 +86,14 @@ def test_the_traps_are_measured(place, page, tmp_path):
         assert table in printed, table
 
 
+@pytest.mark.slow
+def test_the_page_on_keys(place, page, tmp_path):
+    contract, test = page("write/keys.md").blocks("python")
+    (tmp_path / "notary.py").write_text(contract)
+    (tmp_path / "test_notary.py").write_text(test)
+    assert "2 passed" in place.run("keephold test .", tmp_path)
+
+
 @pytest.mark.parametrize("name", [path.name for path in PAGES])
 def test_whole_contracts_load(name, page):
     for block in page(f"write/{name}").blocks("python"):

@@ -109,6 +109,10 @@ def _exposure(exposure: Exposure) -> list[str]:
     for held in exposure.held:
         had = "had it: it published the public keys" if held.is_published else "may ask for it"
         lines.append(f"    {Address.contract(held.contract)} epoch {held.epoch}, {held.why}; {had}")
+    lines += [
+        f"    {Address.contract(signing.contract)} signing keys, {signing.why}, for ever: {', '.join(signing.keys)}"
+        for signing in exposure.signing
+    ]
     return lines if exposure.held else [*lines, "    nothing"]
 
 
@@ -178,6 +182,14 @@ def _body(address: Address, report: TrustReport) -> dict[str, object]:
                         "published": held.is_published,
                     }
                     for held in exposure.held
+                ],
+                "signing": [
+                    {
+                        "contract": Address.contract(signing.contract),
+                        "keys": list(signing.keys),
+                        "why": signing.why,
+                    }
+                    for signing in exposure.signing
                 ],
                 "not_proven": list(exposure.not_proven),
             }

@@ -103,6 +103,17 @@ class Held:
 
 @final
 @dataclass(frozen=True, slots=True)
+class Signing:
+    """Keys that a contract owns and a worker may have. They do not rotate: who had them once has them for ever."""
+
+    contract: ContractId
+    keys: tuple[str, ...]
+    """Label and scheme of each, as the contract's interface declares them."""
+    why: Literal["assigned", "left"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Exposure:
     """What breaking one worker exposes, as far as the ledger proves it now."""
 
@@ -110,10 +121,16 @@ class Exposure:
     held: tuple[Held, ...]
     height: int
     """Of the oldest header that proves a part of it."""
+    signing: tuple[Signing, ...] = ()
+    """Keys that those contracts own."""
     not_proven: tuple[str, ...] = (
         (
             "Epochs that have ended are on no record: what the worker held of them is in past blocks only, and is not "
             "listed."
+        ),
+        (
+            "A contract that it left in an epoch that has ended is on no record either; the keys that such a contract "
+            "owns, which do not rotate, it may have kept."
         ),
         "Gatekeepers answer under seal: that a key was released shows only where the worker published it.",
         "Several headers prove these records; a contract that moved between them may be missing.",

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from keephold.base.errors import (
+    AbiError,
     AttestationRefused,
     ChainRefused,
     CryptoError,
@@ -21,6 +22,7 @@ from keephold.base.errors import (
     NoLiveWorker,
 )
 from keephold.base.ids import ContractId, PublicKey
+from keephold.client.abi import parse_abi
 from keephold.client.connection import Connection
 from keephold.client.trust import TrustReport, trust_report
 from keephold.client.trust_facts import (
@@ -29,6 +31,7 @@ from keephold.client.trust_facts import (
     Exposure,
     Governance,
     Held,
+    Signing,
     TrustFacts,
     Validator,
     VendorFact,
@@ -143,11 +146,29 @@ async def exposure_of(connection: Connection, worker: PublicKey) -> Exposure:
     contracts = [ContractId(item) for item in dict.fromkeys((*listed["assigned"], *listed["left"]))]
     records = await follower.prove([contract_path(item) for item in contracts], proven.height) if contracts else None
     held: list[Held] = []
+    signing: list[Signing] = []
     for contract in contracts:
         raw = None if records is None else records[contract_path(contract)]
         if raw is not None:
-            held += await _held(connection, contract, decode(raw, ContractRecord), worker)
-    return Exposure(worker, tuple(held), proven.height)
+            record = decode(raw, ContractRecord)
+            held += await _held(connection, contract, record, worker)
+            signing += await _signing(connection, contract, record, worker)
+    return Exposure(worker, tuple(held), proven.height, tuple(signing))
+
+
+async def _signing(
+    connection: Connection, contract: ContractId, record: ContractRecord, worker: PublicKey
+) -> list[Signing]:
+    """Return the keys that a contract owns, if the worker could ask for their seed."""
+    if worker not in (*record.workers, *record.departed):
+        return []
+    deployed = await verify_deployment(connection.follower, contract)
+    try:
+        declared = parse_abi(deployed.code.abi).keys
+    except AbiError:  # somebody else's contract, which no worker loads
+        return []
+    keys = tuple(f"{label} ({scheme})" for label, scheme in sorted(declared))
+    return [Signing(contract, keys, "assigned" if worker in record.workers else "left")] if keys else []
 
 
 async def _held(connection: Connection, contract: ContractId, record: ContractRecord, worker: PublicKey) -> list[Held]:

@@ -23,6 +23,7 @@ NOT_PROVEN: Final = (
         "handed on, and its key ceremony is argued, not proven here."
     ),
     "What a party broke in the past: the keys of ended epochs open what was sealed under them, for ever.",
+    "Which workers were assigned in the past: each may have kept the keys that the contract owns, which do not rotate.",
     "That hardware keeps its promise: a vendor's root is where every proof here ends.",
 )
 """Plainly."""
@@ -96,11 +97,23 @@ def _operator(facts: TrustFacts, party: Party, enclaves: tuple[Enclave, ...]) ->
             for held in exposure.held
             if held.contract != facts.contract
         }
+        owned = sorted(
+            {
+                key
+                for exposure in facts.exposures
+                if exposure.worker in identities
+                for signing in exposure.signing
+                if signing.contract == facts.contract
+                for key in signing.keys
+            }
+        )
         also = f", and {len(others)} other contract{'' if len(others) == 1 else 's'} assigned to it" if others else ""
         said.append(
             f"As {_labels(workers)}: state, calls and answers of epoch {facts.epoch}{also}; it has {len(workers)} of "
             f"{facts.quorum} votes that make a result."
         )
+        if owned:
+            said.append(f"It signs with the contract's own keys for ever, for they do not rotate: {', '.join(owned)}.")
     if left:
         said.append(
             f"As {_labels(left)}, not assigned any more: what is sealed under epoch {facts.epoch}, if it had it."

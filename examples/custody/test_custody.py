@@ -1,0 +1,382 @@
+"""The wallet, as its officers use it and as one of them attacks it; what it signs is judged by `eth_account`.
+
+`keephold test examples/custody --net devnet` runs it for real.
+"""
+
+from __future__ import annotations
+
+import pytest
+from eth_account import Account
+from eth_account.typed_transactions import TypedTransaction
+from eth_utils import keccak, to_checksum_address
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from custody import (
+    Custody,
+    Frozen,
+    Payee,
+    Policy,
+    Signed,
+    Staged,
+    assembled,
+    keccak256,
+    number_bytes,
+    parse_transaction,
+    rlp_decode,
+    rlp_encode,
+)
+from keephold import Reject
+
+GWEI, ETHER = 10**9, 10**18
+SHOP, BANK, STRANGER = bytes([1]) * 20, bytes([2]) * 20, bytes([3]) * 20
+SECOND = 10**9
+DELAY, PERIOD = 1, 3600
+FEE = 21_000 * 30 * GWEI
+LIMIT = ETHER
+
+
+def policy(*officers, **changes):
+    terms = {
+        "officers": tuple(officer.address for officer in officers),
+        "quorum": 2,
+        "delay_ns": DELAY * SECOND,
+        "period_ns": PERIOD * SECOND,
+        "period_limit": 3 * (LIMIT + FEE),
+        "fee_limit": FEE,
+        "payees": (Payee(SHOP, LIMIT), Payee(BANK, 10 * LIMIT, takes_data=True)),
+    }
+    return Policy(**terms | changes)
+
+
+def unsigned(**changes):
+    """Return an unsigned transaction; that its digest is the right one, another implementation says."""
+    said = {
+        "chainId": 1,
+        "nonce": 0,
+        "maxPriorityFeePerGas": GWEI,
+        "maxFeePerGas": 30 * GWEI,
+        "gas": 21_000,
+        "to": to_checksum_address(SHOP),
+        "value": LIMIT // 2,
+        "data": b"",
+        "accessList": (),
+        "type": 2,
+    } | changes
+    numbers = [said[name] for name in ("chainId", "nonce", "maxPriorityFeePerGas", "maxFeePerGas", "gas")]
+    access = tuple((octets(entry["address"]), tuple(map(octets, entry["storageKeys"]))) for entry in said["accessList"])
+    parts = (*map(number_bytes, numbers), octets(said["to"]), number_bytes(said["value"]), said["data"])
+    raw = b"\x02" + rlp_encode((*parts, access))
+    assert keccak256(raw) == TypedTransaction.from_dict(said).hash()
+    return raw
+
+
+def octets(prefixed):
+    return bytes.fromhex(prefixed.removeprefix("0x"))
+
+
+def to(payee):
+    return {"to": to_checksum_address(payee)}
+
+
+@pytest.fixture
+def wallet(net, alice, bob, carol):
+    return net.deploy(Custody, 1, policy(alice, bob, carol), sender=alice)
+
+
+def approved(wallet, raw, *officers):
+    number = wallet.as_(officers[0]).stage(raw)
+    for officer in officers:
+        wallet.as_(officer).approve(number)
+    return number
+
+
+def paid(net, wallet, raw, *officers):
+    number = approved(wallet, raw, *officers)
+    net.warp(DELAY)
+    return net.released(wallet, wallet.as_(officers[0]).sign(number), officers[0])
+
+
+def test_two_of_three_pay_after_the_delay_and_ethereum_agrees_who_signed(net, wallet, alice, bob, carol, dave):
+    raw = unsigned()
+    number = approved(wallet, raw, alice, bob)
+    with net.rejects("not_released"):
+        net.released(wallet, f"payment/{number}", alice)
+    net.warp(DELAY)
+    topic = wallet.as_(carol).sign(number)
+    released = net.released(wallet, topic, carol)
+    sent = assembled(raw, released.signature)
+    assert Account.recover_transaction(sent) == to_checksum_address(wallet.ethereum_address())
+    assert released.message == keccak256(raw)
+    # Every officer may have it, and nobody else.
+    assert net.released(wallet, topic, alice) == released
+    with net.rejects("not_released"):
+        net.released(wallet, topic, dave)
+    assert [type(event) for event in net.events(bob, wallet)] == [Staged, Signed]
+    assert net.events(dave, wallet) == []
+    assert wallet.as_(alice).terms()[1:] == (1, LIMIT // 2 + FEE, False)
+
+
+def test_the_address_stays_and_is_the_wallets_own(net, wallet, alice, bob):
+    other = net.deploy(Custody, 1, policy(alice, bob), sender=alice)
+    assert wallet.ethereum_address() == wallet.ethereum_address() != other.ethereum_address()
+    assert len(wallet.ethereum_address()) == 20
+
+
+def test_no_signature_without_quorum_and_delay(net, wallet, alice, bob, carol):
+    number = approved(wallet, unsigned(), alice)
+    wallet.as_(alice).approve(number)  # once more counts once
+    net.warp(DELAY)
+    with net.rejects("no_quorum"):
+        wallet.as_(alice).sign(number)
+    wallet.as_(bob).approve(number)
+    if net.snapshot() is not None:  # a ledger's clock does not wait
+        with net.rejects("too_early"):
+            wallet.as_(alice).sign(number)
+    net.warp(DELAY)
+    wallet.as_(alice).sign(number)
+    with net.rejects("signed"):
+        wallet.as_(alice).sign(number)
+    with net.rejects("signed"):
+        wallet.as_(carol).approve(number)
+
+
+REFUSED = [
+    ("wrong_chain", {"chainId": 5}),
+    ("unknown_payee", to(STRANGER)),
+    ("over_limit", {"value": LIMIT + 1}),
+    ("over_fee_limit", {"gas": 21_001}),
+    ("over_fee_limit", {"maxFeePerGas": 30 * GWEI + 1}),
+    ("no_data", {"data": b"\x01", "gas": 21_000}),
+    ("no_data", {"accessList": ({"address": to_checksum_address(SHOP), "storageKeys": ()},)}),
+    ("bad_transaction", {"maxPriorityFeePerGas": 31 * GWEI}),
+    ("bad_transaction", {"gas": 20_999}),
+    ("bad_transaction", {"value": 1 << 128}),
+]
+
+
+@pytest.mark.parametrize(("code", "changes"), REFUSED, ids=range(len(REFUSED)))
+def test_what_the_policy_does_not_allow_is_not_staged(net, wallet, alice, code, changes):
+    with net.rejects(code):
+        wallet.as_(alice).stage(unsigned(**changes))
+
+
+def test_a_payee_that_takes_data_gets_it(net, wallet, alice, bob):
+    access = ({"address": to_checksum_address(BANK), "storageKeys": ("0x" + "00" * 32,)},)
+    raw = unsigned(data=b"\xa9\x05\x9c\xbb" + bytes(64), accessList=access, **to(BANK))
+    released = paid(net, wallet, raw, alice, bob)
+    assert Account.recover_transaction(assembled(raw, released.signature)) == to_checksum_address(
+        wallet.ethereum_address()
+    )
+
+
+def test_nonces_are_signed_in_order_and_once(net, wallet, alice, bob):
+    second, first, rival = (
+        approved(wallet, unsigned(nonce=nonce, value=value), alice, bob) for nonce, value in ((1, 1), (0, 2), (0, 3))
+    )
+    net.warp(DELAY)
+    with net.rejects("wrong_nonce"):
+        wallet.as_(alice).sign(second)
+    wallet.as_(alice).sign(first)
+    with net.rejects("wrong_nonce"):
+        wallet.as_(alice).sign(rival)
+    wallet.as_(alice).sign(second)
+    with net.rejects("nonce_used"):
+        wallet.as_(alice).stage(unsigned(nonce=1))
+
+
+def test_a_period_has_a_limit_and_ends(net, wallet, alice, bob):
+    if net.snapshot() is None:
+        pytest.skip("an hour is long to wait")
+    for nonce in range(3):
+        paid(net, wallet, unsigned(nonce=nonce, value=LIMIT), alice, bob)
+    number = approved(wallet, unsigned(nonce=3, value=0), alice, bob)
+    net.warp(DELAY)
+    with net.rejects("over_period_limit"):
+        wallet.as_(alice).sign(number)
+    net.warp(PERIOD)
+    wallet.as_(alice).sign(number)
+
+
+def test_one_officer_freezes_and_the_quorum_unfreezes(net, wallet, alice, bob, carol, dave):
+    number = approved(wallet, unsigned(), alice, bob)
+    net.warp(DELAY)
+    with net.rejects("forbidden"):
+        wallet.as_(dave).freeze()
+    wallet.as_(carol).freeze()
+    for act in (lambda: wallet.as_(alice).sign(number), lambda: wallet.as_(alice).stage(unsigned())):
+        with net.rejects("frozen"):
+            act()
+    assert wallet.as_(carol).unfreeze() is False
+    assert wallet.as_(carol).unfreeze() is False  # once more counts once
+    assert wallet.as_(alice).unfreeze() is True
+    with net.rejects("not_frozen"):
+        wallet.as_(alice).unfreeze()
+    # What was on its way is void: whoever froze had a reason.
+    with net.rejects("void"):
+        wallet.as_(alice).sign(number)
+    assert Frozen(carol.address) in net.events(bob, wallet)
+    paid(net, wallet, unsigned(), alice, bob)
+
+
+def test_the_quorum_changes_officers_after_the_delay_frozen_or_not(net, wallet, alice, bob, carol, dave):
+    """Carol turns against the others, and freezes whatever they do: she cannot keep them from removing her."""
+    pending = approved(wallet, unsigned(), alice, bob)
+    wallet.as_(carol).freeze()
+    change = wallet.as_(alice).propose(policy(alice, bob, dave))
+    wallet.as_(alice).agree(change)
+    with net.rejects("no_quorum"):
+        wallet.as_(alice).enact(change)
+    wallet.as_(bob).agree(change)
+    wallet.as_(carol).freeze()
+    net.warp(DELAY)
+    rival = wallet.as_(carol).propose(policy(carol, quorum=1))
+    wallet.as_(bob).enact(change)
+    for act in (
+        lambda: wallet.as_(carol).freeze(),
+        lambda: wallet.as_(carol).agree(rival),
+        lambda: wallet.as_(carol).payment(pending),
+        lambda: wallet.as_(carol).terms(),
+    ):
+        with net.rejects("forbidden"):
+            act()
+    with net.rejects("void"):
+        wallet.as_(alice).agree(rival)
+    with net.rejects("void"):
+        wallet.as_(alice).enact(change)
+    wallet.as_(dave).unfreeze()
+    wallet.as_(alice).unfreeze()
+    with net.rejects("void"):
+        wallet.as_(alice).approve(pending)
+    paid(net, wallet, unsigned(), dave, alice)
+
+
+def test_a_change_of_policy_waits_for_the_delay(net, wallet, alice, bob):
+    if net.snapshot() is None:
+        pytest.skip("a ledger's clock does not wait")
+    change = wallet.as_(alice).propose(policy(alice, quorum=1))
+    wallet.as_(alice).agree(change)
+    wallet.as_(bob).agree(change)
+    with net.rejects("too_early"):
+        wallet.as_(alice).enact(change)
+    net.warp(DELAY)
+    wallet.as_(alice).enact(change)
+    assert wallet.as_(alice).terms()[0] == policy(alice, quorum=1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quorum": 0},
+        {"quorum": 4},
+        {"delay_ns": -1},
+        {"period_ns": 0},
+        {"payees": (Payee(b"short", 1),)},
+        {"payees": (Payee(SHOP, 1), Payee(SHOP, 2))},
+    ],
+    ids=range(6),
+)
+def test_policies_that_are_none(net, alice, bob, carol, changes):
+    with net.rejects("bad_policy"):
+        net.deploy(Custody, 1, policy(alice, bob, carol, **changes), sender=alice)
+    with net.rejects("bad_policy"):
+        net.deploy(Custody, 1, policy(alice, bob, bob), sender=alice)
+
+
+def test_strangers_do_nothing(net, wallet, alice, dave):
+    number = wallet.as_(alice).stage(unsigned())
+    mine = wallet.as_(dave)
+    for act in (
+        lambda: mine.stage(unsigned()),
+        lambda: mine.approve(number),
+        lambda: mine.sign(number),
+        mine.unfreeze,
+        lambda: mine.propose(policy(dave, quorum=1)),
+        lambda: mine.agree(1),
+        lambda: mine.enact(1),
+    ):
+        with net.rejects("forbidden"):
+            act()
+    with net.rejects("not_found"):
+        wallet.as_(alice).sign(number + 1)
+
+
+def test_nobody_outside_tells_amount_or_payee(net, alice, bob, carol):
+    def story(secret):
+        wallet = net.deploy(Custody, 1, policy(alice, bob, carol), sender=alice)
+        paid(net, wallet, unsigned(value=secret[0], **to(secret[1])), alice, bob)
+
+    net.assert_indistinguishable(story, (1, SHOP), (LIMIT, BANK), observer=None)
+
+
+# --- the parser and the hash ---
+
+
+@given(data=st.binary(max_size=700))
+@settings(max_examples=60, deadline=None)
+def test_keccak_is_ethereums(data):
+    assert keccak256(data) == keccak(data)
+
+
+@pytest.mark.parametrize("size", [0, 1, 135, 136, 137, 271, 272])
+def test_keccak_at_the_edges_of_its_blocks(size):
+    assert keccak256(bytes(size)) == keccak(bytes(size))
+
+
+ITEMS = st.recursive(st.binary(max_size=80), lambda item: st.lists(item, max_size=4).map(tuple), max_leaves=8)
+
+
+@given(item=ITEMS)
+def test_rlp_has_one_spelling(item):
+    raw = rlp_encode(item)
+    assert rlp_decode(raw) == item
+
+
+@given(raw=st.binary(max_size=80))
+def test_whatever_decodes_is_spelled_that_way(raw):
+    try:
+        item = rlp_decode(raw)
+    except Reject as refused:
+        assert refused.code == "bad_transaction"  # noqa: PT017 - one of the two outcomes
+    else:
+        assert rlp_encode(item) == raw
+
+
+RAW = unsigned()
+
+
+@given(at=st.integers(0, len(RAW) - 1), value=st.integers(0, 255))
+def test_an_altered_transaction_is_refused_or_says_something_else(at, value):
+    altered = RAW[:at] + bytes([value]) + RAW[at + 1 :]
+    try:
+        parsed = parse_transaction(altered)
+    except Reject:
+        return
+    assert (parsed == parse_transaction(RAW)) == (altered == RAW)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        RAW[1:],
+        b"\x01" + RAW[1:],
+        RAW + b"\0",
+        RAW[:-1],
+        b"\x02" + rlp_encode((b"\1",) * 8),
+        b"\x02" + rlp_encode((b"\1",) * 10),
+        b"\x02" + rlp_encode(b"\1" * 9),
+        b"\x02" + rlp_encode((*map(bytes, (1, 0, 0, 0, 0)), SHOP, b"", b"", ())),  # a chain id spelled with a zero
+        b"\x02" + rlp_encode((b"\1", b"", b"", b"\1", b"\xff\xff", b"", b"", b"", ())),  # a contract is created
+        b"\x02" + rlp_encode((b"\1", b"", b"", b"\1", b"\xff\xff", SHOP, b"", b"", ((SHOP,),))),
+        b"\x02" + rlp_encode((b"\1", b"", b"", b"\1", b"\xff\xff", SHOP, b"", b"", ((SHOP, (b"short",)),))),
+        b"\x02" + rlp_encode((b"\1", b"", b"", b"\1", b"\xff\xff", SHOP, b"", b"", b"")),
+        b"\x02\xf8\x01\xc0",
+        b"\x02" + b"\xc1" * 1500,
+        b"\x02" + bytes(3000),
+    ],
+    ids=range(16),
+)
+def test_no_other_bytes_are_a_transaction(raw):
+    with pytest.raises(Reject, match="bad_transaction"):
+        parse_transaction(raw)
