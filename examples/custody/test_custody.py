@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import pytest
-from eth_account import Account
-from eth_account.typed_transactions import TypedTransaction
-from eth_utils import keccak, to_checksum_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judge import checksummed, digest, keccak, sender
 
 from custody import (
     Custody,
@@ -57,7 +55,7 @@ def unsigned(**changes):
         "maxPriorityFeePerGas": GWEI,
         "maxFeePerGas": 30 * GWEI,
         "gas": 21_000,
-        "to": to_checksum_address(SHOP),
+        "to": checksummed(SHOP),
         "value": LIMIT // 2,
         "data": b"",
         "accessList": (),
@@ -67,7 +65,7 @@ def unsigned(**changes):
     access = tuple((octets(entry["address"]), tuple(map(octets, entry["storageKeys"]))) for entry in said["accessList"])
     parts = (*map(number_bytes, numbers), octets(said["to"]), number_bytes(said["value"]), said["data"])
     raw = b"\x02" + rlp_encode((*parts, access))
-    assert keccak256(raw) == TypedTransaction.from_dict(said).hash()
+    assert keccak256(raw) == digest(said)
     return raw
 
 
@@ -76,7 +74,7 @@ def octets(prefixed):
 
 
 def to(payee):
-    return {"to": to_checksum_address(payee)}
+    return {"to": checksummed(payee)}
 
 
 @pytest.fixture
@@ -106,7 +104,7 @@ def test_two_of_three_pay_after_the_delay_and_ethereum_agrees_who_signed(net, wa
     topic = wallet.as_(carol).sign(number)
     released = net.released(wallet, topic, carol)
     sent = assembled(raw, released.signature)
-    assert Account.recover_transaction(sent) == to_checksum_address(wallet.ethereum_address())
+    assert sender(sent) == checksummed(wallet.ethereum_address())
     assert released.message == keccak256(raw)
     # Every officer may have it, and nobody else.
     assert net.released(wallet, topic, alice) == released
@@ -148,7 +146,7 @@ REFUSED = [
     ("over_fee_limit", {"gas": 21_001}),
     ("over_fee_limit", {"maxFeePerGas": 30 * GWEI + 1}),
     ("no_data", {"data": b"\x01", "gas": 21_000}),
-    ("no_data", {"accessList": ({"address": to_checksum_address(SHOP), "storageKeys": ()},)}),
+    ("no_data", {"accessList": ({"address": checksummed(SHOP), "storageKeys": ()},)}),
     ("bad_transaction", {"maxPriorityFeePerGas": 31 * GWEI}),
     ("bad_transaction", {"gas": 20_999}),
     ("bad_transaction", {"value": 1 << 128}),
@@ -162,12 +160,10 @@ def test_what_the_policy_does_not_allow_is_not_staged(net, wallet, alice, code, 
 
 
 def test_a_payee_that_takes_data_gets_it(net, wallet, alice, bob):
-    access = ({"address": to_checksum_address(BANK), "storageKeys": ("0x" + "00" * 32,)},)
+    access = ({"address": checksummed(BANK), "storageKeys": ("0x" + "00" * 32,)},)
     raw = unsigned(data=b"\xa9\x05\x9c\xbb" + bytes(64), accessList=access, **to(BANK))
     released = paid(net, wallet, raw, alice, bob)
-    assert Account.recover_transaction(assembled(raw, released.signature)) == to_checksum_address(
-        wallet.ethereum_address()
-    )
+    assert sender(assembled(raw, released.signature)) == checksummed(wallet.ethereum_address())
 
 
 def test_nonces_are_signed_in_order_and_once(net, wallet, alice, bob):

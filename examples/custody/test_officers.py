@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
-from eth_account import Account
-from eth_utils import to_checksum_address
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from judge import checksummed, sender
 from test_custody import DELAY, FEE, LIMIT, PERIOD, SECOND, policy, unsigned
 
 from custody import Custody, assembled
@@ -119,7 +118,7 @@ class Officers(RuleBasedStateMachine):
         self.spent[period] = self.spent.get(period, 0) + cost
         released = self.net.released(self.wallet, topic, self.people[who])
         raw = assembled(unsigned(nonce=payment.nonce, value=payment.value), released.signature)
-        assert Account.recover_transaction(raw) == to_checksum_address(self.wallet.ethereum_address())
+        assert sender(raw) == checksummed(self.wallet.ethereum_address())
         assert payment.nonce not in self.signatures
         self.signatures[payment.nonce] = released.signature
         self.nonce += 1

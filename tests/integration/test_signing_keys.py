@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from eth_account import Account as Ethereum
-from eth_utils import to_checksum_address
+from judge import checksummed, sender
 
 from custody import Payee, Policy, assembled, keccak256, number_bytes, rlp_encode
 from keephold.base.errors import Rejected
@@ -59,8 +58,8 @@ def released(net: Devnet, wallet: Contract) -> Released:
 
 
 def test_the_signature_is_the_wallets_whichever_worker_gives_it(net: Devnet, wallet: Contract, released: Released):
-    sender = wallet.query("ethereum_address", account=net.accounts["dave"])
-    assert Ethereum.recover_transaction(assembled(RAW, released.signature)) == to_checksum_address(sender)
+    address = wallet.query("ethereum_address", account=net.accounts["dave"])
+    assert sender(assembled(RAW, released.signature)) == checksummed(address)
     assert released.message == keccak256(RAW)
     given = [wallet.released(released.topic, account=net.accounts[name]) for name in ("alice", "bob") * 4]
     assert given == [released] * 8
