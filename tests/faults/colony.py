@@ -17,14 +17,17 @@ from keephold.runtime.artefact import guest_artefact
 from keephold.testing import inside, programs
 from keephold.testing.caretaker import Caretaker
 from keephold.testing.ceremony import Shape, found, members
-from keephold.testing.comet.watched import Release, releases
+from keephold.testing.comet.liar import FILE as LIE
+from keephold.testing.comet.liar import LIES, Lie
+from keephold.testing.comet.watched import Release, refusals, releases
 from keephold.testing.supervisor import Supervisor
 from keephold.testing.switch import Switch
 from keephold.testing.vendor import DevelopmentVendor
 
-API, P2P = 7707, 26656
+API, P2P, RPC = 7707, 26656, 26756
 SHAPE = Shape(gatekeepers=3, threshold=2, workers=2, validators=4)
 HEARTBEAT = 2.0
+FRAIL = "keephold.testing.comet.frail"
 WATCHED = "keephold.testing.comet.watched"
 
 
@@ -38,18 +41,20 @@ class Colony:
             directory: empty, with a short path.
             binary: CometBFT.
             switch: the caller is on one of its machines, from which it reaches all.
-            places: the machine of each enclave; it dials the node there first, and the others after it.
+            places: the machine of each enclave; it dials the node there first, if there is one, then the others.
         """
         guest, machines = guest_artefact(), home() / "development"
         vendor = DevelopmentVendor.create_or_load(machines)
         self.addresses = [Address(API, P2P, machine.address) for machine in switch.machines[: SHAPE.validators]]
         self.directory = directory
+        self.switch = switch
         self._undo = contextlib.ExitStack()
         pinned = found(directory, self.url(0), vendor, guest.sha256, SHAPE, time.time_ns())
         self.genesis = pinned.genesis
         self.accounts = {name: Account(key, name) for name, key in pinned.devnet_keys().items()}
         programs.prepare_caches(vendor, guest, SHAPE, lambda _: None)
-        consensus = programs.Consensus(binary, tuple(range(P2P, P2P + SHAPE.validators)))
+        rows = [tuple(range(first, first + SHAPE.validators)) for first in (P2P, RPC)]
+        consensus = programs.Consensus(binary, *rows)
         ports = range(API, API + SHAPE.validators)
         made = list(programs.of_devnet(directory, vendor, machines, "127.0.0.1", ports, SHAPE, guest.sha256, consensus))
         # Written for one host; here each node has its own, and each enclave its own order of dialling.
@@ -63,9 +68,9 @@ class Colony:
                 at = places.get(program.name)
                 if at is None:
                     node = switch.machines[SHAPE.nodes.index(program.name)]
-                    self.supervisor.start(inside.program(node, program))
+                    self.supervisor.start(inside.program(node, replace(program, module=FRAIL)))
                 else:
-                    self._dial(program.name, [at, *(n for n in range(SHAPE.validators) if n != at)])
+                    self._dial(program.name, sorted(range(SHAPE.validators), key=lambda number, at=at: number != at))
                     enclave = replace(program, module=WATCHED)
                     self.supervisor.start(inside.program(switch.machines[at], enclave))
             caretaker = Caretaker(pinned, vendor)
@@ -86,6 +91,25 @@ class Colony:
     def releases(self, name: str) -> list[Release]:
         """Return the diary of a gatekeeper."""
         return releases(self.directory / name)
+
+    def refusals(self, name: str) -> list[str]:
+        """Return the diary of what an enclave was told and refused."""
+        return refusals(self.directory / name)
+
+    def lie(self, number: int, lie: Lie | None) -> None:
+        """Let a node lie from now on; None: let it be honest again."""
+        file = self.directory / f"n{number}" / "home" / LIE
+        if lie is None:
+            file.unlink(missing_ok=True)
+        else:
+            draft = file.with_name(".lie")
+            draft.write_text(lie)
+            draft.replace(file)
+
+    def lies(self, number: int) -> list[str]:
+        """Return what a node lied about so far, and in answer to what."""
+        path = self.directory / f"n{number}" / "home" / LIES
+        return path.read_text().splitlines() if path.exists() else []
 
     @property
     def all_releases(self) -> list[Release]:

@@ -201,14 +201,23 @@ def start(binary: Path) -> Iterator[Callable[..., Cluster]]:
             cluster.stop()
 
 
+def made_switch(machines: int) -> Switch:
+    try:
+        return Switch(machines)
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def machines() -> Callable[[int], Switch]:
+    """Makes that many machines, or skips with the reason."""
+    return made_switch
+
+
 @pytest.fixture
 def switch() -> Iterator[Switch]:
     """Four machines for nodes, and CLIENT, on which the test runs."""
-    try:
-        made = Switch(CLIENT + 1)
-    except ConfigurationError as error:
-        pytest.skip(str(error))
-    with made, made.machines[CLIENT].entered():
+    with made_switch(CLIENT + 1) as made, made.machines[CLIENT].entered():
         yield made
 
 

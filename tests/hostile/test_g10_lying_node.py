@@ -141,3 +141,31 @@ def test_law_that_nobody_signed_is_refused(chain) -> None:
 
     with pytest.raises(ProofInvalid, match="does not verify"):
         asyncio.run(ask())
+
+
+# --- one of two nodes lies, in its answers only ---
+
+
+async def with_another(chain, tamper):
+    """What is proven to somebody whose first node lies, and whose second one does not."""
+    liar, honest = chain.net.remote(), chain.net.remote()
+    follower = Follower([liar, honest], VerifiedView(chain.net.genesis))
+    await follower.sync()
+    liar.tamper = tamper
+    located = await follower.locate(chain.calls)
+    proven = await follower.prove([account_path(chain.alice.public)])
+    return set(located), proven.values
+
+
+@pytest.mark.parametrize("endpoint", ["transactions", "prove", "blocks"])
+def test_who_has_another_node_is_not_kept_by_one_whose_answers_do_not_hold(chain, endpoint: str) -> None:
+    """An honest stream beside forged answers would else keep an enclave for ever."""
+    truth = asyncio.run(with_another(chain, lambda _, answer: answer))
+    assert truth[0] == set(chain.calls)
+    assert asyncio.run(with_another(chain, flipping(endpoint, -20))) == truth
+
+
+def test_what_one_node_leaves_out_another_one_is_asked_for(chain) -> None:
+    truth = asyncio.run(with_another(chain, lambda _, answer: answer))
+    silent = replacing("transactions", lambda _: encode(FoundTransactions(())))
+    assert asyncio.run(with_another(chain, silent)) == truth

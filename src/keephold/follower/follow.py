@@ -225,6 +225,9 @@ class Follower:
         Raises:
             ChainRefused, NodeUnreachable
         """
+        return await self._checked(lambda: self._header(height))
+
+    async def _header(self, height: int) -> Header:
         known = self.view.header(height)
         if known is not None:
             return known
@@ -236,7 +239,7 @@ class Follower:
             if height > self.view.height:
                 return self.view.vouch(block)
             # The stream moved past it while we asked: there is another way to it now.
-            return await self.header(height)
+            return await self._header(height)
         return await self._descend(height)
 
     async def header_hash(self, height: int) -> HeaderHash:
@@ -279,12 +282,15 @@ class Follower:
             ChainRefused, NodeUnreachable
         """
         wanted = tuple(dict.fromkeys(paths))
+        return await self._checked(lambda: self._prove(wanted, at_least))
+
+    async def _prove(self, wanted: tuple[bytes, ...], at_least: int) -> ProvenValues:
         waited = 0.0
         floor = max(at_least, self.view.height)
         while True:
             answer = await self._ask(lambda remote: remote.prove(0, wanted))
             if answer.height >= floor:
-                await self.header(answer.height)
+                await self._header(answer.height)
                 return self.view.check_values(answer, wanted)
             if waited >= _WAIT_SECONDS:
                 raise StaleAnswer(f"state proven by header {answer.height}, asked for {floor}")
@@ -305,24 +311,30 @@ class Follower:
         Raises:
             ChainRefused, NodeUnreachable
         """
+        return await self._checked(lambda: self._locate(ids))
+
+    async def _locate(self, ids: Sequence[bytes]) -> dict[bytes, LocatedTransaction]:
         located: dict[bytes, LocatedTransaction] = {}
         for item in await self._found(ids):
-            await self.header(item.height + 1)
-            await self.header(item.height)
+            await self._header(item.height + 1)
+            await self._header(item.height)
             verified = self.view.check_found(item)
             located[verified.id] = verified
         return located
 
     async def _found(self, ids: Sequence[bytes]) -> list[FoundTransaction]:
-        """Return what the node has of these, by the hash of its bytes; a node may need several answers for many."""
+        """Return what any node has of these, by the hash of its bytes; a node may need several answers for many."""
         missing = dict.fromkeys(ids)
         found: list[FoundTransaction] = []
-        while missing:
+        silent = 0
+        while missing and silent < len(self._remotes):
             wanted = list(missing)
             answer = await self._ask(lambda remote, wanted=wanted: remote.transactions(wanted))  # type: ignore[misc] # a default argument's type
             fresh = [item for item in answer if sha256(item.raw) in missing]
-            if not fresh:
-                break
+            if not fresh:  # what one leaves out, another may have
+                silent += 1
+                self.mistrust()
+                continue
             found += fresh
             for item in fresh:
                 missing.pop(sha256(item.raw), None)
@@ -355,10 +367,13 @@ class Follower:
         """
         record = GovernanceRecord() if raw is None else decode(raw, GovernanceRecord)
         if self._law is None or self._law.record != record:
-            law = await self._history()
-            check_complete(law, record)
-            self._law = law
+            self._law = await self._checked(lambda: self._complete(record))
         return self._law
+
+    async def _complete(self, record: GovernanceRecord) -> Law:
+        law = await self._history()
+        check_complete(law, record)
+        return law
 
     async def _history(self) -> Law:
         history = await self._ask(lambda remote: remote.governance())
@@ -387,11 +402,31 @@ class Follower:
             try:
                 return await question(self.remote)
             except NodeUnreachable:
-                self._current = (self._current + 1) % len(self._remotes)
+                self.mistrust()
         return await question(self.remote)
 
-    async def _next(self, pause: float) -> None:
+    async def _checked(self, answered: Callable[[], Awaitable[T]]) -> T:
+        """Ask the present node for what is checked on arrival; where the answer does not hold, each other one once.
+
+        Else a node whose stream is honest, and nothing else, would keep its readers for ever.
+
+        Raises:
+            ChainRefused, StaleAnswer: of the last one.
+            NodeUnreachable: it does not answer, nor do the others.
+        """
+        for _ in self._remotes[1:]:
+            try:
+                return await answered()
+            except (ChainRefused, StaleAnswer):
+                self.mistrust()
+        return await answered()
+
+    def mistrust(self) -> None:
+        """Ask the next node from now on: what this one sent does not hold, or is missing. The stream goes on."""
         self._current = (self._current + 1) % len(self._remotes)
+
+    async def _next(self, pause: float) -> None:
+        self.mistrust()
         await self._pause(pause)
 
 

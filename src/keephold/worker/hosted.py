@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final, final
 
 from keephold.base.errors import (
+    ChainRefused,
     ExecutionCrashed,
     KeepholdError,
     LedgerRefused,
@@ -198,6 +199,8 @@ class Hosted:
             self.core.refused_code(error)
         except (KeepholdError, OSError) as error:
             _LOG.warning("contract %s: %s: %s: %s", self._name, type(order).__name__, type(error).__name__, error)
+            if isinstance(error, ChainRefused):
+                self._session.follower.mistrust()
             await self._fail(order)
         except Exception as error:  # noqa: BLE001 - unforeseen, but one contract's trouble must not end the others
             # Its name only: an exception's text may hold what the contract keeps.

@@ -34,7 +34,7 @@ from keephold.ledger import index
 from keephold.ledger.application import LedgerApplication
 from keephold.ledger.sqlite import connect
 from keephold.programs import node
-from keephold.testing.comet import rogue
+from keephold.testing.comet import liar, rogue
 from keephold.testing.processes import command, tree
 
 Moment = Literal["finalize", "finalized", "commit", "committing", "committed"]
@@ -150,6 +150,7 @@ def main() -> None:
     home = Path(node.read_config(parser.parse_args().config).home)
     make_frail(Order(home))
     rogue.make_rogue(home)
+    liar.make_liar(home)
     arm_comet(home)
     node.main()
 

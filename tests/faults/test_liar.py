@@ -1,0 +1,125 @@
+"""One of four nodes lies to whoever reads from it: about headers, values, receipts, by leaving out, by its past, by a
+chain of its own with every name of ours.
+
+A worker and a gatekeeper dial it first, each time anew; a client knows no other. Every result needs that worker, for
+the quorum is two of two: so it has to find the truth elsewhere for a call to be answered. What they refuse they write
+down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from faults_aftermath import Acknowledged, inspect
+from faults_colony import Colony
+
+from keephold.base.errors import KeepholdError
+from keephold.client.network import Network
+from keephold.client.source import code_from_file
+from keephold.protocol.contracts import ContractPolicy
+from keephold.testing.comet.liar import Lie
+
+pytestmark = [pytest.mark.comet, pytest.mark.slow, pytest.mark.faults]
+
+TOKEN = Path(__file__).parents[2] / "examples" / "token" / "token.py"
+LIAR = 3
+PATIENCE = 60.0
+REFUSED_BY: dict[str, tuple[str, ...]] = {
+    "header": ("w0", "g0"),
+    "value": ("w0", "g0"),
+    "receipt": ("w0",),
+    "fork": ("w0",),
+}
+"""Who is bound to be told the lie in a form that contradicts itself. What is left out, or past, is silence: whoever
+needs more asks elsewhere; and a gatekeeper asks for no receipt."""
+
+
+@pytest.fixture(scope="module")
+def told(binary, tmp_path_factory) -> Iterator[Told]:
+    """A colony with a contract, for all lies."""
+    from keephold.base.errors import ConfigurationError
+    from keephold.testing.switch import Switch
+
+    patched = pytest.MonkeyPatch()
+    patched.setenv("KEEPHOLD_HOME", str(tmp_path_factory.mktemp("home")))
+    try:
+        switch = Switch(5)
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    places = {"g0": LIAR, "w0": LIAR, "g1": 0, "g2": 1, "w1": 0}
+    with switch, switch.machines[4].entered(), tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:
+        colony = Colony(Path(directory), binary, switch, places)
+        try:
+            with Network.connect(colony.url(0), colony.genesis) as network:
+                yield Told(colony, network)
+        finally:
+            colony.stop()
+            patched.undo()
+
+
+class Told:
+    """A colony, a client of an honest node, and what has to be true."""
+
+    def __init__(self, colony: Colony, network: Network) -> None:
+        self.colony = colony
+        self.alice, self.bob = colony.accounts["alice"], colony.accounts["bob"]
+        code = code_from_file(str(TOKEN))
+        policy = ContractPolicy(workers=2, quorum=2)
+        self.token = network.deploy(code, "KEP", 1000, account=self.alice, policy=policy, deadline=PATIENCE)
+        self.balance = 0
+
+    def transfer(self) -> None:
+        self.token.call("transfer", self.bob.address, 1, account=self.alice, deadline=PATIENCE)
+        self.balance += 1
+
+    def wait_refusal(self, name: str, before: int) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while len(self.colony.refusals(name)) == before:
+            assert time.monotonic() < deadline, f"{name} refused nothing"
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("lie", get_args(Lie))
+def test_worker_gatekeeper_and_client_of_a_node_that_lies_are_told_the_truth_or_nothing(told: Told, lie: Lie) -> None:
+    colony = told.colony
+    colony.lie(LIAR, None)
+    told.transfer()
+    before = {name: len(colony.refusals(name)) for name in ("w0", "g0")}
+    lies = len(colony.lies(LIAR))
+    colony.lie(LIAR, lie)
+    # (1) They are new, and dial the liar first; the call needs the worker.
+    for name in before:
+        colony.supervisor.kill(name)
+        colony.supervisor.resume(name)
+    told.transfer()
+    for name in REFUSED_BY.get(lie, ()):
+        told.wait_refusal(name, before[name])
+    # (2) A client that knows the liar alone.
+    try:
+        with Network.connect(colony.url(LIAR), colony.genesis) as network:
+            found = network.contract(told.token.address).query("balance", account=told.bob, deadline=5)
+    except KeepholdError:
+        pass
+    else:
+        assert found == told.balance
+    assert {line.split()[0] for line in colony.lies(LIAR)[lies:]} == {lie}
+    # (3) Healed.
+    colony.lie(LIAR, None)
+    told.transfer()
+    assert told.token.query("balance", account=told.bob, deadline=PATIENCE) == told.balance
+
+
+def test_afterwards_all_is_as_if_nobody_had_lied(told: Told, new_reader, new_sender) -> None:
+    async def afterwards() -> None:
+        readers = [new_reader(told.colony, number) for number in range(4)]
+        sender = new_sender(told.colony.genesis, b"afterwards")
+        await inspect(told.colony.genesis, readers, sender, Acknowledged(), told.colony.all_releases)
+        await asyncio.gather(*(reader.remote.aclose() for reader in readers))
+
+    asyncio.run(asyncio.wait_for(afterwards(), PATIENCE))
