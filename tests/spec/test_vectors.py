@@ -80,9 +80,10 @@ def test_what_is_random_is_kept_only_while_it_means_the_same():
 
 def test_numbers_in_the_prose_are_those_of_the_code():
     page = (PAGES / "state.md").read_text()
-    assert f"P(2 + |key| + |value| + {state._SLOT_CBOR}) + {aead.OVERHEAD} + {state._FRAMING} for each slot" in page
+    assert f"P(|storage key| + |value| + {state._SLOT_CBOR}) + {aead.OVERHEAD} + {state._FRAMING} for each slot" in page
     assert f"P(EventPlain) + {aead.OVERHEAD} + {results._EVENT_FRAMING} for each recipient" in page
-    assert f"P(MessagePlain) + {aead.OVERHEAD} + {results._MESSAGE_FRAMING}; and" in page
+    assert f"P(MessagePlain) + {aead.OVERHEAD} + {results._MESSAGE_FRAMING} for each that it sends" in page
     assert f"`P(CallPlain) + {hpke.OVERHEAD}`" in (PAGES / "envelopes.md").read_text()
     assert f"At most {limits.MAX_CALL_PLAINTEXT} bytes before padding" in (PAGES / "envelopes.md").read_text()
-    assert len(state._OWN) == 2
+    spaces = (state._OWN, state._NONCE, state._NUMBER, state._AWAITED, state._OUTBOX)
+    assert all(f"`{space}`" in (PAGES / "envelopes.md").read_text() for space in spaces)
