@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 ENGINE ?= embedded
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test faults mutants fuzz check lint types imports sizes docs tables bench clean
+.PHONY: setup demo test faults mutants fuzz check lint types imports sizes docs tables bench bench-cometbft clean
 
 setup: $(VENV)/.ready
 
@@ -66,6 +66,10 @@ tables: setup
 
 bench: setup
 	@python benchmarks/run.py
+
+# One validator and four on real CometBFT, each beside CometBFT's own kvstore.
+bench-cometbft: setup
+	@python benchmarks/cometbft.py
 
 clean:
 	rm -rf $(VENV) build dist site bench-results

@@ -15,6 +15,7 @@ from keephold.client.aio import AsyncNetwork
 from keephold.client.contract import AsyncContract
 from keephold.client.source import code_from_file
 from keephold.contract.address import Address
+from keephold.testing.ceremony import Shape
 from keephold.testing.devnet import Devnet
 
 TOKEN = Path(__file__).parent.parent / "examples" / "token" / "token.py"
@@ -37,14 +38,15 @@ class Place:
         found: dict[str, int] = {}
         for name, pid in sorted(self.net.pids.items()):
             found[name] = pid
-            found |= {f"{name} execution {at}": child for at, child in enumerate(children(pid))}
+            what = "execution" if name.startswith("w") else "child"
+            found |= {f"{name} {what} {at}": child for at, child in enumerate(children(pid))}
         return found
 
 
 @contextlib.contextmanager
-def place() -> Iterator[Place]:
+def place(shape: Shape | None = None) -> Iterator[Place]:
     tell("starting a devnet")
-    with Devnet.start(progress=tell) as net:
+    with Devnet.start(shape=shape, progress=tell) as net:
         yield Place(net, asyncio.run(_deployed(net)))
 
 

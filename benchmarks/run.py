@@ -51,7 +51,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def write(facts: dict[str, object], results: list[Result], failed: dict[str, str]) -> None:
+def write(facts: dict[str, object], results: list[Result], failed: dict[str, str], file: str = "latest.json") -> None:
     RESULTS.mkdir(exist_ok=True)
     promises = [
         {"benchmark": result.name, "figure": figure.name, "value": figure.value, "unit": figure.unit}
@@ -66,10 +66,10 @@ def write(facts: dict[str, object], results: list[Result], failed: dict[str, str
         "results": [asdict(result) for result in results],
         "failed": failed,
     }
-    (RESULTS / "latest.json").write_text(json.dumps(told, indent=2) + "\n")
+    (RESULTS / file).write_text(json.dumps(told, indent=2) + "\n")
 
 
-def show(facts: dict[str, object], results: list[Result], failed: dict[str, str]) -> None:
+def show(facts: dict[str, object], results: list[Result], failed: dict[str, str], file: str = "latest.json") -> None:
     console = Console()
     for result in results:
         table = Table(title=result.name, caption=result.sentence, title_justify="left", caption_justify="left")
@@ -92,7 +92,7 @@ def show(facts: dict[str, object], results: list[Result], failed: dict[str, str]
         console.print(f"[red]{name} failed:[/] {reason}")
     versions = f"{facts['python']}, {facts['cores']} cores of {facts['processor']}, load before {facts['load_before']}"
     console.print(f"{facts['date']}, commit {str(facts['commit'])[:12]}{' with changes' if facts['changed'] else ''}")
-    console.print(f"{versions}; all of it in {RESULTS / 'latest.json'}")
+    console.print(f"{versions}; all of it in {RESULTS / file}")
 
 
 def promised(figure: Figure) -> str:

@@ -1,0 +1,146 @@
+"""keephold on CometBFT, beside CometBFT's own kvstore: one validator and four, all on this machine, in one run.
+
+    python benchmarks/cometbft.py [--seconds 20] [--validators 1 4]
+
+For each size, first keephold and then the kvstore: equally many transactions under way, of equal size, under the same
+configuration. A sealed call counts once its client has proven and opened the receipt, so behind each stands a second
+transaction with its result, a worker that ran it, and 16 clients that verified every block. The kvstore's count once a
+block holds them. With four validators, ten Python programs, four CometBFTs and the load share the cores; the ratio says
+what is left of the engine's speed on such a box, not what four machines would do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import uvloop
+from facts import machine_facts
+from kvstore import drive, kvstore
+from measure import Figure, Result, Share, at_least, tell, timings
+from place import Place, place
+from run import show, write
+from transfers import CLIENTS, WARM_UP_SECONDS, measure_transfers
+
+from keephold.client.account import Account
+from keephold.client.aio import AsyncNetwork
+from keephold.crypto.secret import SecretBytes
+from keephold.crypto.signing import SigningKey
+from keephold.protocol.messages import CallPlain
+from keephold.protocol.transactions import Call, sign
+from keephold.sealing.call import CallContext, seal_call
+from keephold.testing.ceremony import Shape
+
+SECONDS = 20.0
+VALIDATORS = (1, 4)
+WINDOW = 16
+"""Calls under way of each client: CometBFT's blocks come every 0.1 s at most, and a call needs several."""
+COMMIT_SECONDS = 0.1
+"""As a devnet's."""
+FLOOR = 300
+GOAL = 0.5
+
+
+class Prober:
+    """One account that has a small transaction ordered, again and again, each proven before the next."""
+
+    def __init__(self, where: Place) -> None:
+        self._where = where
+        self._ends = threading.Event()
+        self._spent: list[float] = []
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._run()))
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[list[float]]:
+        """Probe meanwhile; what is yielded holds the seconds from signing to the verified block."""
+        self._thread.start()
+        try:
+            yield self._spent
+        finally:
+            self._ends.set()
+            self._thread.join()
+
+    async def _run(self) -> None:
+        account = Account(SigningKey(SecretBytes.random(32)))
+        async with await AsyncNetwork.connect(self._where.net.url, self._where.net.genesis) as network:
+            await network.revoke_all(account=account)
+            while not self._ends.is_set():
+                begun = time.monotonic()
+                await network.revoke_all(account=account)
+                self._spent.append(time.monotonic() - begun)
+                await asyncio.sleep(0.1)
+
+
+def call_size(where: Place) -> int:
+    """Return the bytes of a sealed transfer's transaction."""
+    key = SigningKey(SecretBytes.random(32))
+
+    async def encryption_key() -> tuple[bytes, tuple[int, ...]]:
+        async with await AsyncNetwork.connect(where.net.url, where.net.genesis) as network:
+            token = network.contract(where.token)
+            return (await token.verified()).encryption_key, (await token.abi()).pad
+
+    public, pad = asyncio.run(encryption_key())
+    context = CallContext(bytes(32), where.token.value, 1, key.public, 1)
+    sealed = seal_call(public, context, CallPlain("transfer", b'["' + b"k" * 60 + b'",1]', bytes(32)), pad)
+    return len(sign(bytes(32), key, 1, Call(where.token.value, 1, sealed)))
+
+
+def compare(validators: int, seconds: float) -> Result:
+    """Measure keephold and the kvstore with so many validators each."""
+    whole = f"{validators} validator{'s' if validators > 1 else ''}"
+    with place(Shape(engine="cometbft", validators=validators)) as where:
+        size = call_size(where)
+        with Prober(where).running() as ordered:
+            ours = measure_transfers(where, seconds, window=WINDOW)
+    tell(f"the kvstore with {whole}, transactions of {size} bytes")
+    with kvstore(validators, COMMIT_SECONDS) as network:
+        theirs = uvloop.run(drive(network, size, CLIENTS * WINDOW, WARM_UP_SECONDS, seconds))
+    rate = len(theirs) / seconds
+    (acknowledged, *receipts) = ours.figures
+    figures = (
+        Figure("sealed calls acknowledged", acknowledged.value, "calls/s", at_least(FLOOR), acknowledged.note),
+        *receipts,
+        *timings("from signing to the verified order", ordered),
+        Figure("kvstore: transactions in blocks", rate, "tx/s", note=f"{len(theirs)} of {size} bytes"),
+        *timings("kvstore: from sending to the block", theirs),
+        Figure("calls for each transaction of the kvstore", acknowledged.value / rate, "", at_least(GOAL)),
+    )
+    shares = tuple(Share(share.what, share.value, share.unit) for share in ours.shares)
+    sentence = (
+        f"CometBFT with {whole}: {CLIENTS} clients with {WINDOW} sealed transfers under way each, then the kvstore "
+        f"with {CLIENTS * WINDOW} transactions of the same size under way, {seconds:g} s each"
+    )
+    return Result(f"cometbft, {whole}", sentence, figures, shares)
+
+
+def measure(validators: Sequence[int], seconds: float) -> int:
+    """Measure all sizes; print and keep the figures; return 1 if one failed."""
+    facts = machine_facts()
+    results, failed = [], {}
+    for count in validators:
+        try:
+            results.append(compare(count, seconds))
+        except Exception as error:  # noqa: BLE001 - the other sizes' figures are worth having
+            failed[f"{count} validators"] = f"{type(error).__name__}: {error}"
+            tell(f"failed: {failed[f'{count} validators']}")
+    write(facts, results, failed, "cometbft.json")
+    show(facts, results, failed, "cometbft.json")
+    return 1 if failed else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long each load runs")
+    parser.add_argument("--validators", type=int, nargs="+", default=list(VALIDATORS))
+    given = parser.parse_args()
+    return measure(given.validators, given.seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
