@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 from msgspec.structs import replace
 
-from keephold.base.errors import ChainRefused, LedgerRefused, ProofInvalid, StaleAnswer
+from keephold.base.errors import ChainRefused, LedgerRefused, NotKept, ProofInvalid, StaleAnswer
 from keephold.follower import follow
 from keephold.follower.follow import Follower
 from keephold.follower.law import check_complete, verify_history
@@ -237,3 +238,65 @@ def test_every_signed_validator_set_is_named(scene) -> None:
     net = scene.net
     law = verify_history(net.genesis, [enacted(net, 1, SetValidators(net.genesis.law.validators))])
     assert list(law.validator_sets()) == [net.genesis.law.validators] * 2
+
+
+class Forgetful(LocalRemote):
+    """A node that keeps nothing below a height but headers."""
+
+    def __init__(self, node, first: int) -> None:
+        super().__init__(node)
+        self.first = first
+        self.asked: list[int] = []
+
+    async def stream(self, request):
+        self.asked.append(request.from_height)
+        if request.from_height < self.first:
+            raise NotKept(self.first)
+        async with aclosing(super().stream(request)) as frames:
+            async for frame in frames:
+                yield frame
+
+
+def test_what_one_node_forgot_another_one_has(scene) -> None:
+    async def run() -> None:
+        forgetful = Forgetful(scene.net.node, 5)
+        made = follower(scene, forgetful, LocalRemote(scene.net.node))
+        await made.sync(to=1)
+        blocks = await take(made, 3)
+        assert [block.height for block in blocks] == [2, 3, 4], "nothing is skipped that somebody has"
+        assert forgetful.asked == [2]
+
+    asyncio.run(run())
+
+
+def test_what_every_node_forgot_is_skipped_like_what_is_far_behind(scene) -> None:
+    async def run() -> None:
+        nodes = [Forgetful(scene.net.node, scene.net.node.engine.latest()) for _ in range(2)]
+        made = follower(scene, *nodes)
+        await made.sync(to=2)
+        task = asyncio.ensure_future(take(made, 1))
+        while not (nodes[0].asked and nodes[0].asked[-1] > scene.net.node.engine.latest()):  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.01)
+        assert [node.asked[0] for node in nodes] == [3, 3]
+        height = scene.step()
+        (block,) = await task
+        assert (block.height, block.after) == (height, height - 1)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("form", ["sparse", "whole"])
+def test_who_may_not_skip_is_told_that_nobody_has_it(scene, form) -> None:
+    async def run() -> None:
+        nodes = [Forgetful(scene.net.node, 5) for _ in range(2)]
+        view = VerifiedView(scene.net.genesis)
+        interest = Interest(custody=True, sparse=form == "sparse")
+        skip_above = follow.SKIP_ABOVE if form == "sparse" else 1 << 62
+        made = Follower(nodes, view, interest, skip_above=skip_above, pause=no_pause)
+        await made.sync(to=1)
+        with pytest.raises(NotKept) as refusal:
+            await take(made, 1)
+        assert refusal.value.first == 5
+        assert len(nodes[0].asked) + len(nodes[1].asked) == follow.MAX_REFUSALS * 2
+
+    asyncio.run(run())

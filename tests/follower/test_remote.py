@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keephold.base.errors import DeadlineExceeded, InputError, LedgerRefused, NodeUnreachable, NoLiveWorker
+from keephold.base.errors import DeadlineExceeded, InputError, LedgerRefused, NodeUnreachable, NoLiveWorker, NotKept
 from keephold.base.limits import MAX_STREAM_FRAME
 from keephold.follower.remote import HttpRemote, refusal, split
 from keephold.protocol.codec import encode
@@ -56,6 +56,8 @@ def test_a_node_that_is_down_is_unreachable() -> None:
         (Fault("no_live_worker"), NoLiveWorker),
         (Fault("deadline_exceeded"), DeadlineExceeded),
         (Fault("input"), InputError),
+        (Fault("not_kept", "history", "7"), NotKept),
+        (Fault("not_kept", "history", "many"), NodeUnreachable),
         (Fault("superseded"), NodeUnreachable),
         (Fault("rollback_detected"), NodeUnreachable),
         (Fault("anything"), NodeUnreachable),

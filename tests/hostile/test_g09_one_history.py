@@ -20,12 +20,21 @@ from keephold.base.errors import (
 )
 from keephold.base.ids import NetworkId, PublicKey
 from keephold.chain.sparse import SparseMap
+from keephold.crypto.hashing import sha256
 from keephold.crypto.secret import SecretBytes
 from keephold.enclave.freshness import Freshness
 from keephold.enclave.vault import ForgetfulVault, open_vault
 from keephold.follower.follow import Follower
 from keephold.follower.view import VerifiedView
 from keephold.gatekeeper.standing import Standing
+from keephold.ledger.application import LedgerApplication
+from keephold.ledger.archive import Archive
+from keephold.ledger.engines.statesync import Offered, Snapshot, Taken
+from keephold.ledger.snapshots.content import FORMAT, Manifest, chunked
+from keephold.ledger.snapshots.service import SnapshotService
+from keephold.ledger.snapshots.shelf import Shelf
+from keephold.ledger.snapshots.take import pages
+from keephold.protocol.codec import encode
 from keephold.protocol.state import inbox_head
 from keephold.protocol.transactions import Vouch, transaction_id
 from keephold.protocol.wire import Interest
@@ -60,6 +69,36 @@ def test_the_validators_cannot_sign_a_second_block_for_a_height_that_was_seen(ch
     with pytest.raises(HeaderInvalid, match="fork"):
         view.accept(theirs[1])
     assert view.accept(ours[1]).height == 2
+
+
+def test_a_forks_snapshot_is_not_restored_on_the_chain_that_was_followed(chain, tmp_path) -> None:
+    """Every hash in it is right but the two that a joining node has from its own light client."""
+    fork = LocalNetwork(tmp_path / "fork")
+    for name in ("genesis", "network"):
+        object.__setattr__(fork, name, getattr(chain.net, name))
+    fork.directory.mkdir()
+    fork.open_node()
+    while fork.node.engine.latest() < 3:
+        fork.node.engine.step()
+    state = fork.node.application.map.newest
+    chunks = list(chunked(pages(Archive(fork.node.application, fork.node.engine), state)))
+    fork.kill_node()
+    ours = chain.net.node.engine
+    app_hash = ours.block(4).signed.header.app_hash
+    empty = LedgerApplication(chain.net.genesis, tmp_path)
+    service = SnapshotService(empty, Shelf(tmp_path / "none"), tmp_path, ours)
+    # (1) As what it is: of another app hash. (2) As if it were ours. (3) Under its own app hash, were that believed.
+    for claimed, asked in ((state.values.root, app_hash), (app_hash, app_hash), (state.values.root, state.values.root)):
+        manifest = Manifest(chain.net.network, 3, claimed, tuple(map(sha256, chunks)))
+        snapshot = Snapshot(3, FORMAT, len(chunks), manifest.hash(), encode(manifest))
+        offered = service.offer(snapshot, asked)
+        if claimed != asked:
+            assert offered is Offered.REJECT
+            continue
+        said = [service.apply(at, chunk) for at, chunk in enumerate(chunks)]
+        assert said[-1] is Taken.REJECT_SNAPSHOT
+        assert empty.info().height == 0
+    empty.close()
 
 
 def test_proofs_of_a_state_that_is_gone_do_not_answer_who_knows_of_a_later_one(chain) -> None:

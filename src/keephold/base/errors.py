@@ -93,6 +93,7 @@ class NotKept(InputError):
 
     def __init__(self, first: int) -> None:
         self.first = first
+        self.reason = str(first)
         super().__init__(f"history before block {first} is not kept here: ask another node")
 
 

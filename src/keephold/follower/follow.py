@@ -3,6 +3,8 @@
 * **Nodes die.** A broken stream is taken up at the next height, within `BACKOFF_SECONDS`, at the next node in turn.
 * **Nodes lag.** Far behind, the view skips to the newest header by bisection, and the stream's first frame brings every
   value asked for.
+* **Nodes forget.** A stream that begins where a node keeps nothing any more is asked of the others. When none has it,
+  whoever may skip does, as if far behind; whoever may not (`sparse`, or by `skip_above`) is told.
 * **Nodes lie.** What does not verify is refused and the next node is asked. Only when every node in turn refuses or is
   refused, `MAX_REFUSALS` times over, the last refusal is raised: with one node that means that its chain is not ours.
 * **A node whose newest block is older than ours** was rolled back, or lags: it is left for another, and when all are
@@ -22,6 +24,7 @@ from keephold.base.errors import (
     LedgerRefused,
     NodeUnreachable,
     NotEnoughTrust,
+    NotKept,
     ProofInvalid,
     RollbackDetected,
     StaleAnswer,
@@ -123,20 +126,28 @@ class Follower:
         Raises:
             ChainRefused: no node offers a continuation of our chain.
             RollbackDetected: all nodes are, and stay, behind what we saw.
+            NotKept: no node has the blocks that come next, and they may not be skipped.
         """
         refusals = _Refusals(len(self._remotes))
+        forgotten = 0
         while True:
+            behind = _NEVER if self._interest.sparse else self._skip_above
+            may_skip = behind < _NEVER
             try:
-                await self.sync(_NEVER if self._interest.sparse else self._skip_above)
+                await self.sync(0 if may_skip and forgotten >= len(self._remotes) else behind)
                 self._changed.clear()
                 request = StreamRequest(self.view.height + 1, self._interest)
                 async with aclosing(self._unchanged(self.remote.stream(request))) as frames:
                     async for frame in frames:
                         block = await self._accepted(frame)
                         refusals.clear()
+                        forgotten = 0
                         yield block
             except NodeUnreachable:
                 await self._next(refusals.pause())
+            except NotKept as error:
+                forgotten += 1
+                await self._next(refusals.pause() if may_skip else refusals.count(error))
             except (ChainRefused, RollbackDetected) as error:
                 await self._next(refusals.count(error))
 
@@ -448,7 +459,7 @@ class _Refusals:
         self._failures += 1
         return BACKOFF_SECONDS[min(step, len(BACKOFF_SECONDS) - 1)]
 
-    def count(self, error: ChainRefused | RollbackDetected) -> float:
+    def count(self, error: ChainRefused | RollbackDetected | NotKept) -> float:
         """Return the pause after a refused node, or raise the refusal once there were too many."""
         self._refused += 1
         if self._refused >= MAX_REFUSALS * self._nodes:

@@ -23,6 +23,7 @@ from keephold.base.errors import (
     LedgerRefused,
     NodeUnreachable,
     NoLiveWorker,
+    NotKept,
 )
 from keephold.base.limits import MAX_STREAM_FRAME
 from keephold.protocol.codec import Record, decode, encode
@@ -265,6 +266,8 @@ class HttpRemote:
                 async with aclosing(split(response.aiter_bytes())) as chunks:
                     async for raw in chunks:
                         yield _decoded(raw, kind)
+        except NotKept:
+            raise
         except (httpx2.HTTPError, httpx2.StreamError, OSError, InputError) as error:
             raise _unreachable(self.base_url, error) from error
         raise NodeUnreachable(f"{self.base_url}: the stream ended")
@@ -303,6 +306,8 @@ def refusal(body: bytes, status: int) -> KeepholdError:
             return LedgerRefused(fault.reason, fault.detail)
         case EncodingError.code | InputError.code:
             return InputError(fault.detail)
+        case NotKept.code if fault.reason.isascii() and fault.reason.isdigit():
+            return NotKept(int(fault.reason))
         case NoLiveWorker.code:
             return NoLiveWorker(fault.detail)
         case DeadlineExceeded.code:
