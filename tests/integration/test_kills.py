@@ -331,7 +331,7 @@ def test_the_blocks_alone_rebuild_the_ledger(aftermath: Aftermath, tmp_path: Pat
         with suppress(FileNotFoundError):
             shutil.copy(state / "node" / name, tmp_path / name)
     config = NodeConfig(str(state / "genesis.cbor"), str(tmp_path), str(state / "validator.seed"))
-    rebuilt, engine = open_ledger(config)
+    rebuilt, engine, _ = open_ledger(config)
     kept = LedgerApplication(aftermath.pinned.genesis, state / "node")
     try:
         assert rebuilt.info().height > 100
