@@ -7,14 +7,17 @@ in `ledger.reader` or by the decoder's limit. Whatever may touch the disk runs i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Final, final
 
+from keephold.api.toll import PEER, Toll
+from keephold.base.clock import Clock, SystemClock
 from keephold.base.errors import InputError
 from keephold.base.limits import MAX_STREAM_FRAME, MAX_TRANSACTION
 from keephold.ledger.engines.base import Engine, heights
 from keephold.ledger.reader import LedgerReader
 from keephold.protocol.codec import decode, encode
+from keephold.protocol.genesis import network_id
 from keephold.protocol.wire import (
     BlocksRequest,
     InboxRequest,
@@ -24,6 +27,7 @@ from keephold.protocol.wire import (
     StreamRequest,
     Submission,
     TransactionsRequest,
+    Verdict,
     Verdicts,
 )
 
@@ -35,8 +39,9 @@ MAX_SUBMISSION: Final = 1024
 class MachineApi:
     """Endpoints by name; `endpoints` and `streams` list them for whoever mounts them."""
 
-    def __init__(self, reader: LedgerReader, engine: Engine) -> None:
+    def __init__(self, reader: LedgerReader, engine: Engine, clock: Clock | None = None) -> None:
         self._reader: Final = reader
+        self._toll: Final = Toll(network_id(reader.genesis), clock or SystemClock())
         self._engine: Final = engine
         self._genesis: Final = encode(reader.genesis)
 
@@ -71,7 +76,14 @@ class MachineApi:
             raise InputError(f"at most {MAX_SUBMISSION} transactions at once")
         if any(len(raw) > MAX_TRANSACTION for raw in submission.transactions):
             raise InputError(f"a transaction has at most {MAX_TRANSACTION} bytes")
-        return encode(Verdicts(await asyncio.to_thread(self._reader.submit, submission.transactions)))
+        return encode(Verdicts(await asyncio.to_thread(self._submit, submission.transactions)))
+
+    def _submit(self, raws: Sequence[bytes]) -> tuple[Verdict, ...]:
+        """Offer what comes at a pace that this node can judge; in order, a refusal in its place."""
+        refusals = self._toll.refusals(raws, PEER.get())
+        offered = [raw for raw, refusal in zip(raws, refusals, strict=True) if refusal is None]
+        verdicts = iter(self._reader.submit(offered) if offered else ())
+        return tuple(refusal if refusal is not None else next(verdicts) for refusal in refusals)
 
     async def prove(self, body: bytes) -> bytes:
         """`ProveRequest` to `ProveAnswer`."""

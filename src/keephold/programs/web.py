@@ -23,6 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from keephold.api.metrics import MEDIA_TYPE as METRICS
 from keephold.api.metrics import Metrics
 from keephold.api.people import PeopleApi, PeopleEndpoint
+from keephold.api.toll import PEER
 from keephold.base.errors import (
     AttestationRefused,
     ChainRefused,
@@ -169,6 +170,7 @@ async def body_of(request: Request) -> bytes:
 
 def _answering(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
+        PEER.set(request.client.host if request.client is not None else "")
         try:
             return Response(await endpoint(await body_of(request)), media_type=MEDIA_TYPE)
         except Exception as error:  # noqa: BLE001 - the boundary: every failure becomes one declared answer
