@@ -364,7 +364,7 @@ class Worker:
             case FetchCode():
                 self.core.coded(self.code)
             case LoadCode():
-                self.core.loaded(ContractInfo("Token", self.code.abi.decode()))
+                self.core.loaded(ContractInfo(self.code.name, self.code.abi.decode()))
             case FetchKey(epoch):
                 self.core.keyed(keys(epoch=epoch))
             case FetchSigning():
