@@ -114,7 +114,7 @@ def test_a_result_that_the_host_keeps_to_himself_signs_nothing(wallet: Wallet) -
 
 
 def test_what_ran_ahead_of_a_freeze_and_was_dropped_signs_nothing(wallet: Wallet) -> None:
-    """A freeze is ordered behind the signature, so he keeps the result of both: the enclave ran it, and nothing left."""
+    """A freeze is ordered behind the signature, so he keeps the result of both: both ran, and nothing left."""
     wallet.order(wallet.bob.call("sign", b"[1]"), wallet.alice.call("freeze"))
     assert wallet.worker.outbox
     wallet.worker.outbox.clear()
