@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from keephold.base.errors import NodeUnreachable, UnavailableError
+from keephold.base.errors import NodeUnreachable, NotKept, UnavailableError
 from keephold.follower.follow import Follower
 from keephold.follower.view import VerifiedView
 from keephold.programs.history import HistoryConfig
@@ -66,8 +66,9 @@ def test_a_fifth_node_joins_without_replaying_and_is_made_a_validator(
         assert rows(ledger, f"SELECT * FROM result WHERE height < {begun}") == []
         # (4) What the map refers to is there, with proofs; history that is not is refused by name.
         assert [code for _, code in await late.found(ids(early))] == [0] * 3
-        with pytest.raises(NodeUnreachable, match="not_kept: history before block"):
+        with pytest.raises(NotKept) as refusal:
             await anext(late.remote.stream(StreamRequest(2, Interest(custody=True))))
+        assert refusal.value.first == begun
         # (5) It takes transactions, and all agree on what became of them.
         more = new_sender(cluster.genesis, b"bob").next(5)
         assert await late.submit(more) == [0] * 5
@@ -95,6 +96,34 @@ def test_a_fifth_node_joins_without_replaying_and_is_made_a_validator(
         cluster.kill(number)
         after = await height_of(late)
         assert after > begun
+        await first.remote.aclose()
+        await late.remote.aclose()
+
+    patiently(run(), cluster)
+
+
+def test_killed_again_and_again_while_it_joins_it_joins_all_the_same(start, new_reader, new_sender, ids, patiently):
+    """Whatever the moment: before the snapshot, in it, after it and before the first block, or later."""
+    cluster: Cluster = start(4, history=HistoryConfig(snapshot_interval=INTERVAL))
+
+    async def run() -> None:
+        first, sender = new_reader(cluster, 0), new_sender(cluster.genesis, b"alice")
+        while await height_of(first) < INTERVAL + 3:
+            await first.submit(sender.next(1))
+            await asyncio.sleep(0.2)
+        number = await asyncio.to_thread(cluster.join, cluster.home(0).parent.with_name("n4"), (0, 1))
+        late = new_reader(cluster, number)
+        for seconds in (1.0, 2.5, 5.0, 6.5, 8.0):
+            await asyncio.sleep(seconds)
+            cluster.kill(number)
+        raws = sender.next(3)
+        assert await first.submit(raws) == [0] * 3
+        assert await late.found(ids(raws)) == await first.found(ids(raws))
+        ((begun,),) = rows(cluster.home(number) / "ledger.db", "SELECT height FROM history")
+        assert begun > INTERVAL
+        target = await height_of(late)
+        await asyncio.gather(first.follow(target), late.follow(target))
+        assert late.app_hashes[target] == first.app_hashes[target]
         await first.remote.aclose()
         await late.remote.aclose()
 
