@@ -51,6 +51,7 @@ govern = App(name="govern", help="Amend the law: propose, sign key by key, submi
 _COMMANDS: Final = (
     ("new", "keephold.cli.new:new", "Make a project: a contract, its test, a deploy script, a CI file."),
     ("test", "keephold.cli.test:run_tests", "Test contracts with pytest, in this process or on a devnet."),
+    ("leaks", "keephold.cli.devnet.leaks:leaks", "Find out which arguments shape what an operator sees."),
     ("devnet", "keephold.cli.devnet.command:devnet", "Start a network of simulated enclaves on this machine."),
     (
         "demo",

@@ -169,6 +169,12 @@ class Method:
             raise ContractTypeError(f"{self.name}: {what}: {e}") from e
 
 
+def method_of(fn: Callable[..., object]) -> Method | None:
+    """Return the interface method that a function of a contract class is; None if it has no decorator."""
+    mark = getattr(fn, MARK, None)
+    return Method(fn.__name__, fn, mark) if isinstance(mark, Mark) and isinstance(fn, types.FunctionType) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A contract class, resolved."""

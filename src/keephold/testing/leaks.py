@@ -6,11 +6,16 @@ What an operator sees of a contract, and all that is compared here:
 2. for each the size of its receipt, the number and sizes of slots written and deleted, of events emitted, and to whom
    it sent messages of which size;
 3. which calls wrote the same slot: a slot has one tag, which says nothing but that it is the same;
-4. what an observer with an account of his own can open.
+4. what an observer with an account of his own can open;
+5. how long each call ran, where that was measured (`fuel`), if the two differ by more than `NOISE`.
 
 Slots are known by their histories, the calls that wrote them: tags of two runs cannot be compared, and need not be.
 
-Not compared: how long a call takes, and what travels below the ledger.
+A call's time is its fuel in the sandbox: the same on every run. The host of a worker times executions by a clock that
+its own machine disturbs, so differences below half a millisecond are left out here; over many calls he can average them
+out, and what caches show him is in no figure of ours.
+
+Not compared: what travels below the ledger.
 """
 
 from __future__ import annotations
@@ -21,6 +26,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from keephold.contract.records import Event
+
+FUEL_PER_MS: Final = 7_000_000
+"""About what an execution process burns in a millisecond."""
+
+NOISE: Final = FUEL_PER_MS // 2
+"""Fuel that tells nothing by itself."""
 
 _WIDEST: Final = 48
 """Characters of a cell."""
@@ -42,6 +53,8 @@ class SeenCall:
     """Sizes, in any order."""
     messages: tuple[tuple[str, int], ...] = ()
     """Target and size of each, in order."""
+    fuel: int = 0
+    """What it burned in the sandbox, which stands for the time it took; 0 where that was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,8 @@ def differences(first: Sequence[SeenContract], second: Sequence[SeenContract]) -
                 (f"call {index}: events, by size", _sizes(a.events), _sizes(b.events)),
                 (f"call {index}: messages, by target and size", _sent(a), _sent(b)),
             ]
+            if abs(a.fuel - b.fuel) > NOISE:
+                rows.append((f"call {index}: time", _time(a.fuel), _time(b.fuel)))
         rows += [
             ("slots, by the calls that wrote them", _histories(left.calls), _histories(right.calls)),
             ("what the observer can open", list(left.opened), list(right.opened)),
@@ -104,6 +119,10 @@ def _sizes(sizes: Iterable[int]) -> list[str]:
 
 def _sent(call: SeenCall) -> list[str]:
     return [f"{size} to {target}" for target, size in call.messages]
+
+
+def _time(fuel: int) -> str:
+    return f"{fuel / FUEL_PER_MS:.1f} ms"
 
 
 def _histories(calls: Sequence[SeenCall]) -> list[str]:

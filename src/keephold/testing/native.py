@@ -36,7 +36,9 @@ from keephold.crypto.signing import SigningKey
 from keephold.protocol.channel import room, share
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.messages import CallPlain, EventPlain, KeyName, MessagePlain, Reply, SigningRequest
+from keephold.runtime.outcome import CallRequest
 from keephold.sealing.owned_keys import OwnedKeys
+from keephold.testing.fuel import FuelMeter
 from keephold.testing.leaks import SeenCall
 from keephold.testing.network import Deployed, code_of, event_classes
 from keephold.worker.state import slot_size
@@ -66,6 +68,8 @@ class Ran:
     """Signing requests by topic, as a worker keeps them."""
     messages: tuple[tuple[str, str, str, str], ...] = ()
     """Target, method, arguments and handler, likewise."""
+    fuel: int = 0
+    """What it burns in the sandbox; 0 where nobody measures."""
 
 
 @dataclass(slots=True)
@@ -115,9 +119,13 @@ class _Mail:
 class NativeBackend:
     """Contracts in this process."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
-        """Begin at height 1 with an account for each name; the same name has the same key everywhere."""
-        self.accounts: Final[Mapping[str, Account]] = {name: _account(name) for name in names}
+    def __init__(self, names: tuple[str, ...], meter: FuelMeter | None = None) -> None:
+        """Begin at height 1 with an account for each name; the same name has the same key everywhere.
+
+        With a `meter`, each call is run in the sandbox as well, for its fuel.
+        """
+        self.meter: Final = meter
+        self.accounts: Final[Mapping[str, Account]] = {name: native_account(name) for name in names}
         self.block = Block(1, GENESIS_NS)
         self.states: dict[Address, _State] = {}
         self._contracts: Final[dict[Address, NativeDeployed]] = {}
@@ -175,7 +183,9 @@ class NativeBackend:
             self.states = {address: state.copy() for address, state in snapshot.states.items()}
 
     def close(self) -> None:
-        """Nothing to release."""
+        """End what measures time, where something does."""
+        if self.meter is not None:
+            self.meter.close()
 
 
 class _Call(NamedTuple):
@@ -246,7 +256,8 @@ class NativeDeployed:
         messages = tuple(host.messages)
         asked = {topic: _request(text) for topic, text in host.releases.items()}
         ran = (call.sender, call.kind, call.method, call.arguments.encode(), outcome, dict(host.writes))
-        state.history += (Ran(*ran, tuple(host.events), asked, messages),)
+        fuel = self._fuel(call, env, block, state.slots)
+        state.history += (Ran(*ran, tuple(host.events), asked, messages, fuel),)
         state.asked.update(asked)
         host.commit()
         for position, (target, method, arguments, handler) in enumerate(messages):
@@ -254,6 +265,24 @@ class NativeDeployed:
             number, where = message_number(entry, position), Address.parse(target)
             self._backend.post(_Mail("call", self.address, where, method, arguments, number, credit, handler))
         return outcome
+
+    def _fuel(self, call: _Call, env: Mapping[str, Json], block: Block, slots: Mapping[str, str]) -> int:
+        if self._backend.meter is None:
+            return 0
+        request = CallRequest(
+            method=call.method,
+            args_json=call.arguments,
+            sender=str(env["sender"]),
+            creator=str(env["creator"]),
+            contract=self.address.text,
+            height=block.height,
+            time_ns=block.time_ns,
+            seed=bytes.fromhex(str(env["seed"])),
+            kind="reply" if call.kind == "reply" else "call",
+            entry=int(str(env["entry"])),
+            room=int(str(env["room"])),
+        )
+        return self._backend.meter.fuel(code_of(self._cls).source.decode(), request, slots)
 
     def view(self, method: str, arguments: tuple[object, ...], named: dict[str, object], reader: Account | None) -> Any:
         """See `Deployed`."""
@@ -362,6 +391,7 @@ def seen_call(ran: Ran, entry: int, buckets: tuple[int, ...]) -> SeenCall:
         writes=writes,
         events=tuple(sorted(events)),
         messages=tuple(sent),
+        fuel=ran.fuel,
     )
 
 
@@ -382,5 +412,6 @@ def _copies(audience: str) -> int:
     return 1 if to == "public" else len(to)
 
 
-def _account(name: str) -> Account:
+def native_account(name: str) -> Account:
+    """Return the account of a name on every native network."""
     return Account(SigningKey(SecretBytes(hashlib.sha256(b"native account " + name.encode()).digest())), name)

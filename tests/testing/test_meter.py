@@ -1,0 +1,145 @@
+"""`keephold leaks` names the argument that leaks, by what, and with the smallest pair of secrets that shows it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from hypothesis import given, settings
+
+from keephold.base.errors import InputError
+from keephold.cli import main
+from keephold.client.abi import encode_value, parse_abi
+from keephold.client.source import code_from_source
+from keephold.contract.model import method_of
+from keephold.contract.native import encode_arguments
+from keephold.testing import strategies
+
+LEAKY = """
+from keephold import Address, Call, Contract, Event, Map, Record, call, init, require
+
+
+class Told(Event):
+    number: int
+
+
+class Pair(Record):
+    left: int
+    words: tuple[str, ...]
+
+
+class Leaky(Contract, pad=(256, 1024)):
+    tally: Map[int, int]
+    kept: int = 0
+
+    @init
+    def setup(self, ctx: Call, start: int, name: str) -> None:
+        require(name != "", "nameless")
+        self.kept = start
+
+    @call
+    def vote(self, ctx: Call, answer: int, comment: bool) -> None:
+        self.tally[answer] = self.tally.get(answer, 0) + 1
+
+    @call
+    def tell(self, ctx: Call, number: int) -> None:
+        if number == 7:
+            ctx.emit(Told(number), to=(ctx.sender,))
+
+    @call
+    def work(self, ctx: Call, hard: bool) -> int:
+        total = 0
+        for number in range(30_000 if hard else 10):
+            total += number
+        return 1
+
+    @call
+    def keep(self, ctx: Call, pair: Pair, to: Address) -> None:
+        self.tally[0] = pair.left
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "leaky.py"
+    path.write_text(LEAKY)
+    yield path
+    sys.modules.pop("keephold_leaks_contract", None)
+
+
+def found(capsys) -> dict[tuple[str, str], dict[str, dict[str, str]]]:
+    rows: dict[tuple[str, str], dict[str, dict[str, str]]] = {}
+    for row in json.loads(capsys.readouterr().out)["shaped"]:
+        rows.setdefault((row["method"], row["argument"]), {})[row["shapes"]] = row
+    return rows
+
+
+def test_what_leaks_is_named_with_a_pair_that_shows_it(file, capsys):
+    assert main.run(["leaks", f"{file}:Leaky", "5", "gold", "--json", "--no-time"]) == 0
+    rows = found(capsys)
+    assert set(rows) == {("vote", "answer"), ("tell", "number"), ("keep", "pair")}
+    slots = rows["vote", "answer"]["slots, by the calls that wrote them"]
+    assert slots["one secret"] != slots["another"]
+    assert "7" in (rows["tell", "number"]["events, by size"][side] for side in ("one secret", "another"))
+    assert set(rows["keep", "pair"]) == {"bytes sent"}
+
+
+def test_time_is_told_by_fuel(file, capsys):
+    before, _, rest = LEAKY.partition("    @call\n    def vote")
+    file.write_text(f"{before}    @call\n    def work{rest.partition('def work')[2]}")
+    assert main.run(["leaks", str(file), "--json", "--examples", "32"]) == 0
+    rows = found(capsys)
+    assert set(rows["work", "hard"]) == {"time"}
+    seen = {rows["work", "hard"]["time"][side] for side in ("is seen as", "seen as")}
+    assert all(text.endswith(" ms") for text in seen)
+    assert len(seen) == 2
+
+
+def test_for_people(file, capsys):
+    assert main.run(["leaks", str(file), "--no-time"]) == 0
+    shown = capsys.readouterr()
+    assert "vote(answer)…" in shown.err
+    header, rule, *rest = shown.out.splitlines()
+    assert header.split()[:3] == ["method", "argument", "shapes"]
+    assert set(rule) == {"-", " "}
+    assert any(line.startswith("vote ") for line in rest)
+
+
+def test_what_it_is_told_in_vain(file, tmp_path, capsys):
+    assert main.run(["leaks", str(file), "5", "", "--no-time"]) == 2
+    assert "nameless" in capsys.readouterr().err
+    assert main.run(["leaks", str(file), "--examples", "0"]) == 2
+    assert main.run(["leaks", str(tmp_path / "none.py")]) == 2
+    plain = tmp_path / "plain.py"
+    plain.write_text("from keephold import Call, Contract, call\n\n\nclass Plain(Contract):\n    @call\n"
+                     "    def go(self, ctx: Call) -> None:\n        pass\n")  # fmt: skip
+    assert main.run(["leaks", str(plain), "--no-time"]) == 0
+    assert "no argument" in capsys.readouterr().out
+    assert main.run(["leaks", str(plain), "5", "--no-time"]) == 2
+
+
+def test_strategies_make_what_methods_take():
+    from auction import Auction
+
+    @given(arguments=strategies.for_method(Auction.bid))
+    @settings(max_examples=30)
+    def fits(arguments):
+        assert encode_arguments(method_of(Auction.bid), arguments, {})
+
+    fits()
+    with pytest.raises(InputError, match="no method of a contract"):
+        strategies.for_method(len)
+
+
+def test_strategies_fit_every_schema():
+    abi = parse_abi(code_from_source(LEAKY).abi)
+    for method in abi.methods.values():
+        for parameter in method.parameters:
+
+            @given(value=strategies.for_parameter(parameter))
+            @settings(max_examples=20, database=None)
+            def fits(value):
+                encode_value(parameter.schema, value, "it")  # noqa: B023 - called at once
+
+            fits()
