@@ -96,7 +96,7 @@ MAX_RUNTIME_EVENTS: Final = 64
 """Events in the log behind RTMR3."""
 
 MAX_BATCH: Final = 128
-"""Entries that one block appends to one contract's inbox."""
+"""Calls that one block appends to one contract's inbox, and entries that one result consumes."""
 
 MAX_CALL_OUTPUT: Final = 256 << 10
 """Receipt, writes, events and messages of one call; above, the call fails."""
