@@ -163,3 +163,12 @@ def test_the_embedded_engine_asks_for_none_of_it(founded):
     assert not (Path(config.home + "2") / "cometbft").exists()
     engine.stop()
     ledger.close()
+
+
+def test_a_node_loads_nothing_that_only_joining_or_comet_needs():
+    """Each of a devnet's programs pays for its imports at each start."""
+    code = "import sys, keephold.programs.node; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "keephold.ledger.application" in loaded
+    for needless in ("httpx2", "google.protobuf", "keephold.follower", "keephold.programs.joining"):
+        assert needless not in loaded

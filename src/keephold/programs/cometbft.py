@@ -32,7 +32,6 @@ from keephold.ledger.snapshots.service import Nowhere
 from keephold.ledger.snapshots.shelf import Shelf
 from keephold.programs.comet_binary import require
 from keephold.programs.history import HistoryConfig, snapshots_of
-from keephold.programs.joining import JoiningConsensus, Source
 from keephold.protocol.codec import encode
 from keephold.protocol.genesis import Genesis
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from keephold.ledger.engines.cometbft.adapter import Founding
     from keephold.ledger.engines.cometbft.engine import CometEngine, Consensus
     from keephold.ledger.engines.cometbft.home import StateSync
+    from keephold.programs.joining import Source
 
 _LOG: Final = logging.getLogger("keephold.node")
 _DIRECTORY: Final = "cometbft"
@@ -112,6 +112,9 @@ def open_comet_engine(
     origin: Origin = Nowhere()
     sync = None
     if config.join:
+        # Only a node that joins follows others: the rest starts sooner without a client's libraries.
+        from keephold.programs.joining import JoiningConsensus, Source
+
         origin = source = Source(ledger.genesis, config.join)
         consensus = JoiningConsensus(consensus, LightRpc(comet.light_socket, founding, source), source)
         sync = _trusted(ledger, source) if ledger.is_untouched else None
