@@ -33,7 +33,7 @@ from keephold.contract.values import codec_of
 from keephold.protocol.channel import read_entry, sender_of
 from keephold.protocol.codec import decode
 from keephold.protocol.state import AccountRecord, ContractRecord, account_path, contract_path
-from keephold.protocol.transactions import RevokePermits, open_signed
+from keephold.protocol.transactions import Call, RevokePermits, open_signed
 from keephold.testing.devnet import Devnet
 from keephold.testing.leaks import SeenCall
 from keephold.testing.network import Deployed, code_of, event_classes
@@ -142,6 +142,9 @@ class DevnetBackend:
             proven = await follower.prove(paths)
             records = [decode(raw, ContractRecord) for raw in proven.values.values() if raw is not None]
             if all(record.done == record.inbox_count for record in records):
+                # Questions from now on ask for no older state.
+                connection = network.connection
+                connection.acknowledged = max(connection.acknowledged, proven.height - 1)
                 return
             await asyncio.sleep(_SETTLE_SECONDS)
         raise DeadlineExceeded("messages between contracts are still under way")
@@ -226,12 +229,14 @@ class DevnetDeployed:
         return tuple(seen)
 
     def _sender(self, raw: bytes, network: NetworkId) -> tuple[str, int]:
-        """Return who sent an entry, and its size where it was made for this contract."""
+        """Return who sent an entry, and the size of what is sealed in it if an account made it."""
         try:
             letter = read_entry(raw)
         except EncodingError:
             call = open_signed(raw, network)
-            return self._names.get(call.sender, call.sender.hex()), len(raw)
+            # What is around the seal grows with the sender's nonce, and says no more than that.
+            sealed = call.body.sealed if isinstance(call.body, Call) else b""
+            return self._names.get(call.sender, call.sender.hex()), len(sealed)
         return Address.contract(sender_of(letter)).text, 0
 
     def _typed(self, method: str, value: Any) -> Any:
