@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keephold.base.errors import AbiError
-from keephold.client.abi import decode_value, encode_value, parse_abi
+from keephold.client.abi import decode_value, encode_value, owned_keys, parse_abi
 from keephold.contract.address import Address
 from keephold.contract.check import check_source
 from keephold.contract.values import Amount, canonical, codec_of
@@ -127,3 +127,11 @@ def test_client_and_sandbox_spell_alike(case) -> None:
     spelled = encode_value(codec.schema(), value, "x")
     assert spelled == codec.encode(value)
     assert decode_value(codec.schema(), spelled, "x") == value
+
+
+def test_keys_of_an_interface_and_of_none() -> None:
+    keys = [{"label": "b", "scheme": "ed25519"}, {"label": "a", "scheme": "bip340"}]
+    described = {"abi": 1, "name": "N", "doc": "", "pad": [512], "methods": {}, "events": {}}
+    assert owned_keys(json.dumps(described | {"keys": keys}).encode()) == ("a (bip340)", "b (ed25519)")
+    for raw in (json.dumps(described).encode(), b"", b"{}", json.dumps(described | {"keys": 7}).encode()):
+        assert owned_keys(raw) == ()

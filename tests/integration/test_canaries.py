@@ -35,8 +35,10 @@ from keephold.crypto.signing import SigningKey
 from keephold.custody.secret.release import combine, partial, prf_input
 from keephold.custody.secret.share import Share
 from keephold.enclave.vault import open_vault
-from keephold.protocol.lines import ContractLine
+from keephold.protocol.lines import ContractLine, SigningLine
+from keephold.protocol.messages import KeyName
 from keephold.sealing.contract_keys import ContractKeys
+from keephold.sealing.owned_keys import OwnedKeys
 from keephold.testing.build import build_of
 from keephold.testing.devnet import Devnet
 from keephold.testing.proxy import Proxy
@@ -63,6 +65,8 @@ class World:
     keys: dict[str, bytes] = field(default_factory=dict)
     decoy: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     contract: ContractId = field(init=False)
+    owned: bytes = b""
+    """The public half of a key that the contract owns."""
 
     def canary(self, label: str, masks: dict[str, int] | None = None) -> bytes:
         """Return new random words; they are looked for, and what the contract makes of them is."""
@@ -125,6 +129,11 @@ def _live(world: World, url: str) -> None:
         assert told[:32] == world.canaries["answer"]
         world.canaries["answer from state"] = told[32:]
         assert told[32:] == masked(world.canaries["state"], 0x43)
+        words = world.canary("argument to sign", {"what is signed": 0x61})
+        world.owned = safe.call("sign", words, account=alice)
+        released = safe.released("words", account=alice)
+        assert (released.public, released.message) == (world.owned, world.canaries["what is signed"])
+        world.canaries["released signature"] = released.signature[:32]
         words = world.canary("denied question", {"denial": 0x51})
         with pytest.raises(Rejected, match=world.canaries["denial"].hex()):
             safe.query("deny", words, account=alice)
@@ -171,6 +180,12 @@ def _collect_contract_keys(world: World, shares: list[Share]) -> None:
         world.keys[f"contract: {label}"] = derive(root, label).reveal()
     for label in (labels.SEED_SIGNING, labels.SEED_ENCRYPTION):
         world.keys[f"contract: {label}"] = derive(root, label).reveal()
+    inputs = [prf_input(network, SigningLine(contract))]
+    (seed,) = combine([partial(share, inputs, secrets.token_bytes) for share in shares], shares[0].committee, inputs)
+    owned, name = OwnedKeys(seed, network, contract), KeyName("secp256k1", "safe", ("words",))
+    assert owned.public(name) == world.owned
+    world.keys |= {"owned: seed": seed.reveal(), "owned: root": owned._root.reveal()}
+    world.keys["owned: private key"] = owned._material(name, 0).reveal()
 
 
 def _account_seed(net: Devnet, name: str, public: bytes) -> bytes:

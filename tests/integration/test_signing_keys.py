@@ -86,6 +86,8 @@ def test_trust_lists_the_keys_that_do_not_rotate(net: Devnet, network: Network, 
     assert [signing.keys for signing in owned] == [("ethereum (secp256k1)",)] * 3
     assert run(["trust", str(wallet.address), "--network", str(net.home)]) == 0
     said = capsys.readouterr().out
+    assert run(["show", str(wallet.address), "--network", str(net.home)]) == 0
+    assert "owns key       ethereum (secp256k1)" in capsys.readouterr().out
     assert said.count("signing keys, assigned, for ever: ethereum (secp256k1)") == 3
 
 

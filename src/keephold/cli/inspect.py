@@ -11,6 +11,7 @@ from keephold.base.errors import InputError
 from keephold.base.ids import ContractId, PublicKey
 from keephold.cli.output import emit
 from keephold.cli.place import ON_NETWORK, OnNetwork, contract_address, names
+from keephold.client.abi import owned_keys
 from keephold.client.network import Network
 from keephold.client.outside import OutsideContract, OutsideNetwork, outside_account, outside_contract, outside_network
 from keephold.contract.address import Address
@@ -179,6 +180,7 @@ def _show_contract(address: Address, seen: OutsideContract, *, as_json: bool) ->
             "workers": record.policy.workers,
             "quorum": record.policy.quorum,
         },
+        "keys": list(owned_keys(code.abi)),
         "workers": list(record.workers),
         "calls": record.inbox_count,
         "consumed": record.done,
@@ -187,8 +189,9 @@ def _show_contract(address: Address, seen: OutsideContract, *, as_json: bool) ->
     }
     lines = [f"contract {address}"]
     lines += [f"  {name:<14} {value.hex() if isinstance(value, bytes) else value}" for name, value in facts.items()
-              if name not in ("workers", "policy")]  # fmt: skip
+              if name not in ("workers", "policy", "keys")]  # fmt: skip
     lines += [f"  worker         {worker.hex()}" for worker in record.workers]
+    lines += [f"  owns key       {key}" for key in owned_keys(code.abi)]
     lines.append(f"  slots          {len(seen.slots)}: tag, size, sealed value")
     lines += [
         f"    {slot.tag.hex()[:24]}…  {len(slot.value):>6} B  …{slot.value[len(slot.value) // 2 :][:24].hex()}…"

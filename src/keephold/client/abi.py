@@ -142,6 +142,14 @@ def parse_abi(raw: bytes) -> Abi:
         raise AbiError(f"not an ABI: {error}") from error
 
 
+def owned_keys(raw: bytes) -> tuple[str, ...]:
+    """Return label and scheme of each key that a contract owns; none for what is no ABI, which no worker loads."""
+    try:
+        return tuple(f"{label} ({scheme})" for label, scheme in sorted(parse_abi(raw).keys))
+    except AbiError:
+        return ()
+
+
 def _method(name: str, described: dict[str, Any]) -> Method:
     kind = described["kind"]
     if kind not in ("init", "call", "view"):

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from keephold.base.errors import (
-    AbiError,
     AttestationRefused,
     ChainRefused,
     CryptoError,
@@ -22,7 +21,7 @@ from keephold.base.errors import (
     NoLiveWorker,
 )
 from keephold.base.ids import ContractId, PublicKey
-from keephold.client.abi import parse_abi
+from keephold.client.abi import owned_keys
 from keephold.client.connection import Connection
 from keephold.client.trust import TrustReport, trust_report
 from keephold.client.trust_facts import (
@@ -163,11 +162,7 @@ async def _signing(
     if worker not in (*record.workers, *record.departed):
         return []
     deployed = await verify_deployment(connection.follower, contract)
-    try:
-        declared = parse_abi(deployed.code.abi).keys
-    except AbiError:  # somebody else's contract, which no worker loads
-        return []
-    keys = tuple(f"{label} ({scheme})" for label, scheme in sorted(declared))
+    keys = owned_keys(deployed.code.abi)
     return [Signing(contract, keys, "assigned" if worker in record.workers else "left")] if keys else []
 
 

@@ -48,6 +48,12 @@ class Safe(Contract):
         """Fail as a buggy contract does."""
         raise ValueError(masked(words, 0x31).hex())
 
+    @call
+    def sign(self, ctx: Call, words: bytes) -> bytes:
+        """Have words signed, for the caller."""
+        ctx.release("words", ctx.key("safe", "secp256k1").derive("words"), masked(words, 0x61))
+        return ctx.key("safe", "secp256k1").derive("words").public
+
     @view
     def tell(self, ctx: View, name: str, words: bytes) -> bytes:
         """Answer from storage."""
