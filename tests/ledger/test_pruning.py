@@ -13,6 +13,7 @@ from keephold.ledger.housekeeping import Habits, Housekeeper
 from keephold.ledger.snapshots.shelf import Shelf
 from keephold.ledger.survey import survey
 from keephold.programs.history import HistoryConfig, housekeeper
+from keephold.protocol.channel import Message, message_number, read_entry
 from keephold.protocol.transactions import SlotWrite
 from keephold.protocol.wire import BlocksRequest, InboxRequest, Interest, TransactionsRequest
 
@@ -173,3 +174,24 @@ def _wait(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_a_message_that_waits_outlives_its_block_and_one_that_is_answered_does_not(node, new_key, keeper):
+    (worker,) = node.enrol("worker")
+    source, target = (node.deploy(new_key("alice"), source=name) for name in ("a", "b"))
+    for contract in (source, target):
+        node.activate(contract, worker)
+    node.send(new_key("alice"), node.call(source))
+    sent = Message(1, target, 1, b"sealed")
+    node.send(worker, node.result(worker, source, messages=(sent, sent)))
+    node.send(worker, node.result(worker, target, receipts=(b"",)))
+    for _ in range(3):
+        node.block()
+    keeper().prune(node.height - 1)
+    (entry,) = node.reader.inbox(InboxRequest(target, 2)).entries
+    assert read_entry(entry.raw).number == message_number(1, 1)
+    node.send(worker, node.result(worker, target, receipts=(b"",)))
+    for _ in range(3):
+        node.block()
+    keeper().prune(node.height - 1)
+    assert node.application.map.query(lambda reader: index.inbox(reader, target, 1, 9)) == []

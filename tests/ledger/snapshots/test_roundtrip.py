@@ -12,6 +12,9 @@ from keephold.ledger.engines.statesync import Offered, Taken
 from keephold.ledger.housekeeping import Habits, Housekeeper
 from keephold.ledger.snapshots.shelf import Shelf
 from keephold.ledger.survey import survey
+from keephold.protocol.channel import LetterRecord, Message, id_of
+from keephold.protocol.codec import encode
+from keephold.protocol.state import letter_path
 from keephold.protocol.wire import TransactionsRequest
 
 
@@ -143,3 +146,26 @@ def test_a_chunk_that_is_not_there_is_empty(lived):
     (snapshot,) = lived.shelf.list()
     assert lived.shelf.load(height, snapshot.chunks) == b""
     assert lived.shelf.load(height + 1, 0) == b""
+
+
+def test_a_message_that_waits_is_restored_and_answered_as_elsewhere(lived, empty, service):
+    node, source = lived.node, lived.contract
+    runner = next(worker for worker in lived.workers if worker.identity in node.contract(source).workers)
+    target = node.deploy(lived.alice, source="another")
+    answerer = next(worker for worker in lived.workers if worker.identity in node.contract(target).workers)
+    node.activate(target, answerer)
+    sent = Message(node.contract(source).done + 1, target, 1, b"sealed", is_answered=True)
+    node.send(runner, node.result(runner, source, messages=(sent,)))
+    lived.take()
+    restore(service, lived.shelf)
+    for application in (empty, node.application):
+        (row,) = application.map.query(lambda reader: index.inbox(reader, target, 1, 9))
+        letter = application.map.newest.record(letter_path(target, 1), LetterRecord)
+        assert (row.raw, row.id, row.sender) == (encode(letter.entry), id_of(row.raw), source)
+    raws = node.signed(answerer.keys.signing, node.result(answerer, target, receipts=(b"answer",)))
+    height = node.height + 1
+    node.block(*raws)
+    stored = node.engine.block(height)
+    empty.finalize(Block(height, stored.signed.header.time_ns, stored.signed.header.hash(), tuple(raws)))
+    empty.commit()
+    assert empty.info().app_hash == node.application.info().app_hash
