@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 TOKEN = Path(__file__).parents[2] / "examples" / "token" / "token.py"
+ESCROW = Path(__file__).parents[2] / "examples" / "escrow" / "escrow.py"
 
 GOOD = """
 from keephold import Address, Call, Contract, Event, Map, PublicView, Record, View, call, init, replace, require, view
@@ -47,7 +48,8 @@ class Vault(Contract, pad=(1024,)):
 """
 
 BAD = """
-from keephold import Call, Contract, Map, PublicView, Record, View, call, view
+from keephold import Address, Call, Contract, Interface, Map, Message, Outcome, PublicView, Record, View
+from keephold import call, message, reply, view
 class P(Record):
     x: int
 class B(Contract):
@@ -69,6 +71,26 @@ class B(Contract):
         self.m["a"] = "b"  # error
         ctx.emit(P(1), to=())  # error
         ctx.reader  # error
+class I(Interface):
+    def pay(self, to: Address) -> Message[int]:
+        raise NotImplementedError
+class C(Contract):
+    @reply
+    def on_int(self, ctx: Call, outcome: Outcome[int]) -> None: ...
+    @reply
+    def on_text(self, ctx: Call, outcome: Outcome[str]) -> None: ...
+    @reply  # error
+    def on_view(self, ctx: View, outcome: Outcome[int]) -> None: ...
+    @call
+    def go(self, ctx: Call, at: Address) -> int:
+        number = ctx.send(I.at(at).pay(at), reply=self.on_int)
+        ctx.send(I.at(at).pay(at), reply=self.on_text)  # error
+        ctx.send(I.at(at).pay(number))  # error
+        ctx.send(message(at, "anything", 1, "x"), reply=self.on_text)
+        return number
+    @view
+    def look(self, ctx: View) -> None:
+        ctx.send(message(ctx.contract, "x"))  # error
 """
 
 
@@ -78,9 +100,14 @@ def mypy(tmp_path, *files):
 
 
 def test_the_documentation_s_contracts_are_strictly_typed_and_misuse_is_an_error_in_the_editor(tmp_path):
-    for name, text in {"gold.py": TOKEN.read_text(), "vault.py": GOOD, "bad.py": BAD}.items():
+    for name, text in {
+        "gold.py": TOKEN.read_text(),
+        "vault.py": GOOD,
+        "bad.py": BAD,
+        "escrow.py": ESCROW.read_text(),
+    }.items():
         (tmp_path / name).write_text(text)
-    ran = mypy(tmp_path, "gold.py", "vault.py", "bad.py")
+    ran = mypy(tmp_path, "gold.py", "vault.py", "escrow.py", "bad.py")
     flagged = {int(line.split(":")[1]) for line in ran.stdout.splitlines() if ": error:" in line}
     assert {line.split(":")[0] for line in ran.stdout.splitlines() if ": error:" in line} == {"bad.py"}, ran.stdout
     assert flagged == {number for number, line in enumerate(BAD.splitlines(), 1) if "# error" in line}

@@ -218,3 +218,29 @@ def test_without_the_key_or_the_epoch_a_job_says_what_it_lacks_and_does_nothing(
     found = Job(1, KEYS, CODE, (entry,), world.position, None, world.mail).run(world)
     assert found == Lacking(frozenset({INWARD}))
     assert world.ran == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Reply("rejected", code="no", detail="why"), {"status": "rejected", "code": "no", "detail": "why"}),
+        (Reply("failed"), {"status": "failed", "reason": "failed"}),
+        (Reply("failed", code="busy"), {"status": "failed", "reason": "busy"}),
+        (Reply("failed", code="made up"), {"status": "failed", "reason": "failed"}),
+        (Reply("refused", code="x"), {"status": "failed", "reason": "failed"}),
+        (Reply("ok", b"\xff"), {"status": "failed", "reason": "unreadable"}),
+    ],
+)
+def test_whatever_the_other_enclave_says_is_one_of_three_things(reply, said) -> None:
+    world = World()
+    world.send()
+    world.show(answer(reply))
+    (ran,) = world.ran
+    assert json.loads(ran.args_json) == {"number": SENT, **said}
+
+
+def test_a_message_that_wants_no_answer_gets_none_forged_or_not() -> None:
+    world = World()
+    for letter in (message(is_answered=False), MessageEntry(PEER, 1, 1, 301, 8, bytes(600))):
+        assert world.show(letter).receipts == (b"",)
+    assert len(world.ran) == 1

@@ -9,7 +9,11 @@ from msgspec.structs import replace
 
 from keephold.base.errors import SealBroken
 from keephold.base.ids import NetworkId
-from keephold.crypto.aead import OVERHEAD
+from keephold.crypto.aead import OVERHEAD, ContextSealer
+from keephold.crypto.hashing import number
+from keephold.crypto.kdf import derive
+from keephold.crypto.labels import KEY_CHANNEL, SEAL_MESSAGE_ANSWER
+from keephold.crypto.padding import pad
 from keephold.crypto.secret import SecretBytes
 from keephold.protocol.lines import ChannelLine
 from keephold.protocol.messages import MessagePlain, Reply
@@ -25,11 +29,11 @@ def key(line: ChannelLine = LINE, network: NetworkId = NETWORK, seed: bytes = b"
 
 
 @given(st.integers(0, 1 << 62), st.text(max_size=64), st.binary(max_size=2000))
-def test_opens_where_it_was_sealed_and_is_the_same_each_time(number: int, method: str, arguments: bytes) -> None:
+def test_opens_where_it_was_sealed_and_is_the_same_each_time(at: int, method: str, arguments: bytes) -> None:
     plain = MessagePlain(method, arguments)
-    sealed = key().seal_message(number, plain, PAD)
-    assert key().open_message(number, sealed) == plain
-    assert key().seal_message(number, plain, PAD) == sealed
+    sealed = key().seal_message(at, plain, PAD)
+    assert key().open_message(at, sealed) == plain
+    assert key().seal_message(at, plain, PAD) == sealed
     assert len(sealed) - OVERHEAD in (*PAD, 8192)
 
 
@@ -65,3 +69,10 @@ def test_bound_to_number_and_use() -> None:
         with pytest.raises(SealBroken):
             opened()
     assert key().open_answer(5, answer) == REPLY
+
+
+def test_an_answer_that_says_nothing_is_unreadable_and_still_the_answer() -> None:
+    bound = (NETWORK, LINE.source, number(1), LINE.target, number(2))
+    made = ContextSealer(derive(SecretBytes(b"s" * 32), KEY_CHANNEL, *bound), SEAL_MESSAGE_ANSWER)
+    odd = made.seal(pad(b"no reply", PAD), *bound, number(5))
+    assert key().open_answer(5, odd) == Reply("failed", code="unreadable")

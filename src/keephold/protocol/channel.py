@@ -154,13 +154,11 @@ def room(credit: int, *, is_answered: bool) -> int:
 
 def line_of(receiver: ContractId, entry: InboxEntry) -> ChannelLine | None:
     """Return the line that an entry in the inbox of `receiver` is sealed under; None where nothing is sealed."""
-    match entry:
-        case MessageEntry(source, source_epoch, target_epoch):
-            return ChannelLine(source, source_epoch, receiver, target_epoch)
-        case AnswerEntry(target, source_epoch, target_epoch):
-            return ChannelLine(receiver, source_epoch, target, target_epoch)
-        case UndeliveredEntry():
-            return None
+    if isinstance(entry, MessageEntry):
+        return ChannelLine(entry.source, entry.source_epoch, receiver, entry.target_epoch)
+    if isinstance(entry, AnswerEntry):
+        return ChannelLine(receiver, entry.source_epoch, entry.target, entry.target_epoch)
+    return None
 
 
 def sender_of(entry: InboxEntry) -> bytes:

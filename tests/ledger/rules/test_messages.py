@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from keephold.base.errors import LedgerRefused
 from keephold.base.ids import ContractId
 from keephold.base.limits import MAX_SEALED_CALL, MESSAGE_CREDIT
+from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules import messages
+from keephold.ledger.rules.context import BlockContext
+from keephold.ledger.rules.inbox import append_letter
 from keephold.protocol.channel import (
     AnswerEntry,
     Channel,
@@ -192,3 +196,19 @@ def test_readers_find_what_no_account_signed(node, new_key) -> None:
     assert found.raw == encode(entry)
     node.send(worker, node.result(worker, target, receipts=(b"answer",)))
     assert [row.raw for row in node.reader.inbox(InboxRequest(target, 1)).entries] == [encode(entry)]
+
+
+def test_a_part_of_a_batch_leaves_the_other_messages_waiting(pair) -> None:
+    desk, worker, source, target = pair
+    desk.send(worker, desk.result(worker, source, messages=(to(target), to(target))))
+    desk.send(worker, desk.result(worker, target, receipts=(b"answer",)))
+    assert desk.record(batch_path(target, 2), Batch).letters == (2,)
+    assert waiting(desk, target, 2) is not None
+    assert desk.record(channel_path(source, target), Channel) == Channel((Draining(1, 1, 2),))  # with the answer
+
+
+def test_nothing_arrives_where_no_contract_is(desk) -> None:
+    state = Overlay(desk.application.map.newest)
+    block = BlockContext(desk.network, desk.height + 1, 1, desk.application.map.anchor)
+    with pytest.raises(LedgerRefused, match="unknown_contract"):
+        append_letter(state, block, NOWHERE, UndeliveredEntry(NOWHERE, 1, 1))
