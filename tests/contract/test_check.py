@@ -8,7 +8,7 @@ import pytest
 
 from keephold.contract import check
 from keephold.contract.abi import abi
-from keephold.contract.check import SourceError, check_source
+from keephold.contract.check import SourceError, check_source, line_text
 
 PACKAGE = Path(check.__file__).parent
 TOKEN = (Path(__file__).parents[2] / "examples" / "token" / "token.py").read_text()
@@ -47,6 +47,27 @@ BAD = [
     (contract("    @init\n    def f(self, ctx: Call) -> None: ...\n    @init\n    def g(self, ctx: Call) -> None: ..."),
      None, "one @init"),
     (f"{HEAD}class C(Contract, pad=(9, 3)):\n    pass", 3, "rising"),
+    *(
+        (f"import json\nimport {module}", 2, f"{module} is not available")
+        for module in ("threading", "_thread", "socket", "ssl", "http.client", "urllib.request", "os", "os.path",
+                       "pathlib", "io", "tempfile", "shutil", "subprocess", "multiprocessing", "signal", "time",
+                       "datetime", "random",
+                       "secrets", "uuid", "asyncio", "select", "ctypes", "sys", "builtins", "importlib", "inspect",
+                       "gc", "pickle", "decimal", "numpy", "requests", "keephold.client", "keephold.testing.network")
+    ),
+    ("from keephold import Map\nfrom keephold.crypto import hpke", 2, "keephold.crypto is not available"),
+    (contract("    @call\n    def f(self, ctx: Call) -> None:\n        open('/etc/passwd')"), 6, "there are no files"),
+    (contract("    @call\n    def f(self, ctx: Call) -> None:\n        print(1)"), 6, "use ctx.log"),
+    (contract("    @call\n    def f(self, ctx: Call) -> None:\n        breakpoint()"), 6, "test natively"),
+    (contract("    @call\n    def f(self, ctx: Call) -> str:\n        return input()"), 6, "nobody to ask"),
+    (contract("    @call\n    async def f(self, ctx: Call) -> None:\n        pass"), 5, "never waits"),
+    (contract("    @call\n    def f(self, ctx: Call) -> None:\n        async def g(): pass"), 6, "never waits"),
+    (contract("    x: Map[float, int]"), 4, "float"),
+    (contract("    x: tuple[float, ...]"), 4, "float"),
+    (contract("    x: set[int]"), 4, "frozenset"),
+    (contract("    x: dict[str, int]"), 4, "Map"),
+    (contract("    @view(scope='two words')\n    def f(self, ctx: View) -> int: ..."), 5, "one word"),
+    (contract("    @view(scope='$events')\n    def f(self, ctx: View) -> int: ..."), 5, "one word"),
     ("x = " + "(" * 5000 + ")" * 5000, None, ""),
     ("\0", None, ""),
 ]  # fmt: skip
@@ -59,6 +80,17 @@ def test_a_bad_source_has_a_reason_and_a_line(source, line, reason):
     assert reason in caught.value.message
     if line is not None:
         assert caught.value.line == line
+
+
+def test_names_of_ones_own_are_ones_own():
+    body = "    @call\n    def open(self, ctx: Call) -> None:\n        help = 1\n        self.x = help\n    x: int = 0"
+    assert check_source(contract(body)).abi["methods"]["open"]
+
+
+def test_a_line_for_people():
+    assert line_text("a\n  b = 1", 2) == "b = 1"
+    assert line_text("a", 0) == line_text("a", 2) == ""
+    assert len(line_text("x" * 500, 1)) == 120
 
 
 def test_the_abi_of_the_token():

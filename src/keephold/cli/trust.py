@@ -9,7 +9,6 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from keephold.base.errors import InputError
-from keephold.base.ids import ContractId
 from keephold.cli.output import emit
 from keephold.cli.place import ON_NETWORK, OnNetwork, contract_address
 from keephold.client.breaking import Breaking
@@ -17,7 +16,6 @@ from keephold.client.network import Network
 from keephold.client.trust import TrustReport
 from keephold.client.trust_facts import Enclave, Exposure
 from keephold.client.trust_picture import count, headline, picture
-from keephold.client.trust_shell import trust_of
 from keephold.client.trust_words import duration
 from keephold.contract.address import Address
 
@@ -38,7 +36,7 @@ def trust(
     pinned = options.pinned()
     address = contract_address(pinned, contract)
     with Network.connect(pinned.url, pinned.genesis) as network:
-        report = network.run(lambda n: trust_of(n.connection, ContractId(address.value)))
+        report = network.contract(address).trust()
     if svg is not None:
         try:
             svg.write_text(picture(report), encoding="utf-8")

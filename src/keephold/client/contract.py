@@ -42,6 +42,8 @@ from keephold.client.events import EVENT_KEY, ContractEvent, EventLog
 from keephold.client.patience import within
 from keephold.client.pending import DEADLINE_SECONDS, PendingCall, Resealing, value_of
 from keephold.client.released import RELEASED, Released, released_of
+from keephold.client.trust import TrustReport
+from keephold.client.trust_shell import trust_of
 from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
 from keephold.follower.contracts import VerifiedContract, verify_contract
@@ -121,6 +123,14 @@ class AsyncContract:
                         return
         except TimeoutError:
             raise DeadlineExceeded(f"the contract's key epoch still changes after {DEADLINE_SECONDS:g} s") from None
+
+    async def trust(self) -> TrustReport:
+        """Return whom this contract rests on: who could read, forge or stop it, alone or together; see `trust`.
+
+        Raises:
+            As `trust_shell.trust_of`.
+        """
+        return await trust_of(self._connection, self.id)
 
     async def abi(self) -> Abi:
         """Return the interface, as the verified code says."""

@@ -26,6 +26,7 @@ from keephold.client.account import Account, Reader
 from keephold.client.aio import AsyncNetwork
 from keephold.client.events import ContractEvent
 from keephold.client.released import Released
+from keephold.client.trust import TrustReport
 from keephold.contract.address import Address
 from keephold.follower.contracts import VerifiedContract
 from keephold.protocol.contracts import Code, ContractPolicy
@@ -109,6 +110,10 @@ class Contract:
     def verified(self) -> VerifiedContract:
         """Return the contract with the argument why it can be sealed to."""
         return self._loop.run(self._contract.verified())
+
+    def trust(self) -> TrustReport:
+        """Return whom this contract rests on; see `contract.AsyncContract.trust`."""
+        return self._loop.run(self._contract.trust())
 
     def abi(self) -> Abi:
         """Return the interface, as the verified code says."""

@@ -30,6 +30,18 @@ ALLOWED: Final = frozenset(
 )  # fmt: skip
 """Top-level modules a contract may import. No clock, files, network, randomness or operating system."""
 
+LACKING: Final = {
+    "open": "there are no files",
+    "input": "there is nobody to ask",
+    "breakpoint": "there is no debugger inside; test natively",
+    "print": "use ctx.log",
+    "exit": "raise Reject, or return",
+    "quit": "raise Reject, or return",
+    "help": "there is nobody to read it",
+}
+"""Built-in names that ask for what the sandbox lacks, with what to do. A contract may define its own of that name."""
+
+_WIDEST: Final = 120
 _NO_FILE: Final = "\ud800"
 """A file name that cannot be opened: CPython reads the named file to decorate most syntax errors."""
 
@@ -63,8 +75,12 @@ def compile_source(source: str) -> types.CodeType:
     """
     try:
         tree = ast.parse(source, _NO_FILE)
+        own = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        own |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
         for node in ast.walk(tree):
             _check_import(node)
+            _check_use(node, own)
         return _renamed(compile(tree, _NO_FILE, "exec", dont_inherit=True))
     except SyntaxError as e:
         raise SourceError(e.msg, e.lineno or 0) from e
@@ -81,8 +97,24 @@ def _check_import(node: ast.AST) -> None:
             raise SourceError("a contract is one file: no relative import", node.lineno)
         names = [node.module or ""]
     for name in names:
-        if name.partition(".")[0] not in ALLOWED:
+        outside = name.startswith("keephold.") and not f"{name}.".startswith("keephold.contract.")
+        if name.partition(".")[0] not in ALLOWED or outside:
             raise SourceError(f"{name} is not available to contracts", getattr(node, "lineno", 0))
+
+
+def _check_use(node: ast.AST, own: set[str]) -> None:
+    """Tell at once what would only fail when it is called: what of Python's own needs a world outside."""
+    if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
+        raise SourceError("a contract never waits: no async, no await", node.lineno)
+    if isinstance(node, ast.Name) and node.id in LACKING and node.id not in own:
+        raise SourceError(f"{node.id} is not available to contracts: {LACKING[node.id]}", node.lineno)
+
+
+def line_text(source: str, line: int) -> str:
+    """Return a line of a source for a person's eyes, cut to a width; empty where there is none."""
+    lines = source.splitlines()
+    text = lines[line - 1].strip() if 0 < line <= len(lines) else ""
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
 
 
 def _renamed(code: types.CodeType) -> types.CodeType:

@@ -22,6 +22,7 @@ from keephold.client.abi import Abi, parse_abi
 from keephold.client.account import Account
 from keephold.client.released import NOT_RELEASED, Released, released_of
 from keephold.contract.address import Address
+from keephold.contract.check import line_text
 from keephold.contract.context import Block, message_number
 from keephold.contract.dispatch import Kind, execute
 from keephold.contract.errors import ContractTypeError
@@ -351,7 +352,8 @@ class NativeDeployed:
                 raise Rejected(outcome["code"], outcome["detail"])
             case "failed":
                 where = f"line {outcome['line']}: " if outcome["line"] else ""
-                raise ContractFailed(f"{where}{outcome['message']}")
+                shown = line_text(code_of(self._cls).source.decode(), outcome["line"])
+                raise ContractFailed(f"{where}{outcome['message']}{f' (in: {shown})' if shown else ''}")
         return model_of(self._cls).methods[method].signature()[1].decode(outcome["value"])
 
 

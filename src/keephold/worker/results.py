@@ -26,6 +26,7 @@ from keephold.base.limits import (
     RESULT_BUDGET,
 )
 from keephold.contract.address import Address
+from keephold.contract.check import line_text
 from keephold.contract.keys import DIGEST
 from keephold.crypto.aead import OVERHEAD
 from keephold.crypto.padding import padded_size
@@ -89,7 +90,8 @@ def reply_of(outcome: Outcome, code: ContractCode) -> Reply:
             return Reply("rejected", code=outcome.code, detail=outcome.detail)
         case "failed" if code.tells_failures:
             where = f"line {outcome.line}: " if outcome.line else ""
-            return Reply("failed", detail=where + outcome.detail)
+            shown = line_text(code.source, outcome.line)
+            return Reply("failed", detail=f"{where}{outcome.detail}{f' (in: {shown})' if shown else ''}")
         case "failed":
             return Reply("failed")
 
