@@ -131,7 +131,7 @@ class Ledger(RuleBasedStateMachine):
         count=st.integers(1, 4),
         off=st.sampled_from([0, 0, 0, 1, -1]),
         wrong=st.sampled_from(["", "", "", "head", "version", "root"]),
-        writes=st.dictionaries(st.binary(min_size=32, max_size=32), st.binary(max_size=3), max_size=3),
+        writes=st.dictionaries(st.binary(min_size=32, max_size=32).filter(any), st.binary(max_size=3), max_size=3),
     )
     @precondition(lambda self: self.entries)
     def result(self, count: int, off: int, wrong: str, writes: dict[bytes, bytes]) -> None:
