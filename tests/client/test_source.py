@@ -53,7 +53,9 @@ def test_a_source_that_finds_a_way_out_gets_no_further(way):
 
 def test_this_process_runs_nothing_of_it(monkeypatch):
     monkeypatch.delenv("KEEPHOLD_SEEN", raising=False)
-    source = PLAIN + "import json\njson.codecs.builtins.__import__('os').environ['KEEPHOLD_SEEN'] = '1'\n"
+    source = (
+        PLAIN + "import json\njson.codecs.builtins.__import__('os').environ['KEEPHOLD_SEEN'] = '1'\nprint('noise')\n"
+    )
     assert code_from_source(source).name == "Plain"
     assert "KEEPHOLD_SEEN" not in os.environ
 

@@ -57,7 +57,6 @@ BAD = [
     ),
     ("from keephold import Map\nfrom keephold.crypto import hpke", 2, "keephold.crypto is not available"),
     (contract("    @call\n    def f(self, ctx: Call) -> None:\n        open('/etc/passwd')"), 6, "there are no files"),
-    (contract("    @call\n    def f(self, ctx: Call) -> None:\n        print(1)"), 6, "use ctx.log"),
     (contract("    @call\n    def f(self, ctx: Call) -> None:\n        breakpoint()"), 6, "test natively"),
     (contract("    @call\n    def f(self, ctx: Call) -> str:\n        return input()"), 6, "nobody to ask"),
     (contract("    @call\n    async def f(self, ctx: Call) -> None:\n        pass"), 5, "never waits"),

@@ -104,7 +104,7 @@ FAILS = {
     "memory": ("x = 'x' * (1 << 30)", "MemoryError"),
     "growing memory": ("x = []\nwhile True: x.append(bytearray(1 << 20))", "MemoryError"),
     "recursion": ("def f(): return f()\nf()", "RecursionError"),
-    "open": ("open('/etc/passwd')", "PermissionError"),
+    "open": ("__import__('builtins').open('/etc/passwd')", "PermissionError"),
     "io.open": ("__import__('io').open('/etc/passwd')", ""),
     "os": ("__import__('os').listdir('/')", ""),
     "urandom": ("__import__('os').urandom(8)", ""),
@@ -121,7 +121,7 @@ FAILS = {
     "eval": ('eval(\'__import__("posix").open("/etc/passwd", 0)\')', ""),
     "interrupt": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
     "own base": ("class E(BaseException): pass\nraise E", "E"),
-    "input": ("input()", "no files"),
+    "input": ("__import__('builtins').input()", "no files"),
     "nesting": ("eval('(' * 9000 + ')' * 9000)", ""),
     "surrogate key": ("self.m[1] = '\\ud800'\nreturn '\\ud800'", ""),
 }

@@ -34,7 +34,6 @@ LACKING: Final = {
     "open": "there are no files",
     "input": "there is nobody to ask",
     "breakpoint": "there is no debugger inside; test natively",
-    "print": "use ctx.log",
     "exit": "raise Reject, or return",
     "quit": "raise Reject, or return",
     "help": "there is nobody to read it",
