@@ -133,6 +133,9 @@ def open_comet_engine(
         ),
         seed,
     )
+    if sync is not None:
+        # After `write`, which refuses blocks without the record of what the validator signed.
+        comet.begin_anew()
     return CometEngine(
         ledger,
         home,

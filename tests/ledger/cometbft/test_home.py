@@ -90,3 +90,18 @@ def test_a_damaged_node_key(home, content):
     (home.directory / "config/node_key.json").write_text(content)
     with pytest.raises(ConfigurationError, match="not a node key"):
         home.node_id()
+
+
+def test_beginning_anew_forgets_blocks_and_keeps_what_was_signed(tmp_path, founding):
+    home = CometHome(tmp_path / "home")
+    home.write(founding, Settings(), SecretBytes(SEED))
+    data = tmp_path / "home" / "data"
+    for name in ("blockstore.db", "state.db", "cs.wal"):
+        (data / name).mkdir()
+        (data / name / "000001.log").write_bytes(b"x")
+    signed, node = (data / "priv_validator_state.json").read_bytes(), home.node_id()
+    home.begin_anew()
+    assert [path.name for path in data.iterdir()] == ["priv_validator_state.json"]
+    home.write(founding, Settings(), SecretBytes(SEED))
+    assert (data / "priv_validator_state.json").read_bytes() == signed
+    assert home.node_id() == node

@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,9 @@ from keephold.ledger.engines.mempool import MAX_WAITING, MAX_WAITING_BYTES
 
 _EVIDENCE_AGE_NS: Final = 48 * 3600 * 1_000_000_000
 """As long as light clients trust: who signed twice can be named for that time."""
+
+_BLOCKS: Final = ("blockstore.db", "state.db", "evidence.db", "tx_index.db", "cs.wal")
+"""All in CometBFT's data directory but the state of the validator's key."""
 
 _FIRST_STATE: Final = {"height": "0", "round": 0, "step": 0}
 
@@ -153,6 +157,16 @@ class CometHome:
             "chunk_request_timeout": "10s",
             "temp_dir": str(self.directory.absolute() / "data"),
         }
+
+    def begin_anew(self) -> None:
+        """Forget CometBFT's blocks and state, so that it begins with a snapshot; what its validator signed is kept.
+
+        CometBFT is not safe against a crash between restoring and its first block: it finds a state without blocks, and
+        panics at every start. Whoever calls this owes that no block was applied on top of what is forgotten.
+        """
+        data = self.directory / "data"
+        for name in _BLOCKS:
+            shutil.rmtree(data / name, ignore_errors=True)
 
     def _make_directories(self) -> None:
         for directory in (self.directory, self.directory / "config", self.directory / "data"):
