@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from keephold.base.errors import InputError
 from keephold.cli import main
 from keephold.cli.new import check_name, class_name
 from keephold.contract.check import check_source
+from keephold.version import __version__
 
 
 def keephold(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -51,6 +54,17 @@ def test_its_files_are_whole(project):
         assert "$" not in (project / path).read_text(), path
     assert check_source((project / "contracts" / "gold_bar.py").read_text()).name == "GoldBar"
     compile((project / "deploy.py").read_text(), "deploy.py", "exec")
+
+
+def test_its_ci_installs_this_version_and_runs_what_is_green_here(project):
+    workflow = (project / ".github" / "workflows" / "test.yml").read_text()
+    steps = re.findall(r"^ +- run: (.+)$", workflow, re.MULTILINE)
+    assert steps == [f'pip install "keephold[test]=={__version__}"', "keephold test"]
+    assert "contents: read" in workflow
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert "test" in extras
 
 
 def test_a_red_test_is_pytests_status(project):

@@ -47,6 +47,7 @@ def test_a_written_client_of_the_token(written, token):
                 permitted.transfer(alice.address, 1)
             with pytest.raises(PermitRefused, match="permit_scope"):
                 written.read_events(permitted)
+            assert contract.trust().reveal.ways
             assert network.revoke_all(account=bob) == 1
             with pytest.raises(PermitRefused, match="permit_generation"):
                 permitted.balance()
