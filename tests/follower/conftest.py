@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +23,13 @@ from keephold.protocol.transactions import Call, Deploy, PublishKey, Register, R
 from keephold.protocol.wire import Frame, Interest
 from keephold.testing.local import WORKER, LocalNetwork, named_key
 from keephold.testing.vendor import Machine
+
+if "follower_histories" not in sys.modules:  # importmode=importlib keeps modules apart: what is shared needs a name
+    spec = importlib.util.spec_from_file_location("follower_histories", Path(__file__).with_name("histories.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules["follower_histories"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["follower_histories"])
 
 
 @dataclass

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from follower_histories import CHAIN, KEYS, Block, Past, blocks_of, commit_of, expected, pasts, validator_set
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,15 +13,6 @@ from keephold.base.errors import ChainRefused, HeaderInvalid, NotEnoughTrust
 from keephold.chain.header import BlockId, BlockIdFlag, Commit, SignedHeader
 from keephold.chain.proto import NANOSECONDS
 from keephold.follower.light_client import LightClient, TrustedState
-
-if "follower_histories" not in sys.modules:  # importmode=importlib keeps modules apart: see tests/hostile
-    spec = importlib.util.spec_from_file_location("follower_histories", Path(__file__).with_name("histories.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules["follower_histories"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["follower_histories"])
-
-from follower_histories import CHAIN, KEYS, Block, Past, blocks_of, commit_of, expected, pasts, validator_set
 
 START = 1_700_000_000 * NANOSECONDS
 NOW = START + 3600 * NANOSECONDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from typing import Any, Final, final
 from keephold.ledger.engines.base import StoredBlock
 from keephold.ledger.engines.cometbft.spelling import signed_header, validators
 from keephold.testing.comet.disk import Disk
+
+_WEBSOCKET: Final = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+"""RFC 6455, 1.3."""
 
 
 @final
@@ -97,9 +101,24 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server  # type: ignore[mutable-override] # socketserver hands it exactly this
 
+    def do_GET(self) -> None:
+        """Shake hands for a websocket, on which nothing is ever said: CometBFT's light client does not do without."""
+        key = self.headers["Sec-WebSocket-Key"] + _WEBSOCKET
+        digest = hashlib.sha1(key.encode()).digest()  # noqa: S324 - so says RFC 6455; nothing rests on it
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Accept", base64.b64encode(digest).decode())
+        self.end_headers()
+        self.wfile.flush()
+        while self.rfile.read(1):
+            pass
+        self.close_connection = True
+
     def do_POST(self) -> None:
         """Answer a batch in order; a batch of one gets an answer that is no batch."""
-        requests = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        requests = asked if isinstance(asked, list) else [asked]
         replies = [self.server.answer(request) for request in requests]
         body = json.dumps(replies[0] if len(replies) == 1 else replies).encode()
         self.send_response(200)
