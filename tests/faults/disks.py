@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from keephold.testing.processes import tree
@@ -32,6 +32,17 @@ def frozen(pid: int) -> Iterator[None]:
 def copy(home: Path, to: Path) -> Path:
     """Copy a node's home, file by file."""
     shutil.copytree(home, to, ignore=shutil.ignore_patterns("*.sock", "deaths"))
+    return to
+
+
+def copy_of_the_running(home: Path, to: Path) -> Path:
+    """Copy a home whose node goes on writing: each file as it is when its turn comes, and none that is gone by then."""
+
+    def tolerant(source: str, target: str) -> None:
+        with suppress(FileNotFoundError):
+            shutil.copy(source, target)
+
+    shutil.copytree(home, to, ignore=shutil.ignore_patterns("*.sock", "deaths"), copy_function=tolerant)
     return to
 
 

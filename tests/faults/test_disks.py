@@ -12,7 +12,7 @@ import shutil
 
 import pytest
 from faults_aftermath import Acknowledged, inspect
-from faults_disks import APPLICATION, COMET, SIGNED, copy, cut_tail, frozen, put_back
+from faults_disks import APPLICATION, COMET, SIGNED, copy, copy_of_the_running, cut_tail, frozen, put_back
 
 from keephold.base.errors import ChainRefused, RollbackDetected
 from keephold.chain import merkle
@@ -57,6 +57,18 @@ class Scene:
             await asyncio.sleep(0.1)
         self.told.note(raws, found.result())
         return ""
+
+    async def agreed_or_set_up_anew(self, number: int) -> None:
+        """As above; a node that says why it cannot is set up anew, and then it can."""
+        reason = await self.agreed_or_refused(number)
+        if not reason:
+            return
+        assert '"detail": "' in reason
+        home = self.cluster.home(number)
+        for part in APPLICATION:
+            (home / part).unlink(missing_ok=True)
+        shutil.rmtree(home / "cometbft" / "data")
+        assert await self.agreed_or_refused(number) == ""
 
 
 @pytest.fixture
@@ -253,12 +265,24 @@ def test_a_tail_that_is_cut_off_is_made_good_or_refused_with_the_reason(lived, t
         cluster.kill(OLD, hold=True)
         put_back(image, cluster.home(OLD))
         cut_tail(cluster.home(OLD) / name, count)
-        reason = await scene.agreed_or_refused(OLD)
-        if reason:
-            assert "cometbft" in reason.lower() or "detail" in reason
-            for part in APPLICATION:
-                (cluster.home(OLD) / part).unlink(missing_ok=True)
-            shutil.rmtree(cluster.home(OLD) / "cometbft" / "data")
-            assert await scene.agreed_or_refused(OLD) == ""
+        await scene.agreed_or_set_up_anew(OLD)
+
+    lived(tell)
+
+
+@pytest.mark.faults
+def test_a_copy_of_a_node_that_went_on_writing_starts_or_is_refused_with_the_reason(lived, tmp_path):
+    """Parts of many moments: whatever fits together is not a fork, and what does not is said."""
+
+    async def tell(scene) -> None:
+        cluster = scene.cluster
+        for number in range(3):
+            loading = asyncio.ensure_future(scene.order(60))
+            await asyncio.sleep(0.2)
+            image = await asyncio.to_thread(copy_of_the_running, cluster.home(OLD), tmp_path / f"image{number}")
+            await loading
+            cluster.kill(OLD, hold=True)
+            put_back(image, cluster.home(OLD))
+            await scene.agreed_or_set_up_anew(OLD)
 
     lived(tell)
