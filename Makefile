@@ -28,7 +28,7 @@ test: setup
 
 # What goes wrong on real CometBFT, which Go builds once: a quarter of an hour, told test by test.
 faults: setup
-	@pytest -v --durations=0 -m "comet or faults" tests
+	@pytest -v --durations=0 -n 2 --dist loadscope -m "comet or faults" tests
 
 # Deletes the checks that docs/threat-model.md lists, one at a time, in a copy: ten minutes.
 mutants: setup
