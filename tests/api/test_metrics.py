@@ -21,7 +21,7 @@ from keephold.ledger.engines.base import Load
 from keephold.ledger.people import People, Worker
 from keephold.programs import web
 from keephold.protocol.contracts import ContractPolicy
-from keephold.protocol.state import ContractRecord, Registration
+from keephold.protocol.state import ContractRecord, Dissents, Registration
 from keephold.protocol.transactions import RevokePermits, sign
 
 LINE = re.compile(
@@ -112,7 +112,10 @@ def test_contracts_that_lag_and_leases_that_end_are_told(node, scene):
         b"i" * 32, "worker", b"o" * 32, bytes(32), bytes(1216), bytes(32), 1, bytes(32), bytes(32), "v", bytes(32),
         bytes(32), 1, now + lease,
     )  # fmt: skip
-    scene.live = [Worker(registration, ()), Worker(replace(registration, lease_ns=now + lease // 8), ())]
+    scene.live = [
+        Worker(registration, (), Dissents()),
+        Worker(replace(registration, lease_ns=now + lease // 8), (), Dissents()),
+    ]
     samples = page(scene, node[1])
     assert samples[f'keephold_inbox_lag{{contract="{contract_text(b"1" * 32)}"}}'] == 5
     assert f'keephold_inbox_lag{{contract="{contract_text(b"2" * 32)}"}}' not in samples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -15,6 +16,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.programs import web
 from keephold.protocol.codec import decode, encode
+from keephold.protocol.state import Dissent, Dissents
 from keephold.protocol.transactions import RevokePermits, sign, transaction_id
 from keephold.protocol.wire import Fault, Submission
 
@@ -56,6 +58,18 @@ def test_every_documented_endpoint_answers(get, node):
     block = get("/v1/blocks/1").json()
     assert block["transactions"][0]["kind"] == "revoke-permits"
     assert get("/v1/status").json()["simulated"] is True
+
+
+def test_votes_that_were_outvoted_are_listed(node):
+    reader, engine, _ = node
+    ids = [bytes([n]) * 32 for n in range(1, 5)]
+    named = Dissent(ids[0], "result", 6, ids[1], ids[2], ids[3], 9)
+    people = PeopleApi(reader, engine)
+    people._people = SimpleNamespace(dissents=lambda worker: {ALICE.public: Dissents(1, (named,))}[worker])
+    (endpoint,) = [item for item in people.endpoints if item.path == "/v1/dissents/{address}"]
+    (view,) = endpoint.answer({"address": str(Address.account(ALICE.public))})
+    assert (view.contract, view.kind, view.version) == (str(Address.contract(ids[0])), "result", 6)
+    assert (view.vote, view.registration, view.accepted, view.height) == (*(item.hex() for item in ids[1:]), 9)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from keephold.cli.main import run
+from keephold.contract.address import Address
 from keephold.runtime.artefact import cache_directory
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +94,12 @@ def test_an_outsider_sees_ciphertext(keephold, token: str) -> None:
     network = keephold("show")[1]
     assert network["simulated"] is True
     assert {item["role"] for item in network["enclaves"]} == {"worker", "gatekeeper"}
+    worker = next(item for item in network["enclaves"] if item["role"] == "worker")
+    assert worker["dissents"] == 0
+    shown = keephold("show", Address.account(bytes.fromhex(worker["identity"])).text)[1]
+    assert shown["enclave"]["role"] == "worker"
+    assert token in shown["enclave"]["contracts"]
+    assert "dissents" not in shown
 
 
 def test_verify_argues_from_the_genesis_to_the_vendor(keephold, token: str) -> None:

@@ -6,9 +6,10 @@ import pytest
 from hostile_desk import Desk, Enclave, key
 from msgspec.structs import replace
 
+from keephold.base.ids import PublicKey
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import result_digest
+from keephold.protocol.state import Dissents, dissents_path, result_digest
 from keephold.protocol.transactions import Migration, SlotWrite, SubmitMigration, SubmitResult
 
 ALICE = key("alice")
@@ -41,26 +42,88 @@ LIES = {
 
 @pytest.mark.parametrize("name", LIES)
 @pytest.mark.parametrize("liar", [0, 1, 2])
-def test_one_liar_of_three_is_outvoted_whenever_he_speaks_and_his_vote_stands_beside_his_name(
+def test_one_liar_of_three_is_outvoted_whenever_he_speaks_and_named_if_he_speaks_in_time(
     quorum, name: str, liar: int
 ) -> None:
     desk, workers, contract = quorum
     honest = {at: desk.result(worker, contract) for at, worker in enumerate(workers)}
     lie = desk.result(workers[liar], contract, **LIES[name])
-    root = desk.contract(contract).state_root
-    spoken = []
+    root, said = desk.contract(contract).state_root, {}
     for at, worker in enumerate(workers):
-        if desk.contract(contract).done:
-            break
         body = lie if at == liar else honest[at]
-        desk.send(worker, body)
-        spoken.append(at)
+        if desk.contract(contract).done:
+            assert desk.refused(worker, body) is Refusal.OUT_OF_ORDER  # too late to count, and to do any harm
+            continue
+        said[at] = desk.send(worker, body)
         votes = {vote.worker: vote.digest for vote in desk.contract(contract).votes}
         if at == liar and votes:
             assert votes[worker.identity] == result_digest(lie.result) != result_digest(honest[0].result)
+    # (1) Outvoted.
     record = desk.contract(contract)
     assert (record.done, record.version, record.state_root) == (1, 1, root)
-    assert len(spoken) == (2 if liar == 2 else 3)
+    # (2) Named: what he said and what the others said can be fetched and compared by anybody, (3) and sent away.
+    honest_ones = {worker.identity for at, worker in enumerate(workers) if at != liar}
+    assert all(not dissents(desk, identity).count for identity in honest_ones)
+    if liar == 2:
+        assert (record.suspended, dissents(desk, workers[2].identity).count) == ((), 0)
+        return
+    (named,) = dissents(desk, workers[liar].identity).newest
+    assert (named.contract, named.kind, named.version) == (contract, "result", 0)
+    assert (named.vote, named.accepted) == (said[liar], said[2])
+    assert (named.registration, named.height) == (desk.registered(workers[liar]).transaction, desk.height)
+    assert record.suspended == (workers[liar].identity,)
+    assert set(record.workers) == honest_ones
+    assert workers[liar].identity in record.departed
+
+
+def dissents(desk: Desk, identity: bytes) -> Dissents:
+    return desk.record(dissents_path(PublicKey(identity)), Dissents) or Dissents()
+
+
+def test_who_was_outvoted_votes_on_this_contract_no_more_and_another_takes_his_place(quorum) -> None:
+    desk, (one, two, three), contract = quorum
+    elsewhere = desk.deploy(ALICE, ContractPolicy(workers=3, quorum=2))
+    desk.send(one, desk.result(one, contract, receipts=(b"a lie",)))
+    desk.send(two, desk.result(two, contract))
+    desk.send(three, desk.result(three, contract))
+    desk.send(ALICE, desk.call(contract))
+    assert desk.refused(one, desk.result(one, contract)) is Refusal.NOT_ASSIGNED
+    # A new boot of the same identity is the same liar; (1) of other contracts he was not dismissed.
+    renewed = Enclave("one", boot=1)
+    desk.send(renewed, desk.registration(renewed))
+    assert one.identity not in desk.contract(contract).workers
+    assert one.identity in desk.contract(elsewhere).workers
+    # (2) The two that are left are a quorum; (3) the next one that comes completes it.
+    desk.send(two, desk.result(two, contract))
+    desk.send(three, desk.result(three, contract))
+    assert desk.contract(contract).done == 2
+    (four,) = desk.enrol("four")
+    assert set(desk.contract(contract).workers) == {two.identity, three.identity, four.identity}
+
+
+def test_two_outvoted_in_one_vote_are_both_named(desk: Desk) -> None:
+    workers = desk.enrol(*(f"w{n}" for n in range(5)))
+    contract = desk.deploy(ALICE, ContractPolicy(workers=5, quorum=3))
+    desk.activate(contract, *workers)
+    desk.send(ALICE, desk.call(contract))
+    for at in (0, 1):
+        desk.send(workers[at], desk.result(workers[at], contract, receipts=(b"lie %d" % at,)))
+    bodies = {at: desk.result(workers[at], contract) for at in (2, 3, 4)}
+    for at, body in bodies.items():
+        desk.send(workers[at], body)
+    record = desk.contract(contract)
+    assert record.suspended == (workers[0].identity, workers[1].identity)
+    assert [dissents(desk, worker.identity).count for worker in workers] == [1, 1, 0, 0, 0]
+    assert len(record.workers) == 3
+
+
+def test_nobody_gets_an_honest_worker_named_without_a_quorum(quorum) -> None:
+    """One liar's vote beside one honest vote says nothing about either."""
+    desk, (one, two, _), contract = quorum
+    desk.send(one, desk.result(one, contract, receipts=(b"a lie",)))
+    desk.send(two, desk.result(two, contract))
+    assert [dissents(desk, worker.identity).count for worker in (one, two)] == [0, 0]
+    assert desk.contract(contract).suspended == ()
 
 
 def test_two_liars_that_differ_do_not_make_a_quorum(quorum) -> None:

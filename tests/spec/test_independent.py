@@ -308,6 +308,16 @@ def test_the_map(spec):
             refuses(spec, lambda a=(root, key, value, proof): spec.map_verify(*a), case["name"])
 
 
+def test_votes():
+    for case in cases("votes", "tally"):
+        said = dict(case["in"]["votes"])
+        digests = list(said.values())
+        decisive = [digest for digest in digests[-1:] if digests.count(digest) >= case["in"]["quorum"]]
+        assert case["out"]["settled"] == [worker for worker, digest in said.items() if digest in decisive]
+        outvoted = [worker for worker, digest in said.items() if decisive and digest not in decisive]
+        assert case["out"]["outvoted"] == outvoted
+
+
 def test_inbox_and_receipts(spec):
     for case in cases("inbox", "heads"):
         head, heads = bytes.fromhex(case["in"]["head"]), []

@@ -20,6 +20,7 @@ ALL: Final[tuple[Family, ...]] = (
     ledger.MAP,
     ledger.INBOX,
     ledger.RECEIPTS,
+    ledger.VOTES,
     chain.HEADERS,
     chain.LIGHTCLIENT,
     keys.REPORT,

@@ -9,7 +9,7 @@ from keephold.chain import merkle
 from keephold.chain.sparse import MapProof, SparseMap, verify_map
 from keephold.crypto.signing import SigningKey
 from keephold.protocol.codec import decode, encode
-from keephold.protocol.state import EMPTY_HEAD, inbox_head, receipt_leaf
+from keephold.protocol.state import EMPTY_HEAD, Backing, Vote, inbox_head, receipt_leaf
 from keephold.protocol.transactions import (
     Body,
     Echo,
@@ -19,6 +19,7 @@ from keephold.protocol.transactions import (
     sign,
     transaction_id,
 )
+from keephold.protocol.votes import tally
 from vectors.base import Family, Given, Maker, fixed, octets, secret, shown
 from vectors.examples import example
 
@@ -163,6 +164,32 @@ def _make_receipts(maker: Maker) -> None:
     maker.add("a sibling too few", "included", {**good, "siblings": good["siblings"][:-1]}, refused)
 
 
+def _tally(given: Given) -> dict[str, Any]:
+    nothing = Backing(bytes(32), bytes(32), bytes(32))
+    votes = [Vote(bytes.fromhex(worker), bytes.fromhex(digest), nothing) for worker, digest in given["votes"]]
+    decided = tally(votes, given["quorum"])
+    if decided is None:
+        return {"settled": [], "outvoted": []}
+    return {name: [vote.worker.hex() for vote in getattr(decided, name)] for name in ("settled", "outvoted")}
+
+
+def _make_votes(maker: Maker) -> None:
+    one, two, three, four, five = (fixed(f"worker {at}").hex() for at in range(1, 6))
+    truth, lie, another = (fixed(name).hex() for name in ("truth", "lie", "another lie"))
+    for name, quorum, votes in (
+        ("no vote", 2, []),
+        ("one of two", 2, [[one, truth]]),
+        ("two that agree", 2, [[one, truth], [two, truth]]),
+        ("two that differ", 2, [[one, lie], [two, truth]]),
+        ("a liar first of three", 2, [[one, lie], [two, truth], [three, truth]]),
+        ("a liar second of three", 2, [[one, truth], [two, lie], [three, truth]]),
+        ("three that differ", 2, [[one, lie], [two, truth], [three, another]]),
+        ("two liars of five", 3, [[one, lie], [two, another], [three, truth], [four, truth], [five, truth]]),
+        ("two liars of five that agree", 3, [[one, lie], [two, truth], [three, lie], [four, truth], [five, truth]]),
+    ):
+        maker.add(name, "tally", {"quorum": quorum, "votes": votes})
+
+
 TRANSACTIONS: Final = Family(
     "transactions",
     "Transactions, and one example of each body: `signed_bytes` is what is signed, the CBOR of `Transaction`.",
@@ -187,4 +214,10 @@ RECEIPTS: Final = Family(
     "Receipts trees: receipts are call and receipt; `first` is the inbox index of the first.",
     {"tree": _tree, "included": _included},
     _make_receipts,
+)
+VOTES: Final = Family(
+    "votes",
+    "What votes decide: a vote is worker and digest, in the order cast. None settled: nothing is decided.",
+    {"tally": _tally},
+    _make_votes,
 )

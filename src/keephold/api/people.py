@@ -66,6 +66,13 @@ class PeopleApi:
             PeopleEndpoint(
                 "/v1/offences", "What validators were proven to have done.", (), list[views.OffenceView], self._offences
             ),
+            PeopleEndpoint(
+                "/v1/dissents/{address}",
+                "Votes of a worker that a quorum outvoted, the newest.",
+                (_ADDRESS,),
+                list[views.DissentView],
+                self._dissents,
+            ),
             PeopleEndpoint("/v1/blocks/{height}", "A block.", (height,), views.BlockView, self._block),
             PeopleEndpoint(
                 "/v1/transactions/{id}", "Where a transaction stands.", (identity,), views.FoundView, self._transaction
@@ -154,6 +161,10 @@ class PeopleApi:
 
     def _offences(self, _: Mapping[str, str]) -> list[views.OffenceView]:
         return [views.offence_view(item) for item in self._people.offences().newest]
+
+    def _dissents(self, given: Mapping[str, str]) -> list[views.DissentView]:
+        worker = PublicKey(_address(given["address"], contract=False))
+        return [views.dissent_view(item) for item in self._people.dissents(worker).newest]
 
     def _block(self, given: Mapping[str, str]) -> views.BlockView:
         block = self._people.block(_number(given["height"], "height"))

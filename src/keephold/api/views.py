@@ -11,7 +11,7 @@ from keephold.contract.address import Address
 from keephold.ledger.index import TransactionRow
 from keephold.ledger.people import BlockSummary, Status, TransactionSummary, Worker
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import AccountRecord, CommitteeRecord, ContractRecord, Offence
+from keephold.protocol.state import AccountRecord, CommitteeRecord, ContractRecord, Dissent, Offence
 
 
 class StatusView(msgspec.Struct, frozen=True):
@@ -67,6 +67,8 @@ class WorkerView(msgspec.Struct, frozen=True):
     lease_ns: str
     status: str
     contracts: list[str]
+    dissents: int
+    """Votes of it that a quorum outvoted, on any contract."""
 
 
 class SeatView(msgspec.Struct, frozen=True):
@@ -104,6 +106,23 @@ class OffenceView(msgspec.Struct, frozen=True):
     power: int
     recorded: int
     """Height of the block with the evidence."""
+
+
+class DissentView(msgspec.Struct, frozen=True):
+    """A worker's vote that a quorum of others outvoted. The worker was suspended from that contract for it."""
+
+    contract: str
+    kind: str
+    """`result` or `migration`."""
+    version: int
+    """Of the state that it was a vote on."""
+    vote: str
+    """Id of its transaction."""
+    registration: str
+    """Id of the registration of the instance that voted."""
+    accepted: str
+    """Id of the vote that completed the quorum."""
+    height: int
 
 
 class TransactionView(msgspec.Struct, frozen=True):
@@ -204,6 +223,7 @@ def worker_view(worker: Worker) -> WorkerView:
         str(registration.lease_ns),
         registration.status,
         [contract_text(contract) for contract in worker.contracts],
+        worker.dissents.count,
     )
 
 
@@ -234,6 +254,19 @@ def offence_view(offence: Offence) -> OffenceView:
         str(offence.time_ns),
         offence.power,
         offence.recorded,
+    )
+
+
+def dissent_view(dissent: Dissent) -> DissentView:
+    """Return the view of a dissent."""
+    return DissentView(
+        contract_text(dissent.contract),
+        dissent.kind,
+        dissent.version,
+        dissent.vote.hex(),
+        dissent.registration.hex(),
+        dissent.accepted.hex(),
+        dissent.height,
     )
 
 

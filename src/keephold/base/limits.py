@@ -62,8 +62,13 @@ MAX_INTEREST: Final = 4096
 """Paths, contracts or accounts one stream reader may ask for."""
 
 MAX_SEATS: Final = 64
-MAX_OFFENCES: Final = 64
 """Gatekeepers in a committee."""
+
+MAX_OFFENCES: Final = 64
+"""Offences of validators that are kept by name; older ones only count."""
+
+MAX_DISSENTS: Final = 16
+"""Dissents of one worker that are kept by name; older ones only count."""
 
 MAX_COMMITTEE_ROUNDS: Final = 16
 """Restarts of one key generation."""

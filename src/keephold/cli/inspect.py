@@ -13,7 +13,14 @@ from keephold.cli.output import emit
 from keephold.cli.place import ON_NETWORK, OnNetwork, contract_address, names
 from keephold.client.abi import owned_keys
 from keephold.client.network import Network
-from keephold.client.outside import OutsideContract, OutsideNetwork, outside_account, outside_contract, outside_network
+from keephold.client.outside import (
+    OutsideAccount,
+    OutsideContract,
+    OutsideNetwork,
+    outside_account,
+    outside_contract,
+    outside_network,
+)
 from keephold.contract.address import Address
 from keephold.protocol.state import CommitteeRecord
 
@@ -25,11 +32,13 @@ _SHOWN: Final = 16
 
 
 def show(
-    thing: Annotated[str, Parameter(help="A contract or account, by name or address (default: the network).")] = "",
+    thing: Annotated[
+        str, Parameter(help="A contract, account, worker or gatekeeper, by name or address (default: the network).")
+    ] = "",
     *,
     options: OnNetwork = ON_NETWORK,
 ) -> None:
-    """Show everything the ledger shows of a network, contract or account to somebody without keys."""
+    """Show everything the ledger shows of a network, contract, account or enclave to somebody without keys."""
     pinned = options.pinned()
     address = _address(thing, dict(names(pinned, None))) if thing else None
     with Network.connect(pinned.url, pinned.genesis) as network:
@@ -42,10 +51,7 @@ def show(
             )
         else:
             account = PublicKey(address.value)
-            record = network.run(lambda n: outside_account(n.connection, account))
-            body = {"account": address, "nonce": record.nonce, "permit_generation": record.generation}
-            text = f"account {address}\n  transactions {record.nonce}   permit generation {record.generation}"
-            emit(body, text, as_json=options.json)
+            _show_account(address, network.run(lambda n: outside_account(n.connection, account)), as_json=options.json)
 
 
 def verify(
@@ -116,11 +122,15 @@ def _show_network(seen: OutsideNetwork, network: Network, *, as_json: bool) -> N
         f"  height {seen.height}   time {when:%Y-%m-%d %H:%M:%S} UTC",
         f"  gatekeepers {len(seen.committee.members)} seated, {_phase(seen.committee)}",
     ]
-    enclaves = [("worker", item) for item in seen.workers] + [("gatekeeper", item) for item in seen.gatekeepers]
+    enclaves = [
+        *(("worker", item, count) for item, count in zip(seen.workers, seen.dissents, strict=True)),
+        *(("gatekeeper", item, 0) for item in seen.gatekeepers),
+    ]
     lines += [
         f"  {role:<10} {item.identity.hex()[:16]}  {item.status}  level {item.level}  "
         f"measurement {item.measurement.hex()[:16]}  vendor {item.vendor}"
-        for role, item in enclaves
+        + (f"  outvoted {dissents} times" if dissents else "")
+        for role, item, dissents in enclaves
     ]
     lines += [
         f"  offence    {item.kind} at {item.height} by validator {(item.public_key or item.validator).hex()[:16]} "
@@ -149,8 +159,9 @@ def _show_network(seen: OutsideNetwork, network: Network, *, as_json: bool) -> N
                 "measurement": item.measurement,
                 "vendor": item.vendor,
                 "lease_ns": item.lease_ns,
+                "dissents": dissents,
             }
-            for role, item in enclaves
+            for role, item, dissents in enclaves
         ],
         "offences": [
             {
@@ -164,6 +175,57 @@ def _show_network(seen: OutsideNetwork, network: Network, *, as_json: bool) -> N
             for item in seen.offences.newest
         ],
     }
+    emit(body, "\n".join(lines), as_json=as_json)
+
+
+def _show_account(address: Address, seen: OutsideAccount, *, as_json: bool) -> None:
+    body: dict[str, object] = {
+        "account": address,
+        "nonce": seen.record.nonce,
+        "permit_generation": seen.record.generation,
+    }
+    lines = [
+        f"account {address}",
+        f"  transactions {seen.record.nonce}   permit generation {seen.record.generation}",
+    ]
+    enclave = seen.registration
+    if enclave is not None:
+        contracts = [Address.contract(item) for item in seen.contracts]
+        body["enclave"] = {
+            "role": enclave.role,
+            "status": enclave.status,
+            "level": enclave.level,
+            "operator": Address.account(enclave.operator),
+            "platform": enclave.platform,
+            "lease_ns": enclave.lease_ns,
+            "contracts": contracts,
+        }
+        lines += [
+            f"  {enclave.role:<12} {enclave.status}  level {enclave.level}",
+            f"  operator     {Address.account(enclave.operator)}",
+            *(f"  runs         {contract}" for contract in contracts),
+        ]
+    if seen.dissents.count:
+        body["dissents"] = {
+            "count": seen.dissents.count,
+            "newest": [
+                {
+                    "contract": Address.contract(item.contract),
+                    "kind": item.kind,
+                    "version": item.version,
+                    "vote": item.vote,
+                    "registration": item.registration,
+                    "accepted": item.accepted,
+                    "height": item.height,
+                }
+                for item in seen.dissents.newest
+            ],
+        }
+        lines += [
+            f"  outvoted     on the {item.kind} after version {item.version} of {Address.contract(item.contract)}, "
+            f"block {item.height}: said {item.vote.hex()[:16]}, accepted {item.accepted.hex()[:16]}"
+            for item in seen.dissents.newest
+        ]
     emit(body, "\n".join(lines), as_json=as_json)
 
 
@@ -182,6 +244,7 @@ def _show_contract(address: Address, seen: OutsideContract, *, as_json: bool) ->
         },
         "keys": list(owned_keys(code.abi)),
         "workers": list(record.workers),
+        "suspended": list(record.suspended),
         "calls": record.inbox_count,
         "consumed": record.done,
         "state_version": record.version,
@@ -189,8 +252,9 @@ def _show_contract(address: Address, seen: OutsideContract, *, as_json: bool) ->
     }
     lines = [f"contract {address}"]
     lines += [f"  {name:<14} {value.hex() if isinstance(value, bytes) else value}" for name, value in facts.items()
-              if name not in ("workers", "policy", "keys")]  # fmt: skip
+              if name not in ("workers", "suspended", "policy", "keys")]  # fmt: skip
     lines += [f"  worker         {worker.hex()}" for worker in record.workers]
+    lines += [f"  suspended      {worker.hex()}" for worker in record.suspended]
     lines += [f"  owns key       {key}" for key in owned_keys(code.abi)]
     lines.append(f"  slots          {len(seen.slots)}: tag, size, sealed value")
     lines += [

@@ -12,14 +12,18 @@ from keephold.protocol.codec import Record, decode
 from keephold.protocol.state import (
     AccountRecord,
     CommitteeRecord,
+    Dissents,
     Offences,
     Registration,
     Roll,
+    Roster,
     account_path,
     committee_path,
+    dissents_path,
     offences_path,
     registration_path,
     roll_path,
+    roster_path,
 )
 from keephold.protocol.wire import Slot
 
@@ -37,6 +41,19 @@ class OutsideContract:
 
 
 @dataclass(frozen=True, slots=True)
+class OutsideAccount:
+    """A sender from outside."""
+
+    record: AccountRecord
+    registration: Registration | None
+    """Of an enclave's identity; none has been registered for any other."""
+    contracts: tuple[bytes, ...]
+    """Assigned to it, if it is a worker."""
+    dissents: Dissents
+    """Votes of it that a quorum outvoted."""
+
+
+@dataclass(frozen=True, slots=True)
 class OutsideNetwork:
     """A network from outside."""
 
@@ -44,6 +61,8 @@ class OutsideNetwork:
     time_ns: int
     committee: CommitteeRecord
     workers: tuple[Registration, ...]
+    dissents: tuple[int, ...]
+    """Of each of these workers: how many votes of it a quorum outvoted."""
     gatekeepers: tuple[Registration, ...]
     offences: Offences
     """Of validators."""
@@ -68,14 +87,21 @@ async def outside_contract(connection: Connection, contract: ContractId) -> Outs
     return OutsideContract(deployment, tuple(slots))
 
 
-async def outside_account(connection: Connection, account: PublicKey) -> AccountRecord:
-    """Return what the ledger shows of an account.
+async def outside_account(connection: Connection, account: PublicKey) -> OutsideAccount:
+    """Return what the ledger shows of an account; of an enclave's identity, that too.
 
     Raises:
         ChainRefused, NodeUnreachable
     """
-    path = account_path(account)
-    return _or(await _proven(connection, path), AccountRecord())
+    paths = account_path(account), registration_path(account), roster_path(account), dissents_path(account)
+    proven = await connection.follower.prove(paths)
+    raw = proven[paths[1]]
+    return OutsideAccount(
+        record=_or(proven[paths[0]], AccountRecord()),
+        registration=None if raw is None else decode(raw, Registration),
+        contracts=_or(proven[paths[2]], Roster()).contracts,
+        dissents=_or(proven[paths[3]], Dissents()),
+    )
 
 
 async def outside_network(connection: Connection) -> OutsideNetwork:
@@ -98,11 +124,15 @@ async def outside_network(connection: Connection) -> OutsideNetwork:
             raw = await _proven(connection, registration_path(PublicKey(entry.identity)))
             if raw is not None:
                 found[role].append(decode(raw, Registration))
+    counts = await connection.follower.prove([dissents_path(PublicKey(item.identity)) for item in found["worker"]])
     return OutsideNetwork(
         height=proven.height,
         time_ns=proven.time_ns,
         committee=_or(proven[paths["committee"]], CommitteeRecord()),
         workers=tuple(found["worker"]),
+        dissents=tuple(
+            _or(counts[dissents_path(PublicKey(item.identity))], Dissents()).count for item in found["worker"]
+        ),
         gatekeepers=tuple(found["gatekeeper"]),
         offences=_or(proven[paths["offences"]], Offences()),
     )

@@ -14,6 +14,7 @@ from keephold.protocol.state import (
     AccountRecord,
     CommitteeRecord,
     ContractRecord,
+    Dissents,
     Offences,
     Registration,
     Roll,
@@ -21,6 +22,7 @@ from keephold.protocol.state import (
     account_path,
     committee_path,
     contract_path,
+    dissents_path,
     governance_path,
     offences_path,
     registration_path,
@@ -72,6 +74,7 @@ class Worker:
 
     registration: Registration
     contracts: tuple[bytes, ...]
+    dissents: Dissents
 
 
 @final
@@ -129,7 +132,8 @@ class People:
             registration = self.registration(PublicKey(entry.identity))
             if registration is not None:
                 roster = newest.record(roster_path(PublicKey(entry.identity)), Roster) or Roster()
-                found.append(Worker(registration, roster.contracts))
+                dissents = self.dissents(PublicKey(entry.identity))
+                found.append(Worker(registration, roster.contracts, dissents))
         return found
 
     def committee(self) -> CommitteeRecord:
@@ -139,6 +143,10 @@ class People:
     def offences(self) -> Offences:
         """Return what validators were proven to have done."""
         return self._map.newest.record(offences_path(), Offences) or Offences()
+
+    def dissents(self, worker: PublicKey) -> Dissents:
+        """Return the votes of a worker that a quorum outvoted."""
+        return self._map.newest.record(dissents_path(worker), Dissents) or Dissents()
 
     def first(self) -> int:
         """Return the lowest height whose block is kept here."""

@@ -172,7 +172,7 @@ class ContractRecord(Record):
     workers: tuple[PublicKeyBytes, ...] = ()
     """Assigned, in order of assignment."""
     suspended: tuple[PublicKeyBytes, ...] = ()
-    """Workers that published differing keys; never assigned to this contract again."""
+    """Workers that published differing keys, or were outvoted; never assigned to this contract again."""
     publications: tuple[Publication, ...] = ()
     signing_key: bytes = b""
     """32 bytes once a worker published; agreed upon only once `phase` is active."""
@@ -258,6 +258,32 @@ class Offences(Record):
     """All that were ever recorded."""
     newest: tuple[Offence, ...] = ()
     """At most MAX_OFFENCES."""
+
+
+class Dissent(Record):
+    """One vote of a worker that a quorum of others outvoted."""
+
+    contract: Bytes32
+    kind: Literal["result", "migration"]
+    version: Uint63
+    """Of the state that it was a vote on."""
+    vote: Bytes32
+    """Id of the worker's transaction: what it said, under its own signature."""
+    registration: Bytes32
+    """Id of the `Register` transaction of the instance that said it: operator, platform, evidence."""
+    accepted: Bytes32
+    """Id of the vote that completed the quorum: what the others said."""
+    height: Positive
+    """Of the block that accepted it."""
+
+
+class Dissents(Record):
+    """A worker's newest dissents, oldest first. Each suspended it from that contract: docs/adr/0016."""
+
+    count: Uint63 = 0
+    """All that were ever recorded."""
+    newest: tuple[Dissent, ...] = ()
+    """At most MAX_DISSENTS."""
 
 
 class CollateralRecord(Record):
@@ -364,6 +390,11 @@ def governance_path() -> bytes:
 def offences_path() -> bytes:
     """Path of the `Offences`."""
     return _path("offences")
+
+
+def dissents_path(worker: PublicKey) -> bytes:
+    """Path of a worker's `Dissents`."""
+    return _path("dissents", worker)
 
 
 def collateral_path(kind: bytes) -> bytes:

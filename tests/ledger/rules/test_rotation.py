@@ -10,6 +10,7 @@ from keephold.base.limits import MAX_SEALED_VALUE
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.lines import ContractLine
 from keephold.protocol.refusals import Refusal
+from keephold.protocol.state import Dissents, dissents_path
 from keephold.protocol.transactions import (
     Call,
     KeyRequest,
@@ -180,6 +181,27 @@ def test_a_quorum_agrees_on_each_page(desk, new_key):
     assert desk.refused(one, page(desk, one, contract)) is Refusal.ALREADY_VOTED
     desk.send(three, page(desk, three, contract))
     assert (desk.contract(contract).phase, desk.contract(contract).epoch) == ("active", 2)
+
+
+def test_a_page_that_a_quorum_outvoted_is_named(desk, new_key):
+    workers = desk.enrol("1", "2", "3")
+    contract = desk.deploy(new_key("alice"), ContractPolicy(workers=3, quorum=2))
+    one, two, three = workers
+    desk.activate(contract, *workers)
+    desk.send(new_key("alice"), desk.call(contract))
+    for worker in (one, two):
+        desk.send(worker, desk.result(worker, contract, writes=(slot("a", 1), slot("b", 1)), version=0))
+    desk.send(new_key("alice"), Rotate(contract))
+    for worker in workers:
+        desk.send(worker, publish(desk, worker, contract))
+    said = desk.send(two, page(desk, two, contract, writes=(slot("a lie", 2),)))
+    desk.send(one, page(desk, one, contract))
+    accepted = desk.send(three, page(desk, three, contract))
+    record = desk.contract(contract)
+    (named,) = desk.record(dissents_path(two.identity), Dissents).newest
+    assert (named.kind, named.version, named.vote, named.accepted) == ("migration", 1, said, accepted)
+    assert (record.phase, record.epoch, record.version, record.suspended) == ("active", 2, 2, (two.identity,))
+    assert set(record.workers) == {one.identity, three.identity}
 
 
 # --- keys ---

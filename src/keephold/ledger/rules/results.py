@@ -17,7 +17,7 @@ from keephold.base.ids import ContractId, Height
 from keephold.base.limits import MAX_BATCH, MAX_EVENTS, MAX_SEALED_RECEIPT, MAX_SEALED_VALUE, MAX_WRITES
 from keephold.chain import merkle
 from keephold.ledger.overlay import Overlay
-from keephold.ledger.rules import messages
+from keephold.ledger.rules import dissents, messages
 from keephold.ledger.rules.context import (
     NOTHING,
     Applied,
@@ -41,6 +41,7 @@ from keephold.protocol.state import (
     result_digest,
 )
 from keephold.protocol.transactions import Result, SubmitResult, Transaction
+from keephold.protocol.votes import tally
 
 _NO_BATCH: Final = Batch(height=(1 << 63) - 1, before=bytes(32), entries=())
 
@@ -69,15 +70,16 @@ def submit(
     # (5) Each worker votes once for the next result.
     cast = backing(state, transaction, identity)
     settled: tuple[Backing, ...] = (cast,)
+    outvoted: tuple[Vote, ...] = ()
     if record.policy.quorum > 1:
         if any(vote.worker == transaction.sender for vote in record.votes):
             raise refused(Refusal.ALREADY_VOTED, "for the next result")
-        digest = result_digest(result)
-        votes = (*record.votes, Vote(transaction.sender, digest, cast))
-        settled = tuple(vote.backing for vote in votes if vote.digest == digest)
-        if len(settled) < record.policy.quorum:
+        votes = (*record.votes, Vote(transaction.sender, result_digest(result), cast))
+        decided = tally(votes, record.policy.quorum)
+        if decided is None:
             state.put(contract_path(contract), replace(record, votes=votes))
             return NOTHING
+        settled, outvoted = tuple(vote.backing for vote in decided.settled), decided.outvoted
     # (6) It happens.
     state.write_slots(contract, writes, slots)
     state.put(
@@ -92,6 +94,8 @@ def submit(
         ),
     )
     _consume(state, contract, batch, result)
+    # (7) Who said otherwise is named.
+    dissents.name(state, block, contract, "result", outvoted, accepted=identity)
     leaves = [
         receipt_leaf(contract, entry, call, receipt)
         for entry, (call, receipt) in enumerate(zip(batch.entries, result.receipts, strict=False), result.first)

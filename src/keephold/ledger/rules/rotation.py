@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from keephold.base.ids import ContractId, PublicKey
 from keephold.base.limits import MAX_ROTATIONS, MAX_SEALED_VALUE
 from keephold.ledger.overlay import Overlay
+from keephold.ledger.rules import dissents
 from keephold.ledger.rules.assignments import begin_epoch, put_due, settle, stay
 from keephold.ledger.rules.context import (
     NOTHING,
@@ -42,6 +43,7 @@ from keephold.protocol.state import (
     due_path,
 )
 from keephold.protocol.transactions import Migration, Rotate, SubmitMigration, Transaction
+from keephold.protocol.votes import tally
 
 
 def rotate(state: Overlay, _: BlockContext, transaction: Transaction, __: bytes, body: Rotate) -> Applied:
@@ -94,15 +96,16 @@ def submit(
     # (6) Each worker votes once for the next page.
     cast = backing(state, transaction, identity)
     settled: tuple[Backing, ...] = (cast,)
+    outvoted: tuple[Vote, ...] = ()
     if record.policy.quorum > 1:
         if any(vote.worker == transaction.sender for vote in record.votes):
             raise refused(Refusal.ALREADY_VOTED, "for the next page")
-        digest = migration_digest(migration)
-        votes = (*record.votes, Vote(transaction.sender, digest, cast))
-        settled = tuple(vote.backing for vote in votes if vote.digest == digest)
-        if len(settled) < record.policy.quorum:
+        votes = (*record.votes, Vote(transaction.sender, migration_digest(migration), cast))
+        decided = tally(votes, record.policy.quorum)
+        if decided is None:
             state.put(contract_path(contract), replace(record, votes=votes))
             return NOTHING
+        settled, outvoted = tuple(vote.backing for vote in decided.settled), decided.outvoted
     # (7) It happens.
     state.write_slots(contract, changes, slots)
     rotation = replace(record.rotation[0], cursor=page.until, pages=record.rotation[0].pages + 1)
@@ -113,6 +116,8 @@ def submit(
         _activate(state, contract, after, rotation)
     else:
         state.put(contract_path(contract), after)
+    # (8) Who said otherwise is named.
+    dissents.name(state, block, contract, "migration", outvoted, accepted=identity)
     return NOTHING
 
 
