@@ -19,7 +19,6 @@ from keephold.ledger.application import LedgerApplication
 from keephold.ledger.archive import Archive
 from keephold.ledger.engines.cometbft.adapter import Founding
 from keephold.ledger.engines.cometbft.engine import CometEngine
-from keephold.ledger.engines.statesync import NoSnapshots
 from keephold.ledger.housekeeping import Habits, Housekeeper
 from keephold.ledger.reader import LedgerReader
 from keephold.ledger.snapshots.service import Nowhere
@@ -30,6 +29,7 @@ from keephold.protocol.refusals import Refusal
 from keephold.protocol.transactions import SlotWrite
 from keephold.protocol.wire import BlocksRequest, InboxRequest, Interest, SlotsRequest, TransactionsRequest
 from keephold.testing.comet.fake import Disk, FakeComet
+from keephold.testing.comet.snapshots import NoSnapshots
 
 
 @pytest.fixture

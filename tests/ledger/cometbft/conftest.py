@@ -27,9 +27,10 @@ from keephold.ledger.engines.base import (
 )
 from keephold.ledger.engines.cometbft.adapter import Founding
 from keephold.ledger.engines.cometbft.engine import CometEngine
-from keephold.ledger.engines.statesync import NoSnapshots, Origin, Snapshot, Snapshots
+from keephold.ledger.engines.statesync import Origin, Snapshot, Snapshots
 from keephold.ledger.snapshots.service import Nowhere
 from keephold.testing.comet.fake import Disk, FakeComet
+from keephold.testing.comet.snapshots import NoSnapshots
 
 KEYS = [ValidatorKey(SecretBytes(bytes([n]) * 32)) for n in range(1, 5)]
 GENESIS_NS = 1_700_000_000_000_000_000

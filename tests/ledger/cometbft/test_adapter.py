@@ -15,8 +15,9 @@ from keephold.ledger.engines.cometbft.adapter import ORDERED, Adapter
 from keephold.ledger.engines.cometbft.messages import Request, Response, answer, parse
 from keephold.ledger.engines.cometbft.server import AbciServer
 from keephold.ledger.engines.cometbft.wire import frame
-from keephold.ledger.engines.statesync import NoSnapshots, Offered, Taken
+from keephold.ledger.engines.statesync import Offered, Taken
 from keephold.testing.comet.dialer import CometStopped, Dialer, make
+from keephold.testing.comet.snapshots import NoSnapshots
 
 
 class Ears:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol, final
+from typing import Protocol
 
 from keephold.ledger.engines.base import StoredBlock
 
@@ -70,27 +70,6 @@ class Snapshots(Protocol):
     def apply(self, index: int, chunk: bytes) -> Taken:
         """Take one chunk of the accepted snapshot."""
         ...
-
-
-@final
-class NoSnapshots:
-    """Of an application that takes none and restores none."""
-
-    def list(self) -> tuple[Snapshot, ...]:
-        """Return nothing."""
-        return ()
-
-    def load(self, height: int, kind: int, index: int) -> bytes:  # noqa: ARG002 - the protocol's signature
-        """Return nothing."""
-        return b""
-
-    def offer(self, snapshot: Snapshot, app_hash: bytes) -> Offered:  # noqa: ARG002 - the protocol's signature
-        """Decline."""
-        return Offered.ABORT
-
-    def apply(self, index: int, chunk: bytes) -> Taken:  # noqa: ARG002 - the protocol's signature
-        """Decline."""
-        return Taken.ABORT
 
 
 class Origin(Protocol):
