@@ -18,7 +18,6 @@ int crypto_core_ristretto255_is_valid_point(const unsigned char *p);
 int crypto_core_ristretto255_add(unsigned char *r, const unsigned char *p, const unsigned char *q);
 int crypto_core_ristretto255_sub(unsigned char *r, const unsigned char *p, const unsigned char *q);
 int crypto_core_ristretto255_from_hash(unsigned char *p, const unsigned char *r);
-int crypto_core_ristretto255_scalar_invert(unsigned char *recip, const unsigned char *s);
 void crypto_core_ristretto255_scalar_add(unsigned char *z, const unsigned char *x, const unsigned char *y);
 void crypto_core_ristretto255_scalar_sub(unsigned char *z, const unsigned char *x, const unsigned char *y);
 void crypto_core_ristretto255_scalar_mul(unsigned char *z, const unsigned char *x, const unsigned char *y);

@@ -137,7 +137,7 @@ def test_sign_bytes_differ_in_every_part() -> None:
             (Precommits("chain", 4, 0, BLOCK), 5),
             (Precommits("chain", 3, 1, BLOCK), 5),
             (Precommits("chain", 3, 0, replace(BLOCK, parts_total=2)), 5),
-            (Precommits.for_nil("chain", 3, 0), 5),
+            (Precommits("chain", 3, 0, NO_BLOCK), 5),
         ]
     }
     assert len(signed) == 7

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from keephold.chain import merkle
-from keephold.chain.header import consensus_hash
+from keephold.chain.header import NO_BLOCK, consensus_hash
 from keephold.chain.proto import NANOSECONDS
 from keephold.chain.validators import decode_validator_set, encode_validator_set
 from keephold.chain.vote import Precommits
@@ -48,10 +48,8 @@ def test_commit_bytes_hash_and_sign_bytes_are_comets(case) -> None:
     assert commit.hash().hex() == case["hash"]
     assert encode_commit(commit) == encoded
     for entry, expected in zip(commit.signatures, case["sign_bytes"], strict=True):
-        if entry.flag.name == "COMMIT":
-            precommits = Precommits(case["chain_id"], commit.height, commit.round, commit.block_id)
-        else:
-            precommits = Precommits.for_nil(case["chain_id"], commit.height, commit.round)
+        block_id = commit.block_id if entry.flag.name == "COMMIT" else NO_BLOCK
+        precommits = Precommits(case["chain_id"], commit.height, commit.round, block_id)
         assert precommits.sign_bytes(entry.time_ns).hex() == expected
 
 

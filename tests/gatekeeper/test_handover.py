@@ -41,7 +41,6 @@ def verified(name: str, *, role: str = "gatekeeper", operator: str = "", platfor
         vendor=None,
         subject=None,
         floor=None,
-        quote_id=bytes(32),
     )
     record = Registration(
         key,

@@ -52,7 +52,6 @@ def registered(*, level: int = 2, role: str = "worker", instance: bytes = INSTAN
         vendor=None,
         subject=None,
         floor=None,
-        quote_id=bytes(32),
     )
     record = Registration(
         identity=key.public,

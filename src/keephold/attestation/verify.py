@@ -34,7 +34,7 @@ from keephold.base.errors import AttestationRefused
 from keephold.base.ids import Measurement, NetworkId, PlatformId
 from keephold.base.minting import NoPublicConstructor
 from keephold.crypto.hashing import equal, tagged_hash
-from keephold.crypto.labels import PLATFORM, QUOTE
+from keephold.crypto.labels import PLATFORM
 from keephold.protocol.evidence import (
     AttestationPolicy,
     Claim,
@@ -65,8 +65,6 @@ class VerifiedIdentity(metaclass=NoPublicConstructor):
     """The kind of platform."""
     floor: CollateralFloor
     """Of the collateral that judged it."""
-    quote_id: bytes
-    """32 bytes: hash of what the report signature covers. Two spellings of one quote have one id."""
 
     @property
     def is_simulated(self) -> bool:
@@ -139,5 +137,4 @@ def verify(
         vendor=judge.vendor,
         subject=judge.subject,
         floor=judge.floor,
-        quote_id=tagged_hash(QUOTE, quote.signed),
     )

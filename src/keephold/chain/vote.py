@@ -5,7 +5,7 @@ All precommits for one block share everything but their time, so the shared byte
 
 from __future__ import annotations
 
-from typing import Final, Self, final
+from typing import Final, final
 
 from keephold.chain import proto
 from keephold.chain.header import NO_BLOCK, BlockId
@@ -24,11 +24,6 @@ class Precommits:
         if block_id != NO_BLOCK:
             self._head += proto.message(4, block_id.encode())
         self._tail = proto.data(6, chain_id.encode())
-
-    @classmethod
-    def for_nil(cls, chain_id: str, height: int, round_: int) -> Self:
-        """Return those of the precommits for no block; they never count towards a commit."""
-        return cls(chain_id, height, round_, NO_BLOCK)
 
     def sign_bytes(self, time_ns: int) -> bytes:
         """Return what a validator signs whose vote carries this time."""

@@ -20,9 +20,6 @@ from keephold.crypto.secret import SecretBytes
 KEY_SIZE: Final = 32
 """Bytes of every symmetric key and seed."""
 
-MAC_SIZE: Final = 32
-"""Bytes of `mac`."""
-
 
 def derive(secret: SecretBytes, label: Label, *context: bytes, size: int = KEY_SIZE) -> SecretBytes:
     """Return `size` bytes (1 to 8160) of HKDF-SHA256 (RFC 5869): no salt, `info = framed(label, *context)`.

@@ -46,7 +46,6 @@ MEASUREMENT_TDX = Label("measurement-tdx/1")
 MEASUREMENT_TDX_EVENTS = Label("measurement-tdx-events/1")
 PLATFORM = Label("platform/1")
 REPORT_DATA = Label("report-data/1")
-QUOTE = Label("quote/1")
 QUERY_REQUEST = Label("query-request/1")
 PERMIT = Label("permit/1")
 

@@ -188,14 +188,6 @@ def secret_multiply(left: AnyScalar, right: AnyScalar) -> SecretBytes:
     return _arithmetic(_sodium.crypto_core_ristretto255_scalar_mul, left, right)
 
 
-def secret_invert(value: AnyScalar) -> SecretBytes:
-    """Return `1 / value` modulo L. Raises BadKey for zero."""
-    out = bytearray(SIZE)
-    if _sodium.crypto_core_ristretto255_scalar_invert(_ffi.from_buffer(out), _raw(value)) != 0:
-        raise BadKey("zero has no inverse")
-    return _take(out)
-
-
 def disclose(value: SecretBytes) -> Scalar:
     """Return a secret scalar as a public one: for the response of a proof, which its nonce hides."""
     return Scalar(value.reveal())

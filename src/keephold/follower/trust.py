@@ -274,8 +274,3 @@ class Registrations:
         if raw is None:
             raise AttestationRefused(Reason.COLLATERAL_MISMATCH, "the ledger has no collateral for this platform")
         return decode(raw, CollateralRecord)
-
-
-async def verify_registration(follower: Follower, identity: PublicKey, *, at_least: int = 0) -> VerifiedRegistration:
-    """Verify one registration, once; see `Registrations.verify`."""
-    return await Registrations(follower).verify(identity, at_least=at_least)

@@ -39,8 +39,6 @@ BUILT_IN_TAGS: Final = (
 """Every tag that cbor2 gives a meaning; a test asks cbor2 itself whether the list is complete."""
 
 _BIGNUM_TAGS: Final = (2, 3)
-_WIDEST_INTEGER: Final = 16
-"""Bytes of the widest bignum: integers stay below 2**128."""
 
 
 def _refuse_tag(*_: object) -> NoReturn:

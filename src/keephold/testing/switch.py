@@ -36,7 +36,6 @@ _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK = 0x8914, 0x8916, 0x891C
 _IFF_UP: Final = 1
 _NAME: Final = b"wire"
 _LARGEST_FRAME: Final = 2048
-_BROADCAST: Final = b"\xff" * 6
 _RETRY_MS: Final = 2000
 """Longest pause of TCP's retransmissions inside: a healed line is tried soon, as by an application that reconnects."""
 
