@@ -42,9 +42,16 @@ def test_what_is_lacking_shrinks_as_it_comes_in() -> None:
     assert known.key(line(1)) is None
 
 
-def test_what_is_kept_is_bounded(monkeypatch) -> None:
+def test_what_is_kept_is_bounded_between_jobs(monkeypatch) -> None:
     monkeypatch.setattr(mail, "MAX_LINES", 2)
+    monkeypatch.setattr(mail, "MAX_PEERS", 1)
     known = Mail()
     for at in (1, 2, 3):
         known.take(ChannelKey(SecretBytes(b"s" * 32), NetworkId(b"n" * 32), line(at)))
+        known.learn(PeerEpochs(ContractId(bytes([at]) * 32), 5, (), is_whole=True))
+    assert not known.lacking([line(1), line(2), line(3)])
+    of_a_job = known.copy()
+    known.trim()
     assert [known.key(line(at)) is not None for at in (1, 2, 3)] == [False, True, True]
+    assert [known.epoch(PeerAt(ContractId(bytes([at]) * 32), 5)) for at in (1, 2, 3)] == [None, None, 0]
+    assert not of_a_job.lacking([line(1), line(2), line(3)])

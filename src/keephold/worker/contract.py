@@ -69,6 +69,9 @@ from keephold.worker.state import ContractState
 MAX_AHEAD: Final = 512
 """Entries fetched ahead of the proven state while catching up."""
 
+MAX_PEERS_AT_ONCE: Final = 64
+"""Other contracts whose key epochs are being proven at a time: callers choose how many a batch names."""
+
 _MAX_HOLD: Final = 8
 """Blocks to wait after repeated refusals."""
 _MAX_REASON: Final = 256
@@ -310,6 +313,8 @@ class ContractCore:
     def executed(self, job: Job, built: Iterable[Built]) -> None:
         """Take the results of a job; those of a job that was given up change nothing."""
         self._progress.executed(job, built)
+        if not self._progress.lacking:
+            self._mail.trim()
 
     def lacking(self, job: Job, lacking: Lacking) -> None:
         """Take what a job has to be told first; it is run again once that is here."""
@@ -394,7 +399,7 @@ class ContractCore:
     def _work_orders(self, record: ContractRecord, code: ContractCode, keys: ContractKeys) -> list[Order]:
         orders: list[Order] = []
         lacking = self._progress.lacking = self._progress.lacking.without(self._mail)
-        for peer in lacking.peers:
+        for peer in sorted(lacking.peers)[:MAX_PEERS_AT_ONCE]:
             orders += self._once(FetchPeer(peer))
         last = record.rotation[0].drain if record.rotation else None
         job = None if lacking else self._progress.next_job(code, keys, self._owned, self._mail, last)

@@ -1,7 +1,14 @@
 """What a worker knows of one contract's correspondence: keys of lines, and when other contracts' key epochs began.
 
 A job that needs more than is here says so (`Lacking`) and is run again when it is: executing twice yields the same.
-For one thread, but that a job may look things up from its own.
+
+**Nothing goes while a job waits for it.** Whoever calls a contract chooses where its messages go, and others choose
+where those come from; so callers decide how much a batch needs. Were the oldest dropped to make room, a batch that
+needs more than there is room for would never be run, nor anything behind it. So what is kept is bounded between jobs
+(`trim`), and a job by what one batch can name.
+
+**A job has a copy** (`copy`): it looks up in its own thread, while news come in here. What it found to be there when it
+began is there, and the same, when it seals: every worker of a quorum seals the same.
 """
 
 from __future__ import annotations
@@ -15,9 +22,10 @@ from keephold.protocol.lines import ChannelLine
 from keephold.sealing.message import ChannelKey
 
 MAX_LINES: Final = 512
-"""Keys of lines kept; beyond, the oldest is fetched again when it is needed."""
+"""Keys of lines kept from one job to the next; beyond, the oldest is fetched again when it is needed."""
 
-_MAX_PEERS: Final = 512
+MAX_PEERS: Final = 512
+"""Contracts whose epochs are kept, likewise."""
 
 
 class PeerAt(NamedTuple):
@@ -68,11 +76,18 @@ class Lacking:
 
 @final
 class Mail:
-    """Keys of lines and epochs of peers, of one contract."""
+    """Keys of lines and epochs of peers, of one contract. For one thread."""
 
     def __init__(self) -> None:
         self._keys: Final[dict[ChannelLine, ChannelKey]] = {}
         self._peers: Final[dict[ContractId, PeerEpochs]] = {}
+
+    def copy(self) -> Mail:
+        """Return what is here now, for a job: nothing that comes in later changes it."""
+        made = Mail()
+        made._keys.update(self._keys)
+        made._peers.update(self._peers)
+        return made
 
     def key(self, line: ChannelLine) -> ChannelKey | None:
         """Return the key of a line, if it is here."""
@@ -85,15 +100,18 @@ class Mail:
 
     def take(self, key: ChannelKey) -> None:
         """Keep the key of a line."""
-        while len(self._keys) >= MAX_LINES:
-            del self._keys[next(iter(self._keys))]
         self._keys[key.line] = key
 
     def learn(self, peer: PeerEpochs) -> None:
         """Keep what was proven of a contract."""
-        while len(self._peers) >= _MAX_PEERS:
-            del self._peers[next(iter(self._peers))]
         self._peers[peer.contract] = peer
+
+    def trim(self) -> None:
+        """Let go of the oldest beyond the bounds: no job waits for anything."""
+        while len(self._keys) > MAX_LINES:
+            del self._keys[next(iter(self._keys))]
+        while len(self._peers) > MAX_PEERS:
+            del self._peers[next(iter(self._peers))]
 
     def forget_keys(self) -> None:
         """Let go of all keys: with their last reference they are overwritten."""

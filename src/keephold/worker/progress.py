@@ -151,7 +151,7 @@ class Progress:
         if not entries:
             return None
         self._tickets += 1
-        self._running = Job(self._tickets, keys, code, entries, start, owned, mail)
+        self._running = Job(self._tickets, keys, code, entries, start, owned, mail.copy())
         return self._running
 
     def executed(self, job: Job, built: Iterable[Built]) -> None:
