@@ -27,7 +27,7 @@ from worker_scene import (
 
 from keephold.base.errors import SandboxError, SealBroken
 from keephold.base.ids import PublicKey
-from keephold.base.limits import MAX_BATCH, MAX_CALL_OUTPUT, RESULT_BUDGET
+from keephold.base.limits import MAX_CALL_OUTPUT, RESULT_BUDGET
 from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
 from keephold.protocol.codec import encode
@@ -251,15 +251,16 @@ def test_a_slot_wider_than_the_ledger_takes_fails_its_call_alone(alice):
     assert "limits" in worker.ledger.reply(call).detail
 
 
-def test_no_result_covers_more_than_a_batch(alice):
+def test_no_result_covers_more_than_a_batch(alice, monkeypatch):
+    monkeypatch.setattr("keephold.worker.results.MAX_BATCH", 8)
     ledger = Ledger()
     started(ledger)
-    ledger.order(*(alice.call("inc") for _ in range(MAX_BATCH + 2)))
+    ledger.order(*(alice.call("inc") for _ in range(10)))
     late = Worker(ledger)
     late.prove()
     while late.outbox:
         late.deliver()
-    assert [result.count for result in ledger.results] == [MAX_BATCH, 2]
+    assert [result.count for result in ledger.results] == [8, 2]
 
 
 @pytest.mark.parametrize(
