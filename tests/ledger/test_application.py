@@ -31,6 +31,21 @@ def test_a_contract_from_deployment_to_receipt(make_desk, new_key):
     assert desk.contract(contract).done == 2
 
 
+def test_what_is_deleted_is_not_remembered(make_desk, new_key):
+    desk = make_desk(seats=3, threshold=2)
+    desk.committee("g1", "g2", "g3")
+    (worker,) = desk.enrol("worker")
+    alice = new_key("alice")
+    contract = desk.deploy(alice)
+    desk.activate(contract, worker)
+    remembered = set()
+    for _ in range(4):
+        desk.send(alice, desk.call(contract))
+        desk.send(worker, desk.result(worker, contract, 1))
+        remembered.add(len(desk.application.map.newest.cache._entries))
+    assert len(remembered) == 1
+
+
 def test_an_idle_chain_rests(desk):
     before = desk.root
     for _ in range(5):

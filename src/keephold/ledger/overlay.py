@@ -50,6 +50,10 @@ class RecordCache:
             self._entries.clear()
         self._entries[path] = (value, record)
 
+    def forget(self, path: bytes) -> None:
+        """Drop what a deleted leaf spelled: a batch comes and goes with every block, and nobody reads it again."""
+        self._entries.pop(path, None)
+
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
@@ -216,6 +220,7 @@ class Overlay:
             before = self.base.values.get(path)
             if record is None:
                 if before is not None:
+                    self.base.cache.forget(path)
                     yield path, None
                 continue
             value = encode(record)
