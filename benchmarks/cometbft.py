@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 import uvloop
 from facts import machine_facts
 from kvstore import drive, kvstore
-from measure import Figure, Result, Share, at_least, tell, timings
+from measure import CpuMeter, Figure, Result, Share, at_least, tell, timings
 from place import Place, place
 from run import show, write
 from transfers import CLIENTS, WARM_UP_SECONDS, measure_transfers
@@ -38,8 +38,9 @@ from keephold.testing.ceremony import Shape
 
 SECONDS = 20.0
 VALIDATORS = (1, 4)
-WINDOW = 16
-"""Calls under way of each client: CometBFT's blocks come every 0.1 s at most, and a call needs several."""
+WINDOW = 64
+"""Calls under way of each client: what one account may have in a block. A call needs four blocks or five, a transaction
+of the kvstore one; with few under way that would be all that the ratio shows."""
 COMMIT_SECONDS = 0.1
 """As a devnet's."""
 FLOOR = 300
@@ -91,16 +92,19 @@ def call_size(where: Place) -> int:
     return len(sign(bytes(32), key, 1, Call(where.token.value, 1, sealed)))
 
 
-def compare(validators: int, seconds: float) -> Result:
-    """Measure keephold and the kvstore with so many validators each."""
+def compare(validators: int, seconds: float, window: int = WINDOW) -> Result:
+    """Measure keephold and the kvstore with so many validators each, `window` under way for each of the clients."""
     whole = f"{validators} validator{'s' if validators > 1 else ''}"
     with place(Shape(engine="cometbft", validators=validators)) as where:
         size = call_size(where)
         with Prober(where).running() as ordered:
-            ours = measure_transfers(where, seconds, window=WINDOW)
+            ours = measure_transfers(where, seconds, window=window)
     tell(f"the kvstore with {whole}, transactions of {size} bytes")
     with kvstore(validators, COMMIT_SECONDS) as network:
-        theirs = uvloop.run(drive(network, size, CLIENTS * WINDOW, WARM_UP_SECONDS, seconds))
+        names = (f"kvstore's CometBFT {at}" for at in range(validators))
+        meter = CpuMeter(dict(zip(names, network.pids, strict=True)))
+        theirs, all_of_theirs = uvloop.run(drive(network, size, CLIENTS * window, WARM_UP_SECONDS, seconds))
+        used, _, _ = meter.read()
     rate = len(theirs) / seconds
     (acknowledged, *receipts) = ours.figures
     figures = (
@@ -111,21 +115,22 @@ def compare(validators: int, seconds: float) -> Result:
         *timings("kvstore: from sending to the block", theirs),
         Figure("calls for each transaction of the kvstore", acknowledged.value / rate, "", at_least(GOAL)),
     )
-    shares = tuple(Share(share.what, share.value, share.unit) for share in ours.shares)
+    kv_shares = tuple(Share(name, spent / all_of_theirs * 1e3, "ms CPU/tx") for name, spent in used.items())
+    shares = (*ours.shares, *kv_shares)
     sentence = (
-        f"CometBFT with {whole}: {CLIENTS} clients with {WINDOW} sealed transfers under way each, then the kvstore "
-        f"with {CLIENTS * WINDOW} transactions of the same size under way, {seconds:g} s each"
+        f"CometBFT with {whole}: {CLIENTS} clients with {window} sealed transfers under way each, then the kvstore "
+        f"with {CLIENTS * window} transactions of the same size under way, {seconds:g} s each"
     )
     return Result(f"cometbft, {whole}", sentence, figures, shares)
 
 
-def measure(validators: Sequence[int], seconds: float) -> int:
+def measure(validators: Sequence[int], seconds: float, window: int) -> int:
     """Measure all sizes; print and keep the figures; return 1 if one failed."""
     facts = machine_facts()
     results, failed = [], {}
     for count in validators:
         try:
-            results.append(compare(count, seconds))
+            results.append(compare(count, seconds, window))
         except Exception as error:  # noqa: BLE001 - the other sizes' figures are worth having
             failed[f"{count} validators"] = f"{type(error).__name__}: {error}"
             tell(f"failed: {failed[f'{count} validators']}")
@@ -138,8 +143,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="how long each load runs")
     parser.add_argument("--validators", type=int, nargs="+", default=list(VALIDATORS))
+    parser.add_argument("--window", type=int, default=WINDOW, help="calls under way of each client")
     given = parser.parse_args()
-    return measure(given.validators, given.seconds)
+    return measure(given.validators, given.seconds, given.window)
 
 
 if __name__ == "__main__":

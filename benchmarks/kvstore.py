@@ -97,8 +97,12 @@ class Load:
             self.done.set()
 
 
-async def drive(network: Kvstore, size: int, window: int, warm_up: float, seconds: float) -> list[float]:
-    """Keep `window` transactions of `size` bytes under way; return seconds to the block that held each."""
+async def drive(network: Kvstore, size: int, window: int, warm_up: float, seconds: float) -> tuple[list[float], int]:
+    """Keep `window` transactions of `size` bytes under way.
+
+    Returns:
+        Seconds to the block that held each, after the warm-up; and how many blocks held in all.
+    """
     load = Load(size)
     async with contextlib.AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(httpx2.AsyncClient(base_url=rpc)) for rpc in network.rpcs]
@@ -119,7 +123,7 @@ async def drive(network: Kvstore, size: int, window: int, warm_up: float, second
                 group.create_task(_send(next(turns), [load.make() for _ in range(min(room, BATCH))]))
         if watching.done():
             watching.result()
-    return [spent for moment, spent in load.latencies if begins <= moment < ends]
+    return [spent for moment, spent in load.latencies if begins <= moment < ends], len(load.latencies)
 
 
 async def _send(client: httpx2.AsyncClient, raws: list[bytes]) -> None:
