@@ -67,9 +67,11 @@ tables: setup
 bench: setup
 	@python benchmarks/run.py
 
-# One validator and four on real CometBFT, each beside CometBFT's own kvstore.
+# One validator and four on real CometBFT, each beside CometBFT's own kvstore; what grows with what; then docs/scaling.md
+# from it. PARTS="inbox validators" measures these alone.
 bench-cometbft: setup
-	@python benchmarks/cometbft.py
+	@python benchmarks/scaling.py $(PARTS)
+	@PYTHONPATH=tools python -m reference
 
 clean:
 	rm -rf $(VENV) build dist site bench-results

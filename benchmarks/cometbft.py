@@ -18,7 +18,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import httpx2
 import uvloop
 from facts import machine_facts
 from kvstore import drive, kvstore
@@ -43,6 +45,8 @@ WINDOW = 64
 of the kvstore one; with few under way that would be all that the ratio shows."""
 COMMIT_SECONDS = 0.1
 """As a devnet's."""
+PAGE = 20
+"""Blocks that CometBFT describes at a time."""
 FLOOR = 300
 GOAL = 0.5
 
@@ -92,13 +96,37 @@ def call_size(where: Place) -> int:
     return len(sign(bytes(32), key, 1, Call(where.token.value, 1, sealed)))
 
 
+def newest(rpc: str) -> int:
+    """Return the newest height, as CometBFT's own RPC says."""
+    return int(asked(rpc, "status")["sync_info"]["latest_block_height"])
+
+
+def contents(rpc: str, first: int, last: int) -> tuple[int, int]:
+    """Return how many transactions the blocks of these heights hold, and how many bytes the blocks have."""
+    transactions = size = 0
+    for low in range(first, last + 1, PAGE):
+        page = asked(rpc, f"blockchain?minHeight={low}&maxHeight={min(low + PAGE - 1, last)}")
+        transactions += sum(int(meta["num_txs"]) for meta in page["block_metas"])
+        size += sum(int(meta["block_size"]) for meta in page["block_metas"])
+    return transactions, size
+
+
+def asked(rpc: str, path: str) -> dict[str, Any]:
+    return httpx2.get(f"{rpc}/{path}", timeout=30).raise_for_status().json()["result"]
+
+
 def compare(validators: int, seconds: float, window: int = WINDOW) -> Result:
     """Measure keephold and the kvstore with so many validators each, `window` under way for each of the clients."""
     whole = f"{validators} validator{'s' if validators > 1 else ''}"
     with place(Shape(engine="cometbft", validators=validators)) as where:
         size = call_size(where)
+        rpc = where.net.rpcs[0]
+        begun, first = time.monotonic(), newest(rpc)
         with Prober(where).running() as ordered:
             ours = measure_transfers(where, seconds, window=window)
+        last = newest(rpc)
+        pace = (last - first) / (time.monotonic() - begun)
+        held, held_bytes = contents(rpc, first + 1, last)
     tell(f"the kvstore with {whole}, transactions of {size} bytes")
     with kvstore(validators, COMMIT_SECONDS) as network:
         names = (f"kvstore's CometBFT {at}" for at in range(validators))
@@ -111,6 +139,9 @@ def compare(validators: int, seconds: float, window: int = WINDOW) -> Result:
         Figure("sealed calls acknowledged", acknowledged.value, "calls/s", at_least(FLOOR), acknowledged.note),
         *receipts,
         *timings("from signing to the verified order", ordered),
+        Figure("blocks", pace, "blocks/s", note="funding and warm-up included"),
+        Figure("transaction of a call", size, "bytes"),
+        Figure("blocks for each transaction", held_bytes / held, "bytes", note=f"{held} transactions"),
         Figure("kvstore: transactions in blocks", rate, "tx/s", note=f"{len(theirs)} of {size} bytes"),
         *timings("kvstore: from sending to the block", theirs),
         Figure("calls for each transaction of the kvstore", acknowledged.value / rate, "", at_least(GOAL)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from reference import scaling
 from reference.pictures import phases_svg
 from reference.sections import DOCS, filled, pages
 
@@ -17,6 +18,8 @@ def main() -> int:
             path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
     if "--check" not in sys.argv:
         (DOCS / "spec" / "ceremony.svg").write_text(phases_svg(), encoding="utf-8")
+        for name, plot in scaling.plots().items():
+            (scaling.PLACE / name).write_text(plot, encoding="utf-8")
     return 1 if stale and "--check" in sys.argv else 0
 
 

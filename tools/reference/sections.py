@@ -24,7 +24,7 @@ from keephold.protocol import (
     types,
     wire,
 )
-from reference import errors, interfaces, labels, pictures
+from reference import errors, interfaces, labels, pictures, scaling
 from reference.records import fields, limit_table, record, records, refusal_table
 from reference.source import line, module_definitions, table
 
@@ -96,6 +96,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "config-node": partial(fields, node, "NodeConfig"),
     "config-cometbft": partial(fields, cometbft, "CometConfig"),
     "config-history": partial(fields, history, "HistoryConfig"),
+    **scaling.SECTIONS,
 }
 """`gatekeeper` adds no key to an enclave's; a test asks that this stays so."""
 
