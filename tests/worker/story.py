@@ -19,7 +19,7 @@ from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contrac
 from keephold.protocol.messages import CallPlain, QueryBody
 from keephold.protocol.state import AccountRecord, ContractRecord, Registration, account_path, contract_path
 from keephold.protocol.state import registration_path as path_of
-from keephold.protocol.transactions import Call, Deploy
+from keephold.protocol.transactions import Call, Deploy, transaction_id
 from keephold.protocol.wire import QueryEnvelope
 from keephold.runtime.artefact import cache_directory, guest_artefact
 from keephold.runtime.cache import CompiledCache
@@ -103,13 +103,15 @@ class Story:
     def nonce(self, key: SigningKey) -> int:
         return (self.net.node.reader.record(account_path(key.public), AccountRecord) or AccountRecord()).nonce
 
-    async def call(self, contract: ContractId, key: SigningKey, method: str, *arguments: object) -> None:
+    async def call(self, contract: ContractId, key: SigningKey, method: str, *arguments: object) -> bytes:
+        """Have a call ordered; return its id."""
         record = self.record(contract)
         context = CallContext(self.net.network, contract, record.epoch, key.public, self.nonce(key))
         plain = CallPlain(method, json.dumps(arguments).encode(), b"r" * 32)
         sealed = seal_call(record.encryption_key, context, plain, PAD)
-        self.net.send(key, Call(contract, record.epoch, sealed))
+        raw = self.net.send(key, Call(contract, record.epoch, sealed))
         await self.net.until(lambda: self.record(contract).inbox_count > record.inbox_count)
+        return transaction_id(raw)
 
     async def consumed(self, contract: ContractId) -> None:
         await self.net.until(lambda: self.record(contract).done == self.record(contract).inbox_count)
