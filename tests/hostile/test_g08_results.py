@@ -133,6 +133,43 @@ def test_two_liars_that_differ_do_not_make_a_quorum(quorum) -> None:
     assert desk.contract(contract).done == 0
 
 
+def test_a_result_happens_once_and_a_worker_votes_once(quorum, called) -> None:
+    desk, worker, contract = called
+    body = desk.result(worker, contract)
+    desk.send(worker, body)
+    assert desk.refused(worker, body) is Refusal.OUT_OF_ORDER
+    desk, (one, two, _), contract = quorum
+    honest = desk.result(one, contract)
+    desk.send(one, honest)
+    for again in (honest, desk.result(one, contract, receipts=(b"another",))):
+        assert desk.refused(one, again) is Refusal.ALREADY_VOTED
+    assert desk.contract(contract).done == 0
+    desk.send(two, replace(honest, instance=two.instance))
+    assert desk.contract(contract).done == 1
+
+
+def test_nobody_but_the_assigned_worker_is_heard(called) -> None:
+    """Another enclave of the same build, attested as well, says exactly the same, in its own name or the worker's."""
+    desk, worker, contract = called
+    (other,) = desk.enrol("other")
+    body = desk.result(worker, contract)
+    assert desk.refused(other, replace(body, instance=other.instance)) is Refusal.NOT_ASSIGNED
+    assert desk.refused(other, body) is Refusal.SUPERSEDED
+    assert desk.refused(ALICE, body) is Refusal.NOT_REGISTERED
+    assert desk.contract(contract).done == 0
+
+
+def test_a_result_on_another_state_is_refused_whatever_it_would_lead_to(called) -> None:
+    desk, worker, contract = called
+    desk.send(worker, desk.result(worker, contract, writes=(SlotWrite(b"a" * 32, b"one"),)))
+    record = desk.contract(contract)
+    for version, root in ((0, bytes(32)), (0, record.state_root), (1, bytes(32)), (2, record.state_root)):
+        wrong = desk.result(worker, contract, version=version, pre_root=root, root=record.state_root)
+        assert desk.refused(worker, wrong) is Refusal.WRONG_PRE_STATE
+    desk.send(worker, desk.result(worker, contract))
+    assert desk.contract(contract).done == 2
+
+
 def test_a_lapsed_worker_has_no_vote(called) -> None:
     desk, worker, contract = called
     body = desk.result(worker, contract)

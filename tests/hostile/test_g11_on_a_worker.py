@@ -1,4 +1,4 @@
-"""G11, on a real worker: whatever a contract's code does, its call is consumed, and the next one has its receipt at once.
+"""G11, on a real worker: whatever a contract does, its call is consumed, and the next one has its receipt at once.
 
 The network runs in this process; the worker, its execution process and the guest are the real ones. What counts is that
 no attack costs the worker its execution process, for a new one is all that could make the next call wait; one bound on
@@ -80,7 +80,8 @@ def lab() -> str:
     for at, (code, _) in enumerate(ATTACKS.values()):
         lines = "\n".join(f"        {line}" for line in code.splitlines())
         methods.append(
-            f"    @call\n    def attack{at}(self, ctx: Call) -> str:\n        self.n += 1000\n{lines}\n        return ''\n"
+            f"    @call\n    def attack{at}(self, ctx: Call) -> str:\n"
+            f"        self.n += 1000\n{lines}\n        return ''\n"
         )
     return (
         "from keephold import *\n\nclass Seen(Event):\n    what: str\n\n"
@@ -167,9 +168,8 @@ def test_a_call_that_kills_its_process_each_time_costs_two_starts_and_the_next_o
         await it.start()
         contract = await it.deploy(code_from_source(lab()))
         await timed(it, contract, "fine")
-        before, took = len(starts), []
-        for _ in range(3):
-            took.append((await timed(it, contract, "bomb", BOB), await timed(it, contract, "fine")))
+        before = len(starts)
+        took = [(await timed(it, contract, "bomb", BOB), await timed(it, contract, "fine")) for _ in range(3)]
         assert [(attack.reply.outcome, attack.reply.detail) for attack, _ in took] == [("failed", CRASHED.detail)] * 3
         assert all(after.reply.outcome == "ok" for _, after in took)
         assert len(starts) - before == 2 * len(took)
