@@ -41,6 +41,7 @@ def verified(name: str, *, role: str = "gatekeeper", operator: str = "", platfor
         vendor=None,
         subject=None,
         floor=None,
+        until_ns=1 << 62,
     )
     record = Registration(
         key,

@@ -52,6 +52,7 @@ def registered(*, level: int = 2, role: str = "worker", instance: bytes = INSTAN
         vendor=None,
         subject=None,
         floor=None,
+        until_ns=1 << 62,
     )
     record = Registration(
         identity=key.public,

@@ -41,6 +41,16 @@ def test_only_vouches_for_own_nonces_with_heads_that_contain_them_count() -> Non
     assert not standing.is_for_us(Vouch(ME, b"\x02" * 32, 60, bytes(32)))
 
 
+def test_nonces_of_long_ago_are_forgotten_those_of_late_are_not() -> None:
+    standing = Standing(restarted=True)
+    nonces = [at.to_bytes(32, "big") for at in range(1000)]
+    for height, nonce in enumerate(nonces, 1):
+        standing.issued(nonce, height)
+        assert standing.is_for_us(Vouch(ME, nonce, height, bytes(32)))
+    kept = [nonce for nonce in nonces if standing.is_for_us(Vouch(ME, nonce, 1000, bytes(32)))]
+    assert kept == nonces[-64:]
+
+
 def test_one_vouch_is_owed_for_each_instance_that_needs_one() -> None:
     vouching = Vouching(ME)
     vouching.heard_echo(ADA, b"i1", b"\x01" * 32, SECOND, needed=1)

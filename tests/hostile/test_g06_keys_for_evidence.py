@@ -15,7 +15,7 @@ from keephold.crypto.entity import EntityKeys
 from keephold.crypto.labels import SIGN_OPERATOR
 from keephold.crypto.secret import SecretBytes
 from keephold.follower.follow import Follower
-from keephold.follower.trust import Registrations
+from keephold.follower.trust import Registrations, open_register
 from keephold.follower.view import VerifiedView
 from keephold.gatekeeper.requests import Request, justify, paths
 from keephold.protocol.contracts import ContractPolicy
@@ -197,6 +197,33 @@ def test_a_worker_is_not_suspended_for_nothing_but_never_released_to_when_it_is(
     Colluders(chain.net.node).prove({contract_path(chain.contract): replace(record, suspended=(chain.worker.public,))})
     with pytest.raises(LedgerRefused, match="not_assigned"):
         gatekeeper_answers(chain)
+
+
+def test_what_was_judged_by_collateral_that_has_expired_is_judged_again(chain) -> None:
+    """Who withholds newer collateral keeps nobody's evidence alive: not with those who judged it in time, either."""
+
+    async def work():
+        follower = Follower([chain.net.remote()], VerifiedView(chain.net.genesis))
+        await follower.sync()
+        registrations = Registrations(follower)
+        found = await registrations.verify(chain.worker.public)
+        law = (await follower.law()).at(found.time_ns)
+        register = open_register(found.record, await raw_of(follower, found), chain.worker.public, chain.net.network)
+
+        async def judged(now_ns: int):
+            return await registrations._judge(chain.worker.public, found.record, register, law, now_ns)
+
+        until_ns = found.proof.until_ns
+        assert (await judged(until_ns - 1)).proof is found.proof
+        with pytest.raises(AttestationRefused) as refused:
+            await judged(until_ns)
+        assert refused.value.reason == "collateral_window"
+
+    asyncio.run(work())
+
+
+async def raw_of(follower, found) -> bytes:
+    return (await follower.transactions([found.record.transaction]))[found.record.transaction]
 
 
 def test_a_quote_for_a_network_of_the_same_names_is_no_quote_for_this_one(chain, tmp_path) -> None:

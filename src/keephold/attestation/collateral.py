@@ -79,6 +79,8 @@ class VerifiedCollateral(metaclass=NoPublicConstructor):
     """The provisioning certification enclave that the TCB info is about, 2 bytes."""
     revoked: frozenset[int]
     """Serial numbers of platform certificates."""
+    until_ns: int
+    """Block time at which the first of its parts has expired."""
     encoded: Collateral
     """The same collateral, certificates and lists encoded anew."""
 
@@ -139,12 +141,13 @@ def verify_collateral(
     if (tcb.tee, qe.enclave) not in {("SGX", "QE"), ("TDX", "TD_QE")}:
         raise AttestationRefused(Reason.COLLATERAL_MISMATCH, f"TCB info of {tcb.tee} with QE identity {qe.enclave}")
     # (6) Inside every validity. The end is inclusive for JSON and certificates, exclusive for lists.
-    for document in (tcb, qe):
-        _check_window(_seconds(document.issued), _seconds(document.expires), now_s)
-    for certificate in (root, *signers):
-        _check_window(certificate.valid_from_s, certificate.valid_until_s, now_s)
-    for revocations in (root_list, pck_list):
-        _check_window(revocations.issued_s, revocations.expires_s - 1, now_s)
+    windows = [
+        *((_seconds(document.issued), _seconds(document.expires)) for document in (tcb, qe)),
+        *((certificate.valid_from_s, certificate.valid_until_s) for certificate in (root, *signers)),
+        *((revocations.issued_s, revocations.expires_s - 1) for revocations in (root_list, pck_list)),
+    ]
+    for first_s, last_s in windows:
+        _check_window(first_s, last_s, now_s)
     # (7) Not below the floor.
     at = CollateralFloor(
         tcb_evaluation=_natural(tcb.evaluation),
@@ -162,6 +165,7 @@ def verify_collateral(
         floor=at,
         pce_id=_hexadecimal(tcb.pce_id, 2),
         revoked=pck_list.revoked,
+        until_ns=(min(last_s for _, last_s in windows) + 1) * _NANOSECONDS,
         encoded=msgspec.structs.replace(
             collateral,
             pck_crl_issuer_chain=authority.chain_pem,

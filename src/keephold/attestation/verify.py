@@ -65,6 +65,8 @@ class VerifiedIdentity(metaclass=NoPublicConstructor):
     """The kind of platform."""
     floor: CollateralFloor
     """Of the collateral that judged it."""
+    until_ns: int
+    """Block time at which that collateral has expired: from then on it says nothing any more."""
 
     @property
     def is_simulated(self) -> bool:
@@ -137,4 +139,5 @@ def verify(
         vendor=judge.vendor,
         subject=judge.subject,
         floor=judge.floor,
+        until_ns=judge.until_ns,
     )

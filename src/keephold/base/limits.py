@@ -20,10 +20,11 @@ MAX_SLOT_KEY: Final = 1 << 10
 """Storage key, plaintext."""
 
 MAX_SLOT_VALUE: Final = 64 << 10
-"""Storage value, plaintext."""
+"""Storage value, plaintext: the bytes of its JSON. The same bound holds for the JSON of an event or of a message."""
 
 MAX_WRITES: Final = 4096
-"""Slots written by one result."""
+"""Slots written by one result, deletions and nonces of callers included. Of slots with values fewer fit
+MAX_CALL_OUTPUT: each counts as sealed and padded."""
 
 MAX_EVENTS: Final = 1024
 """Events in one result."""

@@ -87,6 +87,9 @@ class Admissions:
                 raise LedgerRefused(Refusal.NOT_REGISTERED.word, identity.hex())
             record = decode(raw, Registration)
             known = await self._admitted(identity, record.transaction, record.judged_by)
+            self._newest.pop(identity, None)
+            if len(self._newest) >= _REMEMBERED:
+                del self._newest[next(iter(self._newest))]
             self._newest[identity] = known
         return await self._standing(known, at_ns)
 

@@ -191,8 +191,8 @@ def check_standing(record: Registration, judged: Judged, law: Constitution, now_
 class Registrations:
     """Verifies registrations for one follower and remembers what evidence showed, so that each costs it once.
 
-    Remembered: steps 2 to 5, under the transaction's id, the constitution in force and the collateral. Proven and
-    checked anew each time: that the record is the live one, and step 6.
+    Remembered: steps 2 to 5, under the transaction's id, the constitution in force and the collateral, until that
+    expires. Proven and checked anew each time: that the record is the live one, and step 6.
     """
 
     def __init__(self, follower: Follower) -> None:
@@ -253,7 +253,7 @@ class Registrations:
         collateral = await self._collateral(register.evidence)
         key = (record.transaction, collateral.transaction, encode(law))
         known = self._judged.get(key)
-        if known is not None:
+        if known is not None and now_ns < known.proof.until_ns:
             return known
         raw = (await self._follower.transactions([collateral.transaction])).get(collateral.transaction)
         if raw is None:

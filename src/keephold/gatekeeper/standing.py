@@ -33,7 +33,8 @@ _REPEAT_NS: Final = 10_000_000_000
 """Block time after which a member's echo is vouched for again while it still asks."""
 
 _NONCES: Final = 64
-"""Of one member, remembered."""
+"""Of one member, remembered: the newest. Peers answer those of the last few seconds, and a vouch for one that is
+forgotten is a vouch that comes late."""
 
 
 @final
@@ -57,6 +58,8 @@ class Standing:
         height suits it, a chain in which peers vouched for that one.
         """
         self._nonces[nonce] = height
+        if len(self._nonces) > _NONCES:
+            del self._nonces[next(iter(self._nonces))]
 
     def is_for_us(self, vouch: Vouch) -> bool:
         """Whether the vouch answers a nonce of ours, with a head that can contain it."""
