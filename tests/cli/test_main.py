@@ -29,7 +29,9 @@ print(*sys.modules, file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["account", "--help"], ["network", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["account", "--help"], ["network", "--help"], ["govern", "--help"]]
+)
 def test_help_is_light(arguments) -> None:
     code = HELP.format(arguments=arguments)
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -38,7 +40,12 @@ def test_help_is_light(arguments) -> None:
 
 
 def test_every_command_exists_and_has_help(capsys) -> None:
-    groups = {(): main._COMMANDS, ("account",): main._ACCOUNT_COMMANDS, ("network",): main._NETWORK_COMMANDS}
+    groups = {
+        (): main._COMMANDS,
+        ("account",): main._ACCOUNT_COMMANDS,
+        ("network",): main._NETWORK_COMMANDS,
+        ("govern",): main._GOVERN_COMMANDS,
+    }
     for group in [(*group, name) for group, commands in groups.items() for name, _, _ in commands]:
         assert main.run([*group, "--help"]) == 0
         assert "--json" in capsys.readouterr().out

@@ -7,12 +7,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from keephold.base.errors import InputError, LedgerRefused
-from keephold.client.governing import change_validators, enact, endorse
+from keephold.client import amending
+from keephold.client.governing import Draft, Reading, enact, endorse, history, propose, read
+from keephold.client.law_words import changes
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.follower.law import verify_history
+from keephold.protocol.codec import decode, encode
 from keephold.protocol.evidence import AttestationPolicy
 from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.governance import (
@@ -25,11 +29,13 @@ from keephold.protocol.governance import (
     Timing,
     ValidatorEntry,
     check_proposal,
+    sign_proposal,
 )
 
 SECOND = 10**9
 NOW = 1_700_000_000 * SECOND
 KEYS = sorted((SigningKey(SecretBytes(bytes([n]) * 32)) for n in (1, 2, 3)), key=lambda item: item.public)
+STRANGER = SigningKey(SecretBytes(b"s" * 32))
 OLD, NEW = b"o" * 32, b"n" * 32
 
 
@@ -53,24 +59,24 @@ def connection(genesis: Genesis, *entries: Enacted) -> Any:
         return law
 
     follower = SimpleNamespace(law=told, view=SimpleNamespace(time_ns=NOW + SECOND, height=1))
-    return SimpleNamespace(network=network_id(genesis), follower=follower)
+    return SimpleNamespace(network=network_id(genesis), genesis=genesis, follower=follower)
 
 
-def propose(desk: Any, powers: dict[bytes, int]) -> SignedProposal:
-    return asyncio.run(change_validators(desk, powers))
+def proposed(desk: Any, powers: dict[bytes, int]) -> Reading:
+    return asyncio.run(propose(desk, lambda law: amending.validators(law, powers)))
 
 
-def powers_of(signed: SignedProposal) -> dict[bytes, int]:
-    action = signed.proposal.action
+def powers_of(reading: Reading) -> dict[bytes, int]:
+    action = reading.draft.signed.proposal.action
     assert isinstance(action, SetValidators)
     return {entry.public_key: entry.power for entry in action.validators}
 
 
 def test_it_changes_what_it_names_and_leaves_the_others(genesis):
     desk = connection(genesis)
-    assert powers_of(propose(desk, {NEW: 5})) == {OLD: 10, NEW: 5}
-    assert powers_of(propose(desk, {OLD: 0, NEW: 1})) == {NEW: 1}
-    assert powers_of(propose(desk, {OLD: 7})) == {OLD: 7}
+    assert powers_of(proposed(desk, {NEW: 5})) == {OLD: 10, NEW: 5}
+    assert powers_of(proposed(desk, {OLD: 0, NEW: 1})) == {NEW: 1}
+    assert powers_of(proposed(desk, {OLD: 7})) == {OLD: 7}
 
 
 @pytest.mark.parametrize(
@@ -78,39 +84,92 @@ def test_it_changes_what_it_names_and_leaves_the_others(genesis):
 )
 def test_what_cannot_be_or_changes_nothing_is_refused_before_anybody_signs(genesis, powers, error):
     with pytest.raises(error):
-        propose(connection(genesis), powers)
+        proposed(connection(genesis), powers)
 
 
 def test_a_change_that_waits_for_its_delay_is_built_upon_not_undone(genesis):
-    first = propose(connection(genesis), {NEW: 5})
+    first = proposed(connection(genesis), {NEW: 5})
     for key in KEYS[:2]:
         first = endorse(first, key)
-    second = propose(connection(genesis, Enacted(first, NOW)), {OLD: 7})
-    assert (second.proposal.sequence, powers_of(second)) == (2, {OLD: 7, NEW: 5})
+    second = proposed(connection(genesis, Enacted(first.draft.signed, NOW)), {OLD: 7})
+    assert (second.draft.signed.proposal.sequence, powers_of(second)) == (2, {OLD: 7, NEW: 5})
 
 
 def test_endorsements_are_sorted_each_key_once_and_enough_when_the_law_says_so(genesis):
-    signed = propose(connection(genesis), {NEW: 5})
+    signed = proposed(connection(genesis), {NEW: 5})
     one = endorse(signed, KEYS[1])
     with pytest.raises(LedgerRefused, match="1 endorsements, 2 needed"):
-        check_proposal(one, genesis.law, network_id(genesis), 1)
+        check_proposal(one.draft.signed, genesis.law, network_id(genesis), 1)
     two = endorse(endorse(one, KEYS[1]), KEYS[0])
-    assert [item.key for item in two.endorsements] == [KEYS[0].public, KEYS[1].public]
-    check_proposal(two, genesis.law, network_id(genesis), 1)
+    assert [item.key for item in two.draft.signed.endorsements] == [KEYS[0].public, KEYS[1].public]
+    check_proposal(two.draft.signed, genesis.law, network_id(genesis), 1)
 
 
 @pytest.mark.parametrize("flaw", ["few", "stranger", "altered"])
 def test_what_the_ledger_would_refuse_is_refused_before_it_is_sent(genesis, flaw):
     desk = connection(genesis)
-    signed = endorse(propose(desk, {NEW: 5}), KEYS[0])
+    signed = endorse(proposed(desk, {NEW: 5}), KEYS[0]).draft.signed
     if flaw == "stranger":
-        signed = endorse(signed, SigningKey(SecretBytes(b"s" * 32)))
+        strange = sign_proposal(signed.proposal, STRANGER)
+        signed = SignedProposal(signed.proposal, (*signed.endorsements, strange))
     if flaw == "altered":
-        other = propose(desk, {NEW: 6})
-        signed = SignedProposal(other.proposal, endorse(signed, KEYS[1]).endorsements)
+        other = proposed(desk, {NEW: 6}).draft.signed
+        signed = SignedProposal(other.proposal, signed.endorsements)
 
     async def send() -> None:
         await enact(desk, SimpleNamespace(), signed, 10.0)
 
     with pytest.raises(LedgerRefused, match="governance"):
         asyncio.run(send())
+
+
+def test_a_key_that_is_none_of_governance_signs_nothing(genesis):
+    with pytest.raises(InputError, match="no governance key"):
+        endorse(proposed(connection(genesis), {NEW: 5}), STRANGER)
+
+
+@pytest.mark.parametrize("flaw", ["network", "number", "history", "stranger", "altered", "lived", "nothing"])
+def test_a_file_that_would_be_refused_is_refused_before_it_is_signed(genesis, flaw):
+    """Each flaw is put into a genuine draft after its writer was done with it."""
+    reading = endorse(proposed(connection(genesis), {NEW: 5}), KEYS[0])
+    assert read(genesis, reading.draft) == reading
+    signed, past = reading.draft.signed, ()
+    proposal = signed.proposal
+    match flaw:
+        case "network":
+            signed = SignedProposal(replace(proposal, network=b"x" * 32), ())
+        case "number":
+            signed = SignedProposal(replace(proposal, sequence=2), ())
+        case "history":
+            past = (Enacted(signed, NOW),)  # one endorsement, two needed
+            signed = SignedProposal(replace(proposal, sequence=2), ())
+        case "stranger":
+            signed = SignedProposal(proposal, (sign_proposal(proposal, STRANGER),))
+        case "altered":
+            signed = SignedProposal(replace(proposal, action=SetValidators((ValidatorEntry(NEW, 1),))),
+                                    signed.endorsements)  # fmt: skip
+        case "lived":
+            signed = SignedProposal(replace(proposal, action=SetValidators(())), ())
+        case "nothing":
+            signed = SignedProposal(replace(proposal, action=SetValidators(genesis.law.validators)), ())
+    with pytest.raises((LedgerRefused, InputError)):
+        read(genesis, Draft(signed, past))
+
+
+def test_a_signer_without_network_sees_the_same_as_the_proposer(genesis):
+    first = proposed(connection(genesis), {NEW: 5})
+    for key in KEYS[:2]:
+        first = endorse(first, key)
+    second = proposed(connection(genesis, Enacted(first.draft.signed, NOW)), {NEW: 9})
+    offline = read(genesis, decode(encode(second.draft), Draft))
+    assert changes(offline.before, offline.after) == (f"validator {NEW.hex()}: power 5 → 9",)
+
+
+def test_history_says_what_changed_who_signed_and_from_when(genesis):
+    first = proposed(connection(genesis), {NEW: 5})
+    for key in KEYS[:2]:
+        first = endorse(first, key)
+    (item,) = history(verify_history(genesis, [Enacted(first.draft.signed, NOW)]))
+    assert item.changes == (f"validator {NEW.hex()} is added with power 5",)
+    assert item.signers == tuple(key.public for key in KEYS[:2])
+    assert item.effective_ns == NOW + genesis.law.governance.delay_ns

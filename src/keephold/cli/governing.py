@@ -1,4 +1,7 @@
-"""`keephold govern`: an action is proposed to a file, endorsed by one holder of a key after another, submitted."""
+"""`keephold govern read`, `sign`, `submit`, `show`: what a proposal changes, whose it is, and the law as it stands.
+
+`read` and `sign` ask no network: the file brings the history that it amends, which the pinned genesis verifies.
+"""
 
 from __future__ import annotations
 
@@ -8,151 +11,144 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from keephold.base.errors import DeadlineExceeded, EncodingError, InputError
-from keephold.base.limits import MAX_TRANSACTION
+from keephold.base.limits import MAX_STREAM_FRAME
 from keephold.cli.output import emit
 from keephold.cli.place import AS_ACCOUNT, ON_NETWORK, AsAccount, OnNetwork
 from keephold.client import governing
+from keephold.client.governing import Draft, Enactment, Reading
 from keephold.client.keystore import replace_file
+from keephold.client.law_words import cautions, changes, moment, sentences
 from keephold.client.network import Network
 from keephold.contract.address import Address
 from keephold.crypto.hashing import sha256
 from keephold.protocol.codec import decode, encode
-from keephold.protocol.genesis import network_id
-from keephold.protocol.governance import RevokeIdentity, SetValidators, SignedProposal
 
-_POWER: Final = 10
-"""Of a validator where none is named: what `network init` and `assemble` give each."""
-
-OutFile = Annotated[Path, Parameter(help="New file for the proposal.")]
 ProposalFile = Annotated[Path, Parameter(help="File with the proposal.")]
+_NOBODY: Final = "nobody yet"
 
 
-def validators(
-    *,
-    out: OutFile,
-    set_: Annotated[
-        list[str] | None,
-        Parameter(name="--set", negative="", help="Validator's public key, or KEY=POWER (10); once for each."),
-    ] = None,
-    remove: Annotated[list[str] | None, Parameter(negative="", help="Public key of one to take off.")] = None,
-    options: OnNetwork = ON_NETWORK,
-) -> None:
-    """Propose to give some validators a power, or take some off; the others stay as they are."""
-    powers = dict(_entry(text) for text in set_ or []) | {_key(text): 0 for text in remove or []}
-    if not powers:
-        raise InputError("give --set or --remove")
-    pinned = options.pinned()
-    with Network.connect(pinned.url, pinned.genesis) as network:
-        signed = network.run(lambda n: governing.change_validators(n.connection, powers))
-    _write_new(out, signed, options)
-
-
-def revoke(
-    identity: Annotated[str, Parameter(help="Address of a worker or gatekeeper.")],
-    *,
-    out: OutFile,
-    options: OnNetwork = ON_NETWORK,
-) -> None:
-    """Propose to end a worker or gatekeeper: it gets no key any more, and contracts it held change their keys."""
-    try:
-        address = Address.parse(identity)
-    except ValueError as error:
-        raise InputError(f"not an address: {error}") from error
-    pinned = options.pinned()
-    with Network.connect(pinned.url, pinned.genesis) as network:
-        signed = network.run(lambda n: governing.propose(n.connection, RevokeIdentity(bytes(address))))
-    _write_new(out, signed, options)
+def read(file: ProposalFile, options: OnNetwork = ON_NETWORK) -> None:
+    """Show what a proposal changes and who endorsed it; nothing is signed or sent."""
+    print_reading(_read(file, options), as_json=options.json)
 
 
 def sign(file: ProposalFile, options: AsAccount = AS_ACCOUNT) -> None:
     """Show a proposal, and endorse it as an account that holds a governance key; nothing is sent."""
-    pinned = options.pinned()
-    signed = _read(file)
-    if signed.proposal.network != network_id(pinned.genesis):
-        raise InputError(f"{file} is for another network")
-    account = options.account(pinned)
-    signed = governing.endorse(signed, account.key)
-    replace_file(file, encode(signed))
-    emit(_facts(signed), _text(signed), as_json=options.json)
+    reading = _read(file, options)
+    if not options.json:
+        print(_text(reading), flush=True)
+    account = options.account(options.pinned())
+    reading = governing.endorse(reading, account.key)
+    write_draft(file, reading)
+    emit(_facts(reading), f"signed as {account.address}; {_endorsed(reading)}", as_json=options.json)
 
 
 def submit(file: ProposalFile, options: AsAccount = AS_ACCOUNT) -> None:
     """Put a proposal on the ledger; any account may, as only its endorsements count."""
     pinned = options.pinned()
+    reading = _read(file, options)
     account = options.account(pinned)
-    signed = _read(file)
     seconds = options.seconds()
     with Network.connect(pinned.url, pinned.genesis) as network:
         try:
-            height = network.run(lambda n: governing.enact(n.connection, account, signed, seconds))
+            enacted = network.run(lambda n: governing.enact(n.connection, account, reading.draft.signed, seconds))
         except TimeoutError:
             raise DeadlineExceeded(f"not enacted within {seconds:g} s; it may still be") from None
-    text = f"enacted, proven at height {height}; in force after the delay that the law sets"
-    emit({**_facts(signed), "height": height}, text, as_json=options.json)
+    text = f"enacted, proven at height {enacted.height}; in force from {moment(enacted.effective_ns)} on"
+    facts = {**_facts(reading), "height": enacted.height, "effective": moment(enacted.effective_ns)}
+    emit(facts, text, as_json=options.json)
 
 
-def _entry(text: str) -> tuple[bytes, int]:
-    key, _, power = text.partition("=")
-    if power and not (power.isascii() and power.isdigit() and int(power[:18]) > 0 and len(power) <= 18):
-        raise InputError(f"--set {text}: a power is a number from 1 on")
-    return _key(key), int(power or _POWER)
+def show(options: OnNetwork = ON_NETWORK) -> None:
+    """Show the law in force, what is enacted and waits, and who signed what: verified from the pinned genesis."""
+    pinned = options.pinned()
+    with Network.connect(pinned.url, pinned.genesis) as network:
+        standing = network.run(lambda n: governing.standing(n.connection))
+    law = sentences(standing.law)
+    facts = {
+        "time": moment(standing.time_ns),
+        "law": law,
+        "cautions": cautions(standing.law),
+        "pending": [_enactment(item) for item in standing.pending],
+        "history": [_enactment(item) for item in standing.history],
+    }
+    lines = [
+        f"the law at {moment(standing.time_ns)}, after {len(standing.history)} amendments:",
+        *(f"  {line}" for line in law),
+        *(f"  caution: {line}" for line in cautions(standing.law)),
+        *(_amendments("enacted, not in force yet", standing.pending) or ["nothing waits for its delay"]),
+        *_amendments("history", standing.history),
+    ]
+    emit(facts, "\n".join(lines), as_json=options.json)
 
 
-def _key(text: str) -> bytes:
+def print_reading(reading: Reading, *, as_json: bool) -> None:
+    """Print what a proposal changes and who endorsed it."""
+    emit(_facts(reading), _text(reading), as_json=as_json)
+
+
+def write_draft(path: Path, reading: Reading) -> None:
+    """Write the file that travels between the holders of keys."""
+    replace_file(path, encode(reading.draft))
+
+
+def _read(path: Path, options: OnNetwork) -> Reading:
     try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise InputError(f"{text!r} is no validator's public key: 64 hexadecimal digits")
-    return key
-
-
-def _read(path: Path) -> SignedProposal:
-    try:
-        return decode(path.read_bytes()[: MAX_TRANSACTION + 1], SignedProposal)
+        with path.open("rb") as file:
+            draft = decode(file.read(MAX_STREAM_FRAME + 1), Draft)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
     except EncodingError as error:
         raise InputError(f"{path}: not a proposal: {error}") from error
+    return governing.read(options.pinned().genesis, draft)
 
 
-def _write_new(path: Path, signed: SignedProposal, options: OnNetwork) -> None:
-    if path.exists():
-        raise InputError(f"--out {path} exists")
-    replace_file(path, encode(signed))
-    emit(_facts(signed), _text(signed), as_json=options.json)
-
-
-def _facts(signed: SignedProposal) -> dict[str, object]:
-    proposal = signed.proposal
+def _facts(reading: Reading) -> dict[str, object]:
+    signed = reading.draft.signed
     return {
-        "network": proposal.network,
-        "sequence": proposal.sequence,
-        "action": _said(signed),
-        "digest": sha256(encode(proposal)),
+        "network": signed.proposal.network,
+        "sequence": signed.proposal.sequence,
+        "changes": changes(reading.before, reading.after),
+        "cautions": cautions(reading.after),
+        "digest": sha256(encode(signed.proposal)),
         "endorsed_by": [Address.account(item.key) for item in signed.endorsements],
+        "needed": reading.before.governance.threshold,
     }
 
 
-def _said(signed: SignedProposal) -> list[str]:
-    match signed.proposal.action:
-        case SetValidators(validators=entries):
-            return [f"validator {entry.public_key.hex()} power {entry.power}" for entry in entries]
-        case RevokeIdentity(identity=identity):
-            return [f"revoke {Address.account(identity)}"]
-        case action:
-            return [repr(action)]
-
-
-def _text(signed: SignedProposal) -> str:
-    proposal = signed.proposal
+def _text(reading: Reading) -> str:
+    proposal = reading.draft.signed.proposal
     return "\n".join(
         (
-            f"proposal {proposal.sequence} of network {proposal.network.hex()}:",
-            *(f"  {line}" for line in _said(signed)),
+            f"proposal {proposal.sequence} of network {proposal.network.hex()} changes:",
+            *(f"  {line}" for line in changes(reading.before, reading.after)),
+            *(f"  caution: {line}" for line in cautions(reading.after)),
             f"digest {sha256(encode(proposal)).hex()}",
-            f"endorsed by {len(signed.endorsements)}: "
-            + (", ".join(str(Address.account(item.key)) for item in signed.endorsements) or "nobody yet"),
+            _endorsed(reading),
         )
     )
+
+
+def _endorsed(reading: Reading) -> str:
+    endorsements = reading.draft.signed.endorsements
+    who = ", ".join(str(Address.account(item.key)) for item in endorsements) or _NOBODY
+    return f"endorsed by {len(endorsements)} of {reading.before.governance.threshold} needed: {who}"
+
+
+def _enactment(item: Enactment) -> dict[str, object]:
+    return {
+        "sequence": item.sequence,
+        "changes": item.changes,
+        "enacted": moment(item.enacted_ns),
+        "effective": moment(item.effective_ns),
+        "signed_by": [Address.account(key) for key in item.signers],
+    }
+
+
+def _amendments(title: str, items: tuple[Enactment, ...]) -> list[str]:
+    lines = [f"{title}:"] if items else []
+    for item in items:
+        when = f"enacted {moment(item.enacted_ns)}, in force from {moment(item.effective_ns)}"
+        lines.append(f"  {item.sequence}  {when}, signed by {', '.join(str(Address.account(k)) for k in item.signers)}")
+        lines += [f"     {line}" for line in item.changes]
+    return lines

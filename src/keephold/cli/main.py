@@ -93,8 +93,15 @@ _NETWORK_COMMANDS: Final = (
     ("join", "keephold.cli.network:join", "Write the directory of a node that joins a network by a snapshot."),
 )
 _GOVERN_COMMANDS: Final = (
-    ("validators", "keephold.cli.governing:validators", "Propose who orders transactions."),
-    ("revoke", "keephold.cli.governing:revoke", "Propose to end a worker or gatekeeper at once."),
+    ("show", "keephold.cli.governing:show", "Show the law in force, what waits for its delay, who signed what."),
+    ("allow", "keephold.cli.proposing:allow", "Propose to admit a build."),
+    ("delist", "keephold.cli.proposing:delist", "Propose to end a build, at once or after a handover."),
+    ("attestation", "keephold.cli.proposing:attestation", "Propose vendors, accepted advisories, levels."),
+    ("committee", "keephold.cli.proposing:committee", "Propose how many gatekeepers, and how many make a key."),
+    ("keys", "keephold.cli.proposing:keys", "Propose who amends the law, how many it takes, the delay."),
+    ("validators", "keephold.cli.proposing:validators", "Propose who orders transactions."),
+    ("revoke", "keephold.cli.proposing:revoke", "Propose to end a worker or gatekeeper at once."),
+    ("read", "keephold.cli.governing:read", "Show what a proposal changes; nothing is signed."),
     ("sign", "keephold.cli.governing:sign", "Show a proposal and endorse it with a governance key."),
     ("submit", "keephold.cli.governing:submit", "Put an endorsed proposal on the ledger."),
 )

@@ -2,82 +2,203 @@
 
 A proposal is made against the law that this client verified from the pinned genesis, and judged by the rules that the
 ledger will judge it by, before anybody signs. It travels between the holders of governance keys as a file; whoever
-signs is shown what it says, decoded from the bytes that he signs. Anybody may submit it then: the ledger looks at the
-endorsements, not at the sender.
+signs is shown what it says, decoded from the bytes that he signs, beside the law that it amends (`law_words`). Anybody
+may submit it then: the ledger looks at the endorsements, not at the sender.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, final
 
-from keephold.base.errors import InputError, LedgerRefused
+from keephold.base.errors import CryptoError, InputError, LedgerRefused
 from keephold.client.account import Account
 from keephold.client.connection import Connection
+from keephold.client.law_words import changes
 from keephold.client.patience import within
+from keephold.crypto import signing
+from keephold.crypto.labels import SIGN_GOVERNANCE
 from keephold.crypto.signing import SigningKey
-from keephold.follower.law import Law
-from keephold.protocol.codec import decode, encode
+from keephold.follower.law import Law, verify_history
+from keephold.protocol.codec import Record, decode, encode
+from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.governance import (
     Action,
     Constitution,
+    Enacted,
     GovernanceRecord,
     Proposal,
-    SetValidators,
     SignedProposal,
-    ValidatorEntry,
     amended,
     check_constitution,
     check_proposal,
     sign_proposal,
 )
+from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import governance_path
 from keephold.protocol.transactions import Govern
 
 _FOR_EVER: Final = 1 << 62
 
 
-async def propose(connection: Connection, action: Action) -> SignedProposal:
-    """Return the next proposal, without endorsements.
+class Draft(Record):
+    """A proposal as it travels between the holders of governance keys.
+
+    With it goes the history that it amends, so that who signs on a machine without network sees what changes. The
+    history is verified from the genesis that his machine pins; what it cannot prove is that no later one exists. It
+    need not: it has exactly one action fewer than the proposal's number, and the ledger takes that number once.
+    """
+
+    signed: SignedProposal
+    history: tuple[Enacted, ...]
+    """Every action before this one."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A draft judged by the rules that the ledger will judge it by; made by `read`."""
+
+    draft: Draft
+    before: Constitution
+    """The law that it amends: all of its history in force."""
+    after: Constitution
+    governors: frozenset[bytes]
+    """Keys whose endorsement may count: of the law now, or of the one that is pending."""
+
+
+def read(genesis: Genesis, draft: Draft) -> Reading:
+    """Return what a draft changes; nothing is asked of anybody.
 
     Raises:
-        LedgerRefused: the law that it leads to cannot be lived under.
+        LedgerRefused: reason `governance`: another network, another number than its history leads to, a history that
+            governance did not sign, a law that cannot be lived under, or an endorsement that does not count.
+        InputError: it changes nothing.
+    """
+    proposal = draft.signed.proposal
+    # (1) For this network, and the next action after the history that it is shown with.
+    if proposal.network != network_id(genesis):
+        raise LedgerRefused(Refusal.GOVERNANCE.word, "another network")
+    if proposal.sequence != len(draft.history) + 1:
+        raise LedgerRefused(Refusal.GOVERNANCE.word, f"number {proposal.sequence} after {len(draft.history)} actions")
+    # (2) Governance signed each action of that history.
+    law = verify_history(genesis, draft.history)
+    before = _eventual(law)
+    # (3) The law that it leads to is another one, and can be lived under.
+    after = amended(before, proposal.action)
+    if after == before:
+        raise InputError("that changes nothing")
+    check_constitution(after)
+    # (4) Each endorsement that it came with is one: nobody signs because others seem to have signed.
+    newest_ns = draft.history[-1].enacted_ns if draft.history else genesis.time_ns
+    governors = frozenset({*law.at(newest_ns).governance.keys, *before.governance.keys})
+    for item in draft.signed.endorsements:
+        if item.key not in governors:
+            raise LedgerRefused(Refusal.GOVERNANCE.word, "not a governance key")
+        try:
+            signing.verify(item.key, item.signature, SIGN_GOVERNANCE, encode(proposal))
+        except CryptoError as error:
+            raise LedgerRefused(Refusal.GOVERNANCE.word, "an endorsement does not verify") from error
+    return Reading(draft, before, after, governors)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Enactment:
+    """One action that the ledger ordered."""
+
+    sequence: int
+    changes: tuple[str, ...]
+    """In sentences, against the law that it amended; empty for one that changed nothing."""
+    enacted_ns: int
+    effective_ns: int
+    signers: tuple[bytes, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The law as it stands, verified from the genesis."""
+
+    time_ns: int
+    """Of the newest block."""
+    law: Constitution
+    """In force then."""
+    history: tuple[Enactment, ...]
+
+    @property
+    def pending(self) -> tuple[Enactment, ...]:
+        """What was ordered and is not in force yet."""
+        return tuple(item for item in self.history if item.effective_ns > self.time_ns)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Enacting:
+    """What became of a proposal."""
+
+    height: int
+    """Whose proven state has it."""
+    effective_ns: int
+    """Block time from which it is law."""
+
+
+def history(law: Law) -> tuple[Enactment, ...]:
+    """Return every action with what it changed and when it holds."""
+    before = law.genesis.law
+    found = []
+    for entry, effective_ns in zip(law.entries, law.effective_times(), strict=True):
+        proposal = entry.signed.proposal
+        after = amended(before, proposal.action)
+        signers = tuple(item.key for item in entry.signed.endorsements)
+        found.append(Enactment(proposal.sequence, changes(before, after), entry.enacted_ns, effective_ns, signers))
+        before = after
+    return tuple(found)
+
+
+async def standing(connection: Connection) -> Standing:
+    """Return the law as it stands.
+
+    Raises:
         ChainRefused, NodeUnreachable
     """
     law = await connection.follower.law()
-    check_constitution(amended(_eventual(law), action))
-    return SignedProposal(Proposal(connection.network, law.record.count + 1, action), ())
+    now_ns = connection.follower.view.time_ns
+    return Standing(now_ns, law.at(now_ns), history(law))
 
 
-async def change_validators(connection: Connection, powers: dict[bytes, int]) -> SignedProposal:
-    """Return the proposal that sets the powers of some validators and leaves the others; power 0 takes one off.
+async def propose(connection: Connection, amend: Callable[[Constitution], Action]) -> Reading:
+    """Return the next proposal, without endorsements: what `amend` makes of the law, everything pending in force.
 
     Raises:
-        InputError: it takes off who is none, or changes nothing.
-        As `propose`.
+        LedgerRefused: the law that it leads to cannot be lived under.
+        InputError: it changes nothing.
+        ChainRefused, NodeUnreachable
     """
-    present = {entry.public_key: entry.power for entry in _eventual(await connection.follower.law()).validators}
-    for key, power in powers.items():
-        if power == 0 and key not in present:
-            raise InputError(f"{key.hex()} is no validator")
-    wanted = {key: power for key, power in {**present, **powers}.items() if power}
-    if wanted == present:
-        raise InputError("that changes no validator")
-    return await propose(
-        connection, SetValidators(tuple(ValidatorEntry(key, power) for key, power in sorted(wanted.items())))
-    )
+    law = await connection.follower.law()
+    signed = SignedProposal(Proposal(connection.network, law.record.count + 1, amend(_eventual(law))), ())
+    return read(connection.genesis, Draft(signed, law.entries))
 
 
-def endorse(signed: SignedProposal, key: SigningKey) -> SignedProposal:
-    """Return the proposal with one endorsement more; a second one by the same key replaces the first."""
+def endorse(reading: Reading, key: SigningKey) -> Reading:
+    """Return the draft with one endorsement more; a second one by the same key replaces the first.
+
+    Raises:
+        InputError: this key is not one of governance, so its endorsement would have the ledger refuse the whole.
+    """
+    if key.public not in reading.governors:
+        raise InputError("this account holds no governance key of the law")
+    signed = reading.draft.signed
     others = tuple(item for item in signed.endorsements if item.key != key.public)
     endorsements = tuple(sorted((*others, sign_proposal(signed.proposal, key)), key=lambda item: item.key))
-    return SignedProposal(signed.proposal, endorsements)
+    return replace(reading, draft=Draft(SignedProposal(signed.proposal, endorsements), reading.draft.history))
 
 
-async def enact(connection: Connection, account: Account, signed: SignedProposal, deadline: float) -> int:
-    """Put a proposal on the ledger as `account`; return the height whose proven state has it.
+async def enact(connection: Connection, account: Account, signed: SignedProposal, deadline: float) -> Enacting:
+    """Put a proposal on the ledger as `account`; return once a proven state has it.
 
     Raises:
         LedgerRefused: reason `governance`: what is missing, or that another one was enacted first.
@@ -96,10 +217,10 @@ async def enact(connection: Connection, account: Account, signed: SignedProposal
                 if record.count >= signed.proposal.sequence:
                     break
         connection.settle(flight)
-        entries = (await follower.law()).entries
-        if encode(entries[signed.proposal.sequence - 1].signed) != encode(signed):
+        law, place = await follower.law(), signed.proposal.sequence - 1
+        if encode(law.entries[place].signed) != encode(signed):
             raise LedgerRefused("governance", "another action took this one's number")
-        return follower.view.height
+        return Enacting(follower.view.height, law.effective_times()[place])
 
 
 def _eventual(law: Law) -> Constitution:

@@ -22,6 +22,7 @@ from keephold.protocol.governance import (
     ValidatorEntry,
     chain_head,
     constitution_at,
+    effective_times,
 )
 
 
@@ -52,6 +53,10 @@ class Law(metaclass=NoPublicConstructor):
         """
         known = [entry for entry in self.entries if entry.enacted_ns < time_ns]
         return constitution_at(self.genesis.law, known, time_ns, network_id(self.genesis))
+
+    def effective_times(self) -> tuple[int, ...]:
+        """Return for each entry the block time, in nanoseconds, from which it is law."""
+        return effective_times(self.genesis.law, self.entries, network_id(self.genesis))
 
     def validator_sets(self) -> Iterator[tuple[ValidatorEntry, ...]]:
         """Yield every validator set that governance ever signed, the genesis' first."""

@@ -237,15 +237,34 @@ def constitution_at(
     Raises:
         LedgerRefused: reason `governance`: an entry that governance did not sign, or out of order.
     """
+    law, pending, _ = _folded(genesis, entries, network)
+    return _settled(law, pending, time_ns)[0]
+
+
+def effective_times(genesis: Constitution, entries: Iterable[Enacted], network: NetworkId) -> tuple[int, ...]:
+    """Return for each action the block time, in nanoseconds, from which it is law; signatures are checked on the way.
+
+    Raises:
+        LedgerRefused: as `constitution_at`.
+    """
+    return tuple(_folded(genesis, entries, network)[2])
+
+
+def _folded(
+    genesis: Constitution, entries: Iterable[Enacted], network: NetworkId
+) -> tuple[Constitution, list[tuple[int, Action]], list[int]]:
+    """Return the law when the last action was ordered, what was pending then, and when each action takes effect."""
     pending: list[tuple[int, Action]] = []
+    times: list[int] = []
     law = genesis
     for sequence, entry in enumerate(entries, start=1):
         law, pending = _settled(law, pending, entry.enacted_ns)
         check_proposal(entry.signed, law, network, sequence)
         action = entry.signed.proposal.action
         delay = 0 if isinstance(action, RevokeIdentity) else law.governance.delay_ns
+        times.append(entry.enacted_ns + delay)
         pending.append((entry.enacted_ns + delay, action))
-    return _settled(law, pending, time_ns)[0]
+    return law, pending, times
 
 
 def _settled(
