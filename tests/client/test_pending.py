@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
-from keephold.base.errors import DeadlineExceeded, LedgerRefused
+from keephold.base.errors import DeadlineExceeded, LedgerRefused, NoLiveWorker
 from keephold.client import outbox, pending
 from keephold.crypto.secret import SecretBytes
 from keephold.follower.contracts import VerifiedContract
 from keephold.protocol.codec import encode
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import ContractRecord, Rotation, contract_path
+from keephold.protocol.state import ContractRecord, Registration, Rotation, contract_path, registration_path
 from keephold.protocol.transactions import Rotate, open_signed, transaction_id
 from keephold.protocol.wire import Verdict
 from keephold.sealing.contract_keys import ContractKeys
+
+NOW = 1_700_000_000 * 10**9
+WORKER = b"w" * 32
+LIVE = Registration(
+    WORKER, "worker", WORKER, WORKER, bytes(1216), WORKER, 1, WORKER, WORKER, "v", WORKER, WORKER, 1, NOW + 10**15
+)
 
 
 class Epochs:
@@ -33,8 +40,9 @@ class Epochs:
     def put(self, phase: str, epoch: int) -> None:
         coming = (Rotation(epoch + 1),) if phase == "rotating" else ()
         self.record = ContractRecord(
-            bytes(32), 0, bytes(32), bytes(32), ContractPolicy(), phase, epoch=epoch, rotation=coming
+            bytes(32), 0, bytes(32), bytes(32), ContractPolicy(), phase, epoch=epoch, rotation=coming, workers=(WORKER,)
         )
+        self.node.leaves[registration_path(WORKER)] = encode(LIVE)
         self.node.leaves[contract_path(self.node.contract)] = encode(self.record)
         for known in (epoch, epoch + 1):
             self.node.epochs.setdefault(
@@ -175,6 +183,41 @@ def test_a_refusal_for_another_reason_is_the_callers(at_desk, monkeypatch) -> No
             await first.wait()
         with pytest.raises(LedgerRefused, match="bad_nonce"):
             await behind.wait()
+
+    at_desk(story)
+
+
+@pytest.mark.parametrize(
+    ("registrations", "expected"),
+    [
+        pytest.param([], NoLiveWorker, id="none assigned"),
+        pytest.param([None], NoLiveWorker, id="none registered"),
+        pytest.param([replace(LIVE, status="lapsed")], NoLiveWorker, id="lapsed"),
+        pytest.param([replace(LIVE, lease_ns=1)], NoLiveWorker, id="lapsed and not noted"),
+        pytest.param([replace(LIVE, status="revoked"), replace(LIVE, lease_ns=1)], NoLiveWorker, id="two"),
+        pytest.param([replace(LIVE, status="revoked"), LIVE], DeadlineExceeded, id="one of two"),
+    ],
+)
+def test_a_contract_that_nobody_runs_is_told_from_one_that_is_late(at_desk, monkeypatch, registrations, expected):
+    """The ledger proves it, so the caller knows what to do about it; the call waits and is executed later."""
+
+    async def story(desk) -> None:
+        node = desk.node
+        workers = tuple(bytes([at]) * 32 for at in range(1, len(registrations) + 1))
+        record = ContractRecord(bytes(32), 0, bytes(32), bytes(32), ContractPolicy(), "active", workers=workers)
+        node.leaves[contract_path(node.contract)] = encode(record)
+        for worker, found in zip(workers, registrations, strict=True):
+            if found is not None:
+                node.leaves[registration_path(worker)] = encode(replace(found, identity=worker))
+        node.make([])
+        node.make([])
+        node.is_executing = False
+        call = await desk.contract.submit("say", 4, account=desk.alice)
+        await spin()
+        with pytest.raises(expected):
+            await call.wait(0.1)
+        node.is_executing = True
+        node.make([])
 
     at_desk(story)
 

@@ -28,14 +28,18 @@ from typing import Any, Final, final
 
 from keephold.base.errors import (
     CallUnreadable,
+    ChainRefused,
     ContractFailed,
     DeadlineExceeded,
     EncodingError,
     KeepholdError,
     LedgerRefused,
+    NodeUnreachable,
+    NoLiveWorker,
     PermitRefused,
     Rejected,
     SealBroken,
+    StaleAnswer,
 )
 from keephold.base.ids import ContractId, PublicKey, TransactionId
 from keephold.client.abi import Method
@@ -43,7 +47,7 @@ from keephold.client.account import Account
 from keephold.client.connection import Connection
 from keephold.client.outbox import Flight
 from keephold.crypto.secret import SecretBytes
-from keephold.follower.contracts import VerifiedContract
+from keephold.follower.contracts import VerifiedContract, require_live_worker
 from keephold.follower.view import ProvenValues
 from keephold.protocol.codec import decode
 from keephold.protocol.messages import CallPlain, Reply
@@ -60,6 +64,8 @@ DEADLINE_SECONDS: Final = 30.0
 _KEY_SIZE: Final = 32
 _HEADERS: Final = 8
 """Headers to wait for that prove what the node said: one is on its way whenever something changed."""
+_PROOF_SECONDS: Final = 2.0
+"""What a caller whose deadline passed waits for the proof that nobody runs the contract."""
 _EPOCH_ENDED: Final = frozenset({Refusal.WRONG_EPOCH.word, Refusal.ROTATING.word})
 
 
@@ -159,6 +165,8 @@ class PendingCall:
             ContractFailed: the contract's code failed; nothing was written.
             CallUnreadable: the contract could not open the call.
             LedgerRefused: the ledger did not take it.
+            NoLiveWorker: after `deadline` seconds, and the ledger proves that no worker with a live lease is assigned;
+                the call waits for one, and may still be executed.
             DeadlineExceeded: no proven receipt yet, after `deadline` seconds; the call may still be executed.
             ChainRefused: the node's chain does not hold.
         """
@@ -171,6 +179,7 @@ class PendingCall:
             async with asyncio.timeout(deadline):
                 receipt = await self._ended()
         except TimeoutError:
+            await self._check_live()
             raise DeadlineExceeded(
                 f"no receipt for call {self.id.hex()[:16]} after {deadline:g} s; it may still be executed"
             ) from None
@@ -184,6 +193,19 @@ class PendingCall:
             )
         except (SealBroken, EncodingError):
             raise CallUnreadable(f"the receipt of call {self.id.hex()[:16]} does not open") from None
+
+    async def _check_live(self) -> None:
+        """Say that nobody runs the contract, where the ledger proves it in a moment.
+
+        Raises:
+            NoLiveWorker: nobody does.
+        """
+        with suppress(TimeoutError, ChainRefused, NodeUnreachable, StaleAnswer):
+            async with asyncio.timeout(_PROOF_SECONDS):
+                try:
+                    await require_live_worker(self._connection.follower, self._verified.id)
+                except NoLiveWorker as error:
+                    raise NoLiveWorker(f"{error}; call {self.id.hex()[:16]} waits for one") from None
 
     async def _ended(self) -> ProvenReceipt | None:
         while True:

@@ -41,7 +41,7 @@ from keephold.follower.trust import Registrations, VerifiedRegistration
 from keephold.protocol.codec import decode
 from keephold.protocol.contracts import Code, code_hash, contract_id
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import ContractRecord, Publication, contract_path
+from keephold.protocol.state import ContractRecord, Publication, Registration, contract_path, registration_path
 from keephold.protocol.transactions import Deploy, PublishKey, open_signed
 
 _ACTIVE: Final = "active"
@@ -226,6 +226,33 @@ async def _voucher(
     return Voucher._mint(  # noqa: SLF001 - the one place that makes it
         registration=registration, is_same_instance=registration.instance == body.instance
     )
+
+
+async def require_live_worker(follower: Follower, contract: ContractId) -> None:
+    """Refuse a contract of which the ledger proves that nobody runs it: no assigned worker has a live lease.
+
+    What else keeps a contract from answering, a worker that is stuck for example, nobody can prove.
+
+    Raises:
+        NoLiveWorker: with the height that proves it.
+        ChainRefused, NodeUnreachable
+    """
+    path = contract_path(contract)
+    proven = await follower.prove([path])
+    raw = proven[path]
+    if raw is None:
+        return
+    workers = decode(raw, ContractRecord).workers
+    paths = [registration_path(PublicKey(worker)) for worker in workers]
+    if paths:
+        proven = await follower.prove(paths, proven.height)
+    for found in (proven[path] for path in paths):
+        if found is None:
+            continue
+        registration = decode(found, Registration)
+        if registration.status == "live" and registration.lease_ns > proven.time_ns:
+            return
+    raise NoLiveWorker(f"none of {len(workers)} assigned workers has a live lease as of block {proven.height}")
 
 
 def _argument(
