@@ -84,6 +84,20 @@ def test_no_more_than_a_batch_is_taken_from_a_block():
     assert inbox.tip == MAX_BATCH
 
 
+def test_several_batches_of_one_block_are_taken_one_by_one():
+    """What other contracts send in one block has no quota: it comes in more than one batch."""
+    ledger, inbox = Ledger(), Inbox(0, EMPTY)
+    ledger.order(*raws(0, 3))
+    whole = ledger.batch(1)
+    ids = whole.batch.entries
+    inbox.extend(whole._replace(batch=replace(whole.batch, entries=ids[:2])))
+    inbox.extend(whole._replace(first=3, batch=replace(whole.batch, before=head_before(whole, 2), entries=ids[2:])))
+    inbox.confirm(3, ledger.record.inbox_head)
+    assert [[entry.index for entry in inbox.batch_after(at)] for at in range(4)] == [[1, 2], [2], [3], []]
+    inbox.consume(2)
+    assert [entry.index for entry in inbox.batch_after(2)] == [3]
+
+
 def test_the_head_before_an_entry_comes_from_its_batch_only():
     ledger = Ledger()
     ledger.order(*raws(0, 3))

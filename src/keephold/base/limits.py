@@ -102,7 +102,8 @@ MAX_RUNTIME_EVENTS: Final = 64
 """Events in the log behind RTMR3."""
 
 MAX_BATCH: Final = 512
-"""Calls that one block appends to one contract's inbox, half a block's; and entries that one result consumes."""
+"""Calls that one block appends to one contract's inbox, half a block's; entries of a batch; and entries that one result
+consumes."""
 
 MAX_CALL_OUTPUT: Final = 256 << 10
 """Receipt, writes, events and messages of one call; above, the call fails."""

@@ -199,7 +199,7 @@ class ContractRecord(Record):
 
 
 class Batch(Record):
-    """Entries that one block appended to an inbox: the unit of execution, fixed by the ledger."""
+    """Entries that one block appended to an inbox, `MAX_BATCH` at most: the unit of execution, fixed by the ledger."""
 
     height: Positive
     before: Bytes32

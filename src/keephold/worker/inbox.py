@@ -82,6 +82,7 @@ class Inbox:
         """Start after entry `index`, whose head `head` is proven."""
         self._base = (index, head)
         self._entries: Final[deque[Entry]] = deque()
+        self._ends: Final[set[int]] = set()
         self._proven = index
 
     @property
@@ -155,13 +156,17 @@ class Inbox:
                 self._append(TransactionId(identity), raw, proven.ordering)
                 self._proven = self.tip
             head = inbox_head(head, index, identity, proven.ordering.height)
+        self._ends.add(proven.first + len(proven.batch.entries) - 1)
 
     def batch_after(self, index: int) -> Sequence[Entry]:
-        """Return what remains after entry `index` of the batch that entry `index + 1` belongs to."""
+        """Return what remains after entry `index` of the batch that entry `index + 1` belongs to.
+
+        One block may append several; what it orders for itself, known tentatively, is one.
+        """
         found: list[Entry] = []
         for entry in self._entries:
             if entry.index > index:
-                if found and entry.ordering.height != found[0].ordering.height:
+                if found and (found[-1].index in self._ends or entry.ordering.height != found[0].ordering.height):
                     break
                 found.append(entry)
         return found
@@ -171,6 +176,7 @@ class Inbox:
         while self._entries and self._entries[0].index <= done:
             entry = self._entries.popleft()
             self._base = (entry.index, entry.head)
+            self._ends.discard(entry.index)
         self._proven = max(self._proven, self._base[0])
 
     def _append(self, identity: TransactionId, raw: bytes, ordering: Ordering) -> None:

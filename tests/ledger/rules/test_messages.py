@@ -6,7 +6,7 @@ import pytest
 
 from keephold.base.errors import LedgerRefused
 from keephold.base.ids import ContractId
-from keephold.base.limits import MAX_SEALED_CALL, MESSAGE_CREDIT
+from keephold.base.limits import MAX_BATCH, MAX_SEALED_CALL, MESSAGE_CREDIT
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules import messages
 from keephold.ledger.rules.context import BlockContext
@@ -205,6 +205,30 @@ def test_a_part_of_a_batch_leaves_the_other_messages_waiting(pair) -> None:
     assert desk.record(batch_path(target, 2), Batch).letters == (2,)
     assert waiting(desk, target, 2) is not None
     assert desk.record(channel_path(source, target), Channel) == Channel((Draining(1, 1, 2),))  # with the answer
+
+
+def test_what_one_block_sends_a_contract_comes_in_batches_of_bounded_size(pair, new_key) -> None:
+    desk, worker, source, target = pair
+    each = room(MESSAGE_CREDIT, is_answered=False)
+    entries = MAX_BATCH // each + 4
+    desk.send(worker, desk.result(worker, source))
+    alice, bob = ([desk.call(source)] * (entries // 2) for _ in range(2))
+    desk.block(*desk.signed(new_key("alice"), *alice), *desk.signed(new_key("bob"), *bob))
+    sent = tuple(to(target, 2 + at // each, is_answered=False) for at in range(entries * each))
+    desk.send(worker, desk.result(worker, source, entries, messages=sent))
+    desk.send(new_key("alice"), desk.call(target))
+    ends = {1: MAX_BATCH, MAX_BATCH + 1: len(sent), len(sent) + 1: len(sent) + 1}
+    for first, last in ends.items():
+        batch = desk.record(batch_path(target, first), Batch)
+        assert first + len(batch.entries) - 1 == last
+        assert batch.letters == tuple(range(first, min(last, len(sent)) + 1))
+    # And no result consumes a part of two.
+    assert desk.refused(worker, desk.result(worker, target, MAX_BATCH + 1)) is Refusal.RESULT_MALFORMED
+    for count in (100, MAX_BATCH - 100, len(sent) - MAX_BATCH):
+        desk.send(worker, desk.result(worker, target, count, receipts=(b"",) * count))
+    assert desk.refused(worker, desk.result(worker, target, 2)) is Refusal.OUT_OF_ORDER
+    desk.send(worker, desk.result(worker, target))
+    assert desk.contract(target).done == desk.contract(target).inbox_count == len(sent) + 1
 
 
 def test_nothing_arrives_where_no_contract_is(desk) -> None:

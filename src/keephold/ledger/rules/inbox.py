@@ -1,10 +1,15 @@
-"""Appending to an inbox: a hash chain, and one batch for each block, whatever kind the entry is."""
+"""Appending to an inbox: a hash chain, cut into batches, whatever kind the entry is.
+
+A batch is what a worker executes at once, so it is bounded by entries, and not by what a block holds: calls of one
+block have a quota, but whatever other contracts' results send arrives. What exceeds a batch begins another one.
+"""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
 from keephold.base.ids import ContractId, Height
+from keephold.base.limits import MAX_BATCH
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.context import Appended, BlockContext, refused
 from keephold.protocol.channel import InboxEntry, LetterRecord, id_of, sender_of
@@ -47,7 +52,7 @@ def _append(
 ) -> int:
     entry = record.inbox_count + 1
     opened = ("open batch", contract)
-    first = entry - state.counted(*opened)
+    first = entry - state.counted(*opened) % MAX_BATCH
     batch = state.get(batch_path(contract, first), Batch(block.height, record.inbox_head, ()))
     state.count(*opened)
     grown = replace(batch, entries=(*batch.entries, identity), letters=(*batch.letters, *letters))
