@@ -47,6 +47,8 @@ from keephold.testing.ports import free_port
 from keephold.testing.processes import command, is_alive, of_session, tree
 
 KILLS: Final = 55
+KINDS: Final = set("ngwxe")
+"""Node, gatekeeper, worker, execution process, and everything at once."""
 PAUSES: Final = (0.3, 3.2)
 SUPPLY: Final = 1_000_000
 NAMES: Final = ("alice", "bob", "carol", "dave")
@@ -173,6 +175,10 @@ def _trade(
         history.failures.append(failure)
 
 
+def _kinds(killed: list[str]) -> set[str]:
+    return {name[0] for name in killed}
+
+
 def _kill(town: Town, draw: random.Random) -> str:
     """Kill one program with `kill -9`; return its name."""
     running = town.programs()
@@ -225,7 +231,8 @@ def _live_through(
         trader.start()
     killed: list[str] = []
     everything = {KILLS // 3, 2 * KILLS // 3}
-    while len(killed) < KILLS and not history.failures:
+    # On a busy machine workers take long to come up, and their execution processes longer: a few kills more, then.
+    while (len(killed) < KILLS or not _kinds(killed) >= KINDS) and len(killed) < 2 * KILLS and not history.failures:
         time.sleep(draw.uniform(*PAUSES))
         if len(killed) in everything:
             town.kill_everything()
@@ -286,7 +293,7 @@ def test_the_network_went_on_while_its_programs_died(aftermath: Aftermath) -> No
     print(json.dumps(aftermath.killed))  # noqa: T201 - shown with a failure
     assert aftermath.history.failures == []
     assert len(aftermath.killed) >= 50
-    assert {name[0] for name in aftermath.killed} >= set("ngwxe"), "a kind of program was never killed"
+    assert _kinds(aftermath.killed) >= KINDS, "a kind of program was never killed"
     assert aftermath.before_calm >= 100
 
 

@@ -37,6 +37,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.follower.remote import refusal
 from keephold.programs.config import read_genesis
 from keephold.programs.law import TEMPLATE, read_law
+from keephold.programs.membership import read_member
 from keephold.programs.node import read_config
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.evidence import Collateral, CollateralFloor, Evidence
@@ -100,6 +101,9 @@ _PERMIT: Final = issue_permit(
     ),
 )
 _NODE: Final = b'genesis = "g"\nhome = "h"\nvalidator_key = "k"\n[cometbft]\n'
+_MEMBER: Final = (
+    f'public_key = "{"ab" * 32}"\nnode_id = "{"cd" * 20}"\nhost = "10.0.0.1"\nport = 7707\np2p_port = 26656\n'
+).encode()
 _SAID: Final = (wire.Need("key"), wire.Loaded("Token", "{}"), wire.Refused("no contract", 3))
 
 
@@ -171,5 +175,6 @@ PARSERS: Final = (
     Parser("pinned-network", _pinned(NETWORK), ConfigurationError, (b'{"version":1,"url":"http://127.0.0.1:1"}',)),
     Parser("permit", text(parse_permit), ANY, (permit_text(_PERMIT).encode(),)),
     Parser("session", text(Session.parse), ANY, (Session(_PERMIT, _BEARER).reveal().encode(),)),
+    Parser("member", file(read_member), ConfigurationError, (_MEMBER,)),
     Parser("law", file(read_law), ConfigurationError, (_law(),)),
 )

@@ -13,12 +13,15 @@ from keephold.crypto import hpke, signing
 from keephold.crypto.labels import SEAL_CALL, SEAL_QUERY, SEAL_RELEASE
 from keephold.crypto.padding import pad, unpad
 from keephold.crypto.secret import SecretBytes
+from keephold.protocol.channel import AnswerEntry, MessageEntry, UndeliveredEntry, read_entry
 from keephold.protocol.codec import Record, decode, encode
+from keephold.protocol.lines import ChannelLine
 from keephold.protocol.messages import (
     Answer,
     Asked,
     CallPlain,
     EventPlain,
+    MessagePlain,
     QueryBody,
     ReleasePlain,
     Reply,
@@ -28,6 +31,7 @@ from keephold.protocol.transactions import KeyRequest, SealedEvent, open_signed,
 from keephold.sealing.call import CallContext, open_call, seal_call
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.event import event_tag, open_event, seal_event
+from keephold.sealing.message import ChannelKey
 from keephold.sealing.query import open_answer, open_query, request_digest, seal_answer, seal_query, sign_query
 from keephold.sealing.receipt import open_receipt, seal_receipt
 from keephold.sealing.release import ReleaseContext, open_partials
@@ -51,6 +55,8 @@ _WORKER: Final = hpke.EncryptionKey.from_seed(SecretBytes(b"w" * 32))
 _RELEASE: Final = ReleaseContext(
     _NETWORK, PublicKey(b"g" * 32), PublicKey(b"w" * 32), InstanceId(b"i" * 32), TransactionId(b"q" * 32)
 )
+_CHANNEL: Final = ChannelKey(SecretBytes(b"l" * 32), _NETWORK, ChannelLine(_CONTRACT, 1, b"d" * 32, 2))
+_ENTRIES: Final = (MessageEntry, AnswerEntry, UndeliveredEntry)
 _SIGNED: Final = sign(_NETWORK, _READER, 1, KeyRequest(b"i" * 32, ()))
 _TAG, _SLOT = _KEYS.slots.seal("balances/alice", b"5", SlotContext(4, b"p" * 32, b"h" * 32, b"b" * 32).digest(), _PAD)
 _TAGGED: Final = event_tag(_SECRET, _EVENT.entry, 0)
@@ -116,6 +122,14 @@ PARSERS: Final = (
         ANY,
         (seal_event(_SECRET, _EVENT, 0, _PAD).sealed,),
     ),
+    Parser("inbox-entry", read_entry, EncodingError, tuple(encode(sample(kind)) for kind in _ENTRIES)),
+    Parser(
+        "message",
+        lambda raw: _CHANNEL.open_message(1, raw),
+        ANY,
+        (_CHANNEL.seal_message(1, MessagePlain("collect", b"[]"), _PAD),),
+    ),
+    Parser("message-answer", lambda raw: _CHANNEL.open_answer(1, raw), ANY, (_CHANNEL.seal_answer(1, _REPLY, _PAD),)),
     Parser("slot", lambda raw: _KEYS.slots.open(SlotTag(_TAG), raw), ANY, (_SLOT,)),
     _inside("release", lambda raw: open_partials(_WORKER, _RELEASE, raw), _sealed_release, sample(ReleasePlain)),
 )

@@ -40,7 +40,7 @@ from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.message import ChannelKey
 from keephold.sealing.owned_keys import OwnedKeys
 from keephold.worker import permits, queries, witnesses
-from keephold.worker.code import contract_code
+from keephold.worker.code import ContractCode, contract_code
 from keephold.worker.contract import ContractCore, Proven, Readable
 from keephold.worker.execution import CRASHED, Job
 from keephold.worker.inbox import Ordering, ProvenBatch
@@ -222,7 +222,7 @@ class Hosted:
                 await self._fetch_code()
             case LoadCode(code):
                 if self._calls is None:
-                    self._calls = Lane(self._guest, code.source, f"calls-{self._name}")
+                    self._calls = self._lane(code, "calls")
                 self.core.loaded(await self._calls.run(self._calls.start))
             case FetchVotes(backings):
                 self.core.voted(order, await witnesses.named_votes(self._session.follower, backings))
@@ -244,6 +244,16 @@ class Hosted:
                 self._sealed(job, await self._calls.run(job.run))
             case _:
                 raise ExecutionCrashed("no process")
+
+    def _lane(self, code: ContractCode, what: str) -> Lane:
+        """Return a new lane: of a contract that is still this worker's, or its process would outlive the keys.
+
+        Raises:
+            NoLiveWorker: it has ended here meanwhile.
+        """
+        if self._is_closed:
+            raise NoLiveWorker("the contract has ended here")
+        return Lane(self._guest, code.source, f"{what}-{self._name}")
 
     async def _execute(self, job: Job, lane: Lane) -> None:
         found: tuple[Built, ...] | Lacking = await lane.run(job.run, lane)
@@ -358,7 +368,7 @@ class Hosted:
 
     async def _run(self, readable: Readable, question: queries.Question) -> Reply:
         if self._questions is None:
-            self._questions = Lane(self._guest, readable.code.source, f"questions-{self._name}")
+            self._questions = self._lane(readable.code, "questions")
         lane, request = self._questions, queries.request_of(readable, question)
         try:
             outcome = await lane.run(lane.query, request, readable.reading)
