@@ -83,6 +83,24 @@ def test_a_partial_made_with_another_seats_share_is_no_partial(shares, ceremony)
         release.combine(pretended, ceremony.keys, INPUTS)
 
 
+def test_any_two_of_five_that_withhold_or_lie_change_nothing_and_three_stop_it(shares, ceremony) -> None:
+    partials = {share.seat: release.partial(share, INPUTS, entropy) for share in shares}
+    right = release.combine(list(partials.values()), ceremony.keys, INPUTS)[0].reveal()
+    for broken in itertools.combinations(partials, 2):
+        for lies in itertools.product((False, True), repeat=2):
+            liars = [seat for seat, does in zip(broken, lies, strict=True) if does]
+            sent = [
+                replace(batch, points=partials[seat % 5 + 1].points) if seat in liars else batch
+                for seat, batch in partials.items()
+                if seat not in broken or seat in liars
+            ]
+            assert release.examine(sent, ceremony.keys, INPUTS).lying == tuple(liars)
+            assert release.combine(sent, ceremony.keys, INPUTS)[0].reveal() == right
+    for broken in itertools.combinations(partials, 3):
+        with pytest.raises(BadShare, match="2 of 3"):
+            release.combine([batch for seat, batch in partials.items() if seat not in broken], ceremony.keys, INPUTS)
+
+
 def test_two_dishonest_gatekeepers_cannot_lie_about_the_pepper(shares, ceremony) -> None:
     partials = [release.partial(share, INPUTS, entropy) for share in shares]
     right = release.combine(partials, ceremony.keys, INPUTS)[0].reveal()

@@ -86,6 +86,15 @@ def repeating(endpoints: Collection[str]) -> Tamper:
     return tamper
 
 
+def withholding() -> Tamper:
+    """Send no block any more; answer everything else."""
+
+    def tamper(name: str, answer: bytes) -> bytes:
+        return b"" if name == "stream" else answer
+
+    return tamper
+
+
 def replacing(endpoint: str, forge: Callable[[bytes], bytes]) -> Tamper:
     """Put other bytes in the place of an endpoint's answers."""
 

@@ -47,7 +47,7 @@ from keephold.protocol.wire import (
 T = TypeVar("T", bound=Record)
 
 Tamper = Callable[[str, bytes], bytes]
-"""Takes the endpoint's name and an answer's bytes; returns what the reader gets."""
+"""Takes the endpoint's name and an answer's bytes; returns what the reader gets. A frame made empty is not sent."""
 
 
 _POLL_SECONDS: Final = 0.05
@@ -144,8 +144,9 @@ class LocalRemote:
                             raise NodeUnreachable("the node is down")
                 finally:
                     await ended(record)
-                if record.result():
-                    yield _decoded(self.tamper("stream", record.result()), Frame)
+                heard = record.result() and self.tamper("stream", record.result())
+                if heard:
+                    yield _decoded(heard, Frame)
 
     async def aclose(self) -> None:
         """Nothing to release."""
