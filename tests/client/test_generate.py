@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from keephold.base.errors import AbiError, InputError, Rejected
 from keephold.client.account import Account
-from keephold.client.generate import client_module
+from keephold.client.generate import _literal, client_module
 from keephold.client.permits import Session
 from keephold.client.source import code_from_file, code_from_source
 from keephold.client.typed import shaped
@@ -214,6 +214,14 @@ def test_shapes():
     assert shaped(int | None, None) is None
     assert shaped(tuple[int, str], (1, "a")) == (1, "a")
     assert shaped(frozenset[tuple[int, ...]], frozenset({(1,)})) == frozenset({(1,)})
+
+
+@given(text=st.text())
+def test_a_text_is_written_so_that_it_reads_back(text):
+    written = _literal(text)
+    assert ast.literal_eval(written) == text
+    assert written.isascii()
+    assert written.isprintable()
 
 
 WORDS = st.sampled_from(

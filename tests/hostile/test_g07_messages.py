@@ -141,6 +141,29 @@ def test_a_message_behind_its_successor_is_not_run() -> None:
     assert [ran.method for ran in world.ran] == ["pay"]
 
 
+@pytest.mark.parametrize("kept", [(1, 2), (2, 1), (1, 1)], ids=["of the source", "of this contract", "of both"])
+def test_who_was_excluded_makes_no_message_once_one_of_a_later_epoch_was_taken(kept) -> None:
+    """Validators append what the key of a past line made, under whatever number."""
+    world = World()
+    lines = {epochs: key(ChannelLine(PEER, epochs[0], CONTRACT, epochs[1])) for epochs in (kept, (2, 2))}
+    for each in lines.values():
+        world.mail.take(each)
+
+    def sent(number: int, epochs: tuple[int, int]) -> MessageEntry:
+        return message(number, by=lines[epochs], source_epoch=epochs[0], target_epoch=epochs[1])
+
+    world.show(sent(300, kept))
+    world.show(sent(400, (2, 2)), sent(500, kept))
+    forged = sent(1 << 40, kept)
+    result = world.show(forged)
+    with pytest.raises(SealBroken):
+        lines[kept].open_answer(forged.number, result.receipts[0])
+    assert len(world.ran) == 2
+    # Nor does it stand in the way of what is genuine.
+    world.show(sent(401, (2, 2)))
+    assert len(world.ran) == 3
+
+
 def test_a_message_that_is_shed_is_not_run_then_or_later_and_its_sender_told() -> None:
     world = World()
     assert told(world.show(message(is_shed=True))) == Reply("failed", code="busy")

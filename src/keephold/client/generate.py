@@ -320,7 +320,8 @@ def _check_name(name: str) -> None:
 
 def _literal(text: str) -> str:
     """Return a string literal in ASCII, with the quotes that `ruff format` prefers."""
-    inner = json.dumps(text)[1:-1].replace("\x7f", "\\x7f")
+    inner = json.dumps(text, ensure_ascii=False)[1:-1].replace("\x7f", "\\x7f")
+    inner = inner.encode("ascii", "backslashreplace").decode()
     if text.count('"') > text.count("'"):
         return "'" + inner.replace('\\"', '"').replace("'", "\\'") + "'"
     return f'"{inner}"'

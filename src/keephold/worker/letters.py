@@ -3,8 +3,10 @@
 The ledger's word is not enough for any of them. Numbered as in `open_letter`:
 
 1. A message opens under the key of its line, in its place: an enclave of its source, or of this contract, made it.
-2. Its number is higher than the last that was consumed from this source, by the contract's own sealed record. So none
-   is executed twice, and one that validators put behind its successor not at all.
+2. Its number is higher than the last that was consumed from this source, and neither of its key epochs lower, by the
+   contract's own sealed record. So none is executed twice, and one that validators put behind its successor not at
+   all. And who was excluded from either contract, and kept the key of a line of its past, makes no message any more
+   that is run, once one of a later epoch was: from one message of a contract to its next, no epoch goes down.
 3. An answer is to a message that this contract sent and waits for, by its sealed record, and opens in that message's
    place. The record goes with the first answer: there is no second.
 4. That a message went nowhere is believed of those alone that this contract sealed nothing for.
@@ -23,7 +25,6 @@ from keephold.base.errors import EncodingError, SealBroken
 from keephold.base.ids import ContractId
 from keephold.contract.address import Address
 from keephold.contract.text import Json, canonical
-from keephold.crypto.hashing import number as as_bytes
 from keephold.protocol.channel import (
     AnswerEntry,
     InboxEntry,
@@ -42,7 +43,7 @@ from keephold.worker.answering import Answering, ByAnswer, Filler, Silence
 from keephold.worker.code import ContractCode
 from keephold.worker.inbox import Entry
 from keephold.worker.mail import Mail, PeerAt
-from keephold.worker.state import Awaited, ContractState, Own, awaited_key, number_key
+from keephold.worker.state import Awaited, ContractState, Lowest, Own, awaited_key, number_key
 
 _REASONS: Final = {"busy": "busy", "unreadable": "unreadable"}
 
@@ -76,16 +77,22 @@ class Consumed:
 
     def __init__(self, state: ContractState) -> None:
         self._state: Final = state
-        self._numbers: Final[dict[ContractId, int]] = {}
+        self._lowest: Final[dict[ContractId, Lowest]] = {}
         self._answered: Final[set[int]] = set()
 
-    def is_fresh(self, source: ContractId, number: int) -> bool:
-        """Take a message's number, if it is higher than every one before it."""
-        lowest = self._numbers[source] if source in self._numbers else self._state.next_number(source)
-        if number < lowest:
+    def is_fresh(self, letter: MessageEntry) -> bool:
+        """Take a message's number and epochs, if nothing of its source that came after it was taken before."""
+        source = ContractId(letter.source)
+        lowest = self._lowest[source] if source in self._lowest else self._state.lowest(source)
+        found = Lowest(letter.number, letter.source_epoch, letter.target_epoch)
+        if any(carried < least for carried, least in zip(found, lowest, strict=True)):
             return False
-        self._numbers[source] = number + 1
+        self._lowest[source] = found._replace(number=letter.number + 1)
         return True
+
+    def lowest(self, source: ContractId) -> Lowest:
+        """Return the lowest that the next message of a source may carry, from which one was taken."""
+        return self._lowest[source]
 
     def awaited(self, number: int) -> Awaited | None:
         """Return the own message of this number, while it waits for an answer."""
@@ -133,9 +140,9 @@ def _message(letter: MessageEntry, key: ChannelKey, consumed: Consumed) -> Opene
     except (EncodingError, UnicodeDecodeError):
         plain, text = MessagePlain("", b""), None
     # (2) For the first time, and in order.
-    if not consumed.is_fresh(source, letter.number):
+    if not consumed.is_fresh(letter):
         return forged
-    own: Own = {number_key(source): as_bytes(letter.number + 1)}
+    own: Own = {number_key(source): consumed.lowest(source).encode()}
     answering: Answering = ByAnswer(key, letter.number) if letter.is_answered else Silence()
     if letter.is_shed or text is None:
         return OpenedLetter(answering, own, None, Reply("failed", code="busy" if letter.is_shed else "unreadable"))

@@ -6,7 +6,8 @@ unconfirmed one, a question can read the proven state meanwhile, and rolling bac
 Keys live in spaces that cannot meet: the contract's own, and the worker's, which contract code reaches by no name. The
 worker's hold the next nonce of each account, the next number of each contract that sends messages, and what own
 messages wait for: so a call, a message and an answer count once *for the enclave*, whatever the rules of a colluding
-ledger append again. And they hold the signatures that the contract asked for, by their topics.
+ledger append again. Beside the number are the key epochs of the last message, which do not go back either. And they
+hold the signatures that the contract asked for, by their topics.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from keephold.base.errors import ProofInvalid
 from keephold.base.ids import ContractId, PublicKey, SlotTag, StateRoot
 from keephold.chain.sparse import SparseMap
 from keephold.crypto.aead import OVERHEAD
+from keephold.crypto.hashing import number as as_bytes
 from keephold.crypto.padding import padded_size
 from keephold.protocol.rotation import migration_page
 from keephold.protocol.transactions import SlotWrite
@@ -33,6 +35,7 @@ _FRAMING: Final = 192
 _SLOT_CBOR: Final = 24
 """Bytes of CBOR around key and value inside a slot, rounded up."""
 _ID: Final = 32
+_NUMBER_SIZE: Final = 8
 _REMEMBERED: Final = 200_000
 """Opened slots and tags kept; beyond, they are opened again."""
 
@@ -47,7 +50,7 @@ def nonce_key(sender: PublicKey) -> str:
 
 
 def number_key(source: ContractId) -> str:
-    """Return where the next number of a contract's messages lies."""
+    """Return where the lowest lies that a contract's next message may carry."""
     return _NUMBER + source.hex()
 
 
@@ -59,6 +62,24 @@ def outbox_key(topic: str) -> str:
 def awaited_key(number: int) -> str:
     """Return where a message of the contract's own lies until it is answered."""
     return f"{_AWAITED}{number:016x}"
+
+
+@final
+class Lowest(NamedTuple):
+    """The lowest that the next message of a contract may carry."""
+
+    number: int = 0
+    source_epoch: int = 0
+    target_epoch: int = 0
+
+    def encode(self) -> bytes:
+        """Return it as a slot's value."""
+        return b"".join(map(as_bytes, self))
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Lowest:
+        """Return what `encode` made."""
+        return cls(*(int.from_bytes(raw[at : at + _NUMBER_SIZE], "big") for at in range(0, len(raw), _NUMBER_SIZE)))
 
 
 @final
@@ -165,10 +186,10 @@ class ContractState:
         raw = self._read(nonce_key(sender))
         return 0 if raw is None else int.from_bytes(raw, "big")
 
-    def next_number(self, source: ContractId) -> int:
-        """Return the lowest number that a message of this contract may carry."""
+    def lowest(self, source: ContractId) -> Lowest:
+        """Return the lowest that the next message of this contract may carry."""
         raw = self._read(number_key(source))
-        return 0 if raw is None else int.from_bytes(raw, "big")
+        return Lowest() if raw is None else Lowest.decode(raw)
 
     def awaited(self, number: int) -> Awaited | None:
         """Return the contract's own message of this number, while it waits for an answer."""
