@@ -30,7 +30,15 @@ print(*sys.modules, file=sys.stderr)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["account", "--help"], ["network", "--help"], ["govern", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["account", "--help"],
+        ["network", "--help"],
+        ["govern", "--help"],
+        ["collateral", "--help"],
+    ],
 )
 def test_help_is_light(arguments) -> None:
     code = HELP.format(arguments=arguments)
@@ -45,6 +53,7 @@ def test_every_command_exists_and_has_help(capsys) -> None:
         ("account",): main._ACCOUNT_COMMANDS,
         ("network",): main._NETWORK_COMMANDS,
         ("govern",): main._GOVERN_COMMANDS,
+        ("collateral",): main._COLLATERAL_COMMANDS,
     }
     for group in [(*group, name) for group, commands in groups.items() for name, _, _ in commands]:
         assert main.run([*group, "--help"]) == 0

@@ -48,6 +48,8 @@ network = App(name="network", help="Found a network of several validators, or jo
 debug = App(name="debug", help="Look at what should not have happened.", help_format="plaintext")
 govern = App(name="govern", help="Amend the law: propose, sign key by key, submit.", help_format="plaintext")
 
+collateral = App(name="collateral", help="Bring what evidence is judged by: it expires.", help_format="plaintext")
+
 _COMMANDS: Final = (
     ("new", "keephold.cli.new:new", "Make a project: a contract, its test, a deploy script, a CI file."),
     ("test", "keephold.cli.test:run_tests", "Test contracts with pytest, in this process or on a devnet."),
@@ -105,6 +107,11 @@ _GOVERN_COMMANDS: Final = (
     ("sign", "keephold.cli.governing:sign", "Show a proposal and endorse it with a governance key."),
     ("submit", "keephold.cli.governing:submit", "Put an endorsed proposal on the ledger."),
 )
+_COLLATERAL_COMMANDS: Final = (
+    ("show", "keephold.cli.collateral:show", "Show what the ledger has, and when it expires."),
+    ("fetch", "keephold.cli.collateral:fetch", "Fetch collateral from a caching service into a file."),
+    ("submit", "keephold.cli.collateral:submit", "Bring files of collateral to the ledger."),
+)
 for _name, _path, _help in _COMMANDS:
     app.command(_path, name=_name, help=_help)
 for _name, _path, _help in _ACCOUNT_COMMANDS:
@@ -115,9 +122,12 @@ for _name, _path, _help in _NETWORK_COMMANDS:
     network.command(_path, name=_name, help=_help)
 for _name, _path, _help in _GOVERN_COMMANDS:
     govern.command(_path, name=_name, help=_help)
+for _name, _path, _help in _COLLATERAL_COMMANDS:
+    collateral.command(_path, name=_name, help=_help)
 debug.command("keephold.cli.debug:diff_state", name="diff-state", help="Say where two nodes' states differ.")
 app.command(account)
 app.command(permit)
+app.command(collateral)
 app.command(debug)
 app.command(govern)
 app.command(network)

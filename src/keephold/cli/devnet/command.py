@@ -31,7 +31,9 @@ def devnet(
     port: Annotated[int, Parameter(help="Port of the node; 0 takes any free one.")] = DEFAULT_PORT,
     gatekeepers: Annotated[int, Parameter(help="How many gatekeepers share the MasterKey.")] = 3,
     threshold: Annotated[int, Parameter(help="How many of them make a contract's key.")] = 2,
-    workers: Annotated[int, Parameter(help="How many workers run contracts.")] = 1,
+    workers: Annotated[
+        int, Parameter(help="How many workers; `deploy --workers` says how many of them run one contract.")
+    ] = 1,
     validators: Annotated[int, Parameter(help="How many nodes order transactions; several do so on CometBFT.")] = 1,
     engine: Annotated[
         EngineName | None,
