@@ -130,7 +130,7 @@ class Housekeeper:
         if below <= archive.first():
             return
         found = survey(archive.application.network, ledger.newest.values)
-        living, letters = found.ids, found.letters.keys()
+        living, letters = found.ids, {identity for identity, _ in found.letters}
         for start in range(archive.first(), below, _STRETCH):
             end = min(start + _STRETCH, below)
             rows = ledger.query(lambda reader, end=end: index.transactions_below(reader, end))  # type: ignore[misc] # a default argument's type

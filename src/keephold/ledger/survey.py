@@ -61,8 +61,9 @@ class Survey:
     """Every contract, by its id."""
     waiting: Mapping[bytes, tuple[bytes, int]]
     """Calls that no result has consumed: contract and entry by transaction id."""
-    letters: Mapping[bytes, Waiting]
-    """Entries that no account signed and no result has consumed, by id: no transaction holds their bytes."""
+    letters: tuple[tuple[bytes, Waiting], ...]
+    """Entries that no account signed and no result has consumed, with their ids: no transaction holds their bytes. An
+    id names bytes, not a place: two contracts may be told the same."""
     collateral: Mapping[bytes, bytes]
     """Transaction ids by the path of the record, where the collateral itself is attached."""
     others: frozenset[bytes]
@@ -101,13 +102,13 @@ def survey(network: NetworkId, values: SparseMap) -> Survey:
                 collateral[path] = record.transaction
             case _:
                 pass
-    entries = {
-        identity: waiting
+    entries = [
+        (identity, waiting)
         for contract, record in contracts.items()
         for identity, waiting in _waiting(values, ContractId(contract), record)
-    }
-    waiting = {call: (item.contract, item.entry) for call, item in entries.items() if item.letter is None}
-    letters = {identity: item for identity, item in entries.items() if item.letter is not None}
+    ]
+    waiting = {call: (item.contract, item.entry) for call, item in entries if item.letter is None}
+    letters = tuple((identity, item) for identity, item in entries if item.letter is not None)
     return Survey(contracts, waiting, letters, collateral, frozenset(others))
 
 

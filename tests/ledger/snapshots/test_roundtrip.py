@@ -169,3 +169,31 @@ def test_a_message_that_waits_is_restored_and_answered_as_elsewhere(lived, empty
     empty.finalize(Block(height, stored.signed.header.time_ns, stored.signed.header.hash(), tuple(raws)))
     empty.commit()
     assert empty.info().app_hash == node.application.info().app_hash
+
+
+def test_two_contracts_that_are_told_the_same_are_both_restored(lived, empty, service):
+    """What no contract was there for names who was written to, not who wrote: its bytes may be those of another."""
+    node, first = lived.node, lived.contract
+    runner = next(worker for worker in lived.workers if worker.identity in node.contract(first).workers)
+    second = node.deploy(lived.alice, source="another")
+    other = next(worker for worker in lived.workers if worker.identity in node.contract(second).workers)
+    node.activate(second, other)
+    for _ in range(node.contract(first).done):
+        node.send(lived.alice, node.call(second))
+        node.send(other, node.result(other, second))
+    node.send(lived.alice, node.call(second))
+    for worker, contract in ((runner, first), (other, second)):
+        nobody = Message(node.contract(contract).done + 1, b"nobody".ljust(32), 0, is_answered=True)
+        node.send(worker, node.result(worker, contract, messages=(nobody,)))
+    lived.take()
+    restore(service, lived.shelf)
+    ids = []
+    for contract in (first, second):
+        last = node.contract(contract).inbox_count
+        rows = [
+            application.map.query(lambda reader, contract=contract, last=last: index.inbox(reader, contract, last, 1))
+            for application in (node.application, empty)
+        ]
+        assert [(row.id, row.raw) for row in rows[0]] == [(row.id, row.raw) for row in rows[1]]
+        ids += [row.id for row in rows[0]]
+    assert ids[0] == ids[1]

@@ -195,7 +195,7 @@ def _restored(state: State, parts: _Parts, found: Survey, transactions: Mapping[
         rows.append(index.TransactionRow(identity, item.height, item.position, 0, "", kind, sender, contract, entry))
         if entry:
             inbox.append(index.InboxRow(contract, entry, identity, sender, item.height, item.position))
-    for identity, waiting in found.letters.items():
+    for identity, waiting in found.letters:
         if waiting.letter is not None:
             at = (waiting.contract, waiting.entry, identity, sender_of(waiting.letter), waiting.height, 0)
             inbox.append(index.InboxRow(*at, encode(waiting.letter)))
