@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from cyclopts import App, CycloptsError, UnknownCommandError
+from cyclopts import App, CycloptsError, Group, UnknownCommandError
 
 from keephold.base.errors import InputError, KeepholdError
 from keephold.cli.output import report_error
@@ -38,17 +38,54 @@ app = App(
     help_format="plaintext",
     version=__version__,
 )
+_WRITE, _USE, _LOOK, _OPERATE = (
+    Group(title, sort_key=place)
+    for place, title in enumerate(("Write contracts", "Use contracts", "Look and verify", "Operate a network"))
+)
+_GROUPS: Final = {
+    **dict.fromkeys(("new", "test", "leaks", "devnet", "demo", "client"), _WRITE),
+    **dict.fromkeys(("deploy", "call", "view", "events", "released", "rotate", "account", "permit"), _USE),
+    **dict.fromkeys(("show", "verify", "trust", "doctor"), _LOOK),
+    **dict.fromkeys(("network", "node", "govern", "collateral", "debug"), _OPERATE),
+}
+"""Under which heading each command is listed."""
+
 account = App(
-    name="account", help="Make, list, import and export accounts of the encrypted keystore.", help_format="plaintext"
+    name="account",
+    group=_GROUPS["account"],
+    help="Make, list, import and export accounts of the encrypted keystore.",
+    help_format="plaintext",
 )
 
-permit = App(name="permit", help="Let others ask in an account's name, and take that back.", help_format="plaintext")
+permit = App(
+    name="permit",
+    group=_GROUPS["permit"],
+    help="Let others ask in an account's name, and take that back.",
+    help_format="plaintext",
+)
 
-network = App(name="network", help="Found a network of several validators, or join one.", help_format="plaintext")
-debug = App(name="debug", help="Look at what should not have happened.", help_format="plaintext")
-govern = App(name="govern", help="Amend the law: propose, sign key by key, submit.", help_format="plaintext")
+network = App(
+    name="network",
+    group=_GROUPS["network"],
+    help="Found a network of several validators, or join one.",
+    help_format="plaintext",
+)
+debug = App(
+    name="debug", group=_GROUPS["debug"], help="Look at what should not have happened.", help_format="plaintext"
+)
+govern = App(
+    name="govern",
+    group=_GROUPS["govern"],
+    help="Amend the law: propose, sign key by key, submit.",
+    help_format="plaintext",
+)
 
-collateral = App(name="collateral", help="Bring what evidence is judged by: it expires.", help_format="plaintext")
+collateral = App(
+    name="collateral",
+    group=_GROUPS["collateral"],
+    help="Bring what evidence is judged by: it expires.",
+    help_format="plaintext",
+)
 
 _COMMANDS: Final = (
     ("new", "keephold.cli.new:new", "Make a project: a contract, its test, a deploy script, a CI file."),
@@ -113,7 +150,7 @@ _COLLATERAL_COMMANDS: Final = (
     ("submit", "keephold.cli.collateral:submit", "Bring files of collateral to the ledger."),
 )
 for _name, _path, _help in _COMMANDS:
-    app.command(_path, name=_name, help=_help)
+    app.command(_path, name=_name, help=_help, group=_GROUPS[_name])
 for _name, _path, _help in _ACCOUNT_COMMANDS:
     account.command(_path, name=_name, help=_help)
 for _name, _path, _help in _PERMIT_COMMANDS:
