@@ -24,6 +24,8 @@ _BAD = "bad_transaction"
 _EIP_1559 = b"\x02"
 _MOST_BYTES = 2048
 _LEAST_GAS = 21_000
+_MOST_OFFICERS = 64
+"""A signature is released to accounts, and to so many."""
 _DEEPEST = 16
 """Lists within lists. A transaction has four."""
 
@@ -151,6 +153,11 @@ class Transaction(Record):
         """Return what it may cost beside its value, in wei."""
         return self.gas * self.gas_fee
 
+    def outbids(self, other: "Transaction") -> bool:
+        """Tell whether it is the other one but for higher fees; with one nonce, a chain takes one of the two."""
+        as_other = replace(self, priority_fee=other.priority_fee, gas_fee=other.gas_fee)
+        return as_other == other and self.priority_fee > other.priority_fee and self.gas_fee > other.gas_fee
+
 
 def parse_transaction(unsigned: bytes) -> Transaction:
     """Return what the bytes say, or reject: `2`, then the RLP list of nine fields."""
@@ -232,6 +239,8 @@ class Policy(Record):
     def check(self) -> None:
         """Reject a policy under which nothing, or anything, would be possible."""
         require(1 <= self.quorum <= len(self.officers) == len({*self.officers}), "bad_policy", "quorum and officers")
+        accounts_only = all(officer.kind == "account" for officer in self.officers)
+        require(accounts_only and len(self.officers) <= _MOST_OFFICERS, "bad_policy", "officers read signatures")
         require(self.delay_ns >= 0 and self.period_ns > 0, "bad_policy", "delay and period")
         accounts = {payee.account for payee in self.payees}
         good = len(accounts) == len(self.payees) and all(len(account) == 20 for account in accounts)
@@ -289,6 +298,10 @@ class Frozen(Event):
 class Custody(Contract, pad=(1024, 8192)):
     """Payments by quorum, within limits, after a delay, in the order of their nonces; one officer freezes them.
 
+    A transaction whose fees turn out too low for the chain holds up all behind it. So the last one that was signed may
+    be signed again under its nonce with higher fees: to the same payee, of the same value, data and gas. The quorum
+    votes on that as on any payment, and it counts towards the period again.
+
     The wallet reads the transaction itself: payee, amount and digest are computed here, from the bytes that are signed.
     An officer who could hand in a digest could have anything signed.
 
@@ -301,6 +314,8 @@ class Custody(Contract, pad=(1024, 8192)):
     revision: int = 0
     nonce: int = 0
     """Of the next transaction to be signed."""
+    last: bytes = b""
+    """The transaction that was signed last, unsigned."""
     period: int = 0
     spent: Amount = 0
     """Wei in that period, fees included."""
@@ -330,7 +345,7 @@ class Custody(Contract, pad=(1024, 8192)):
         require(not self.frozen, "frozen")
         transaction = parse_transaction(unsigned)
         self._check(transaction)
-        require(transaction.nonce >= self.nonce, "nonce_used")
+        require(transaction.nonce >= self.nonce or self._outbids_last(transaction), "nonce_used")
         self.payment_count += 1
         self.payments[self.payment_count] = Payment(unsigned, self._era())
         ctx.emit(Staged(self.payment_count, transaction), to=self.policy.officers)
@@ -353,9 +368,10 @@ class Custody(Contract, pad=(1024, 8192)):
         payment = self._pending(number)
         _check_due(payment.ready_ns, ctx.block.time_ns)
         transaction = parse_transaction(payment.unsigned)
-        require(transaction.nonce == self.nonce, "wrong_nonce", self.nonce)
+        require(transaction.nonce == self.nonce or self._outbids_last(transaction), "wrong_nonce", self.nonce)
         self._spend(transaction.value + transaction.fee(), ctx.block.time_ns // self.policy.period_ns)
-        self.nonce += 1
+        self.nonce = transaction.nonce + 1
+        self.last = payment.unsigned
         self.payments[number] = replace(payment, signed=True)
         topic = f"payment/{number}"
         key = ctx.key("ethereum", "secp256k1")
@@ -466,6 +482,9 @@ class Custody(Contract, pad=(1024, 8192)):
         require(transaction.value <= payee.limit, "over_limit", payee.limit)
         require(payee.takes_data or not (transaction.data or transaction.has_access_list), "no_data")
         require(transaction.fee() <= self.policy.fee_limit, "over_fee_limit", self.policy.fee_limit)
+
+    def _outbids_last(self, transaction: Transaction) -> bool:
+        return self.last != b"" and transaction.outbids(parse_transaction(self.last))
 
     def _spend(self, wei: int, period: int) -> None:
         spent = self.spent if period == self.period else 0

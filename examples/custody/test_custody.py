@@ -24,7 +24,7 @@ from custody import (
     rlp_decode,
     rlp_encode,
 )
-from keephold import Reject
+from keephold import Address, Reject
 
 GWEI, ETHER = 10**9, 10**18
 SHOP, BANK, STRANGER = bytes([1]) * 20, bytes([2]) * 20, bytes([3]) * 20
@@ -181,6 +181,46 @@ def test_nonces_are_signed_in_order_and_once(net, wallet, alice, bob):
         wallet.as_(alice).stage(unsigned(nonce=1))
 
 
+def test_a_payment_whose_fees_are_too_low_holds_up_the_others_no_longer_than_the_quorum_lets_it(
+    net, wallet, alice, bob, carol
+):
+    low = {"maxFeePerGas": 2 * GWEI}
+    paid(net, wallet, unsigned(**low), alice, bob)
+    # Only fees may differ, both are higher, and one officer alone gets nothing signed.
+    higher = {"maxFeePerGas": 3 * GWEI, "maxPriorityFeePerGas": 2 * GWEI}
+    for other in ({"value": 1}, {"gas": 21_001}, to(BANK), {"maxPriorityFeePerGas": GWEI}, {"chainId": 5}):
+        with net.rejects("wrong_chain" if "chainId" in other else "nonce_used"):
+            wallet.as_(alice).stage(unsigned(**higher | other))
+    raw = unsigned(**higher)
+    number = approved(wallet, raw, carol)
+    net.warp(DELAY)
+    with net.rejects("no_quorum"):
+        wallet.as_(carol).sign(number)
+    wallet.as_(bob).approve(number)
+    net.warp(DELAY)
+    released = net.released(wallet, wallet.as_(carol).sign(number), carol)
+    assert sender(assembled(raw, released.signature)) == checksummed(wallet.ethereum_address())
+    # It counts again, the next nonce is the same, and what was outbid is not signed once more.
+    assert wallet.as_(alice).terms()[1:3] == (1, LIMIT + 21_000 * 5 * GWEI)
+    with net.rejects("nonce_used"):
+        wallet.as_(alice).stage(unsigned(**low))
+    paid(net, wallet, unsigned(nonce=1), alice, bob)
+    with net.rejects("nonce_used"):
+        wallet.as_(alice).stage(unsigned(**higher | {"maxFeePerGas": 4 * GWEI, "maxPriorityFeePerGas": 3 * GWEI}))
+
+
+def test_two_that_outbid_the_same_are_signed_in_the_order_of_their_fees_or_one_of_them_not(net, wallet, alice, bob):
+    paid(net, wallet, unsigned(maxFeePerGas=2 * GWEI), alice, bob)
+    more, most = (
+        approved(wallet, unsigned(maxFeePerGas=fee * GWEI, maxPriorityFeePerGas=fee * GWEI), alice, bob)
+        for fee in (3, 4)
+    )
+    net.warp(DELAY)
+    wallet.as_(alice).sign(most)
+    with net.rejects("wrong_nonce"):
+        wallet.as_(alice).sign(more)
+
+
 def test_a_period_has_a_limit_and_ends(net, wallet, alice, bob):
     if net.snapshot() is None:
         pytest.skip("an hour is long to wait")
@@ -277,6 +317,11 @@ def test_policies_that_are_none(net, alice, bob, carol, changes):
         net.deploy(Custody, 1, policy(alice, bob, carol, **changes), sender=alice)
     with net.rejects("bad_policy"):
         net.deploy(Custody, 1, policy(alice, bob, bob), sender=alice)
+    # Nobody could be told a signature: a contract reads none, and 65 accounts are too many.
+    many = tuple(Address(at.to_bytes(32, "big")) for at in range(65))
+    for officers in ((alice.address, Address(bytes(32), "contract")), many):
+        with net.rejects("bad_policy"):
+            net.deploy(Custody, 1, policy(officers=officers), sender=alice)
 
 
 def test_strangers_do_nothing(net, wallet, alice, dave):
