@@ -23,17 +23,15 @@ from keephold.ledger.rules.context import (
     Applied,
     BlockContext,
     Consumed,
-    backing,
     check_instance,
     live_registration,
     refused,
 )
+from keephold.ledger.rules.voting import vote
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import (
-    Backing,
     Batch,
     ContractRecord,
-    Vote,
     batch_path,
     contract_path,
     inbox_head,
@@ -41,7 +39,6 @@ from keephold.protocol.state import (
     result_digest,
 )
 from keephold.protocol.transactions import Result, SubmitResult, Transaction
-from keephold.protocol.votes import tally
 
 _NO_BATCH: Final = Batch(height=(1 << 63) - 1, before=bytes(32), entries=())
 
@@ -68,18 +65,9 @@ def submit(
     if slots.root != result.root:
         raise refused(Refusal.RESULT_MALFORMED, "its writes do not lead to its root")
     # (5) Each worker votes once for the next result.
-    cast = backing(state, transaction, identity)
-    settled: tuple[Backing, ...] = (cast,)
-    outvoted: tuple[Vote, ...] = ()
-    if record.policy.quorum > 1:
-        if any(vote.worker == transaction.sender for vote in record.votes):
-            raise refused(Refusal.ALREADY_VOTED, "for the next result")
-        votes = (*record.votes, Vote(transaction.sender, result_digest(result), cast))
-        decided = tally(votes, record.policy.quorum)
-        if decided is None:
-            state.put(contract_path(contract), replace(record, votes=votes))
-            return NOTHING
-        settled, outvoted = tuple(vote.backing for vote in decided.settled), decided.outvoted
+    agreement = vote(state, transaction, identity, contract, record, lambda: result_digest(result))
+    if agreement is None:
+        return NOTHING
     # (6) It happens.
     state.write_slots(contract, writes, slots)
     state.put(
@@ -90,12 +78,12 @@ def submit(
             version=record.version + 1,
             state_root=slots.root,
             votes=(),
-            settled=settled,
+            settled=agreement.settled,
         ),
     )
     _consume(state, contract, batch, result)
     # (7) Who said otherwise is named.
-    dissents.name(state, block, contract, "result", outvoted, accepted=identity)
+    dissents.name(state, block, contract, "result", agreement.outvoted, accepted=identity)
     leaves = [
         receipt_leaf(contract, entry, call, receipt)
         for entry, (call, receipt) in enumerate(zip(batch.entries, result.receipts, strict=False), result.first)

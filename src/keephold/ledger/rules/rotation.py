@@ -24,26 +24,23 @@ from keephold.ledger.rules.context import (
     NOTHING,
     Applied,
     BlockContext,
-    backing,
     check_instance,
     live_registration,
     refused,
 )
+from keephold.ledger.rules.voting import vote
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.rotation import Page, is_of_epoch, may_migrate, migration_digest, migration_page
 from keephold.protocol.state import (
-    Backing,
     ContractRecord,
     Due,
     Roster,
     Rotation,
-    Vote,
     contract_path,
     departed_path,
     due_path,
 )
 from keephold.protocol.transactions import Migration, Rotate, SubmitMigration, Transaction
-from keephold.protocol.votes import tally
 
 
 def rotate(state: Overlay, _: BlockContext, transaction: Transaction, __: bytes, body: Rotate) -> Applied:
@@ -94,30 +91,26 @@ def submit(
     if slots.root != migration.root:
         raise refused(Refusal.RESULT_MALFORMED, "its writes do not lead to its root")
     # (6) Each worker votes once for the next page.
-    cast = backing(state, transaction, identity)
-    settled: tuple[Backing, ...] = (cast,)
-    outvoted: tuple[Vote, ...] = ()
-    if record.policy.quorum > 1:
-        if any(vote.worker == transaction.sender for vote in record.votes):
-            raise refused(Refusal.ALREADY_VOTED, "for the next page")
-        votes = (*record.votes, Vote(transaction.sender, migration_digest(migration), cast))
-        decided = tally(votes, record.policy.quorum)
-        if decided is None:
-            state.put(contract_path(contract), replace(record, votes=votes))
-            return NOTHING
-        settled, outvoted = tuple(vote.backing for vote in decided.settled), decided.outvoted
+    agreement = vote(state, transaction, identity, contract, record, lambda: migration_digest(migration))
+    if agreement is None:
+        return NOTHING
     # (7) It happens.
     state.write_slots(contract, changes, slots)
     rotation = replace(record.rotation[0], cursor=page.until, pages=record.rotation[0].pages + 1)
     after = replace(
-        record, version=record.version + 1, state_root=slots.root, votes=(), settled=settled, rotation=(rotation,)
+        record,
+        version=record.version + 1,
+        state_root=slots.root,
+        votes=(),
+        settled=agreement.settled,
+        rotation=(rotation,),
     )
     if page.is_last:
         _activate(state, contract, after, rotation)
     else:
         state.put(contract_path(contract), after)
     # (8) Who said otherwise is named.
-    dissents.name(state, block, contract, "migration", outvoted, accepted=identity)
+    dissents.name(state, block, contract, "migration", agreement.outvoted, accepted=identity)
     return NOTHING
 
 
