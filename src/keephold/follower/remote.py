@@ -1,6 +1,7 @@
 """What a follower asks of a node or gateway: records in, records out. Nothing that comes back is believed here.
 
-`Remote` and `Gateway` are the interfaces; `HttpRemote` speaks both over HTTP. What a reader must check in an answer is
+`Remote` and `Gateway` are the interfaces; `HttpRemote` speaks both over HTTP, `RecordRemote` is what it shares with
+whoever reaches a node in another way. What a reader must check in an answer is
 checked by whoever reads it (`view`, `trust`): this module only turns bytes into records, within bounds.
 
 A refusal names an error by its code. Only the codes below are taken at their word: a node that could make an enclave
@@ -9,6 +10,7 @@ raise `superseded` or `rollback_detected` would have a switch to turn it off.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Final, Protocol, Self, TypeVar, final
@@ -143,8 +145,66 @@ class Gateway(Protocol):
         ...
 
 
+class RecordRemote(ABC):
+    """The questions of `Remote`, as records in bytes, over whatever takes them to a node and brings its answer."""
+
+    async def genesis(self) -> Genesis:
+        """See `Remote`."""
+        return await self._ask("genesis", b"", Genesis)
+
+    async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
+        """See `Remote`."""
+        answer = decoded(await self._post("submit", encode(Submission(tuple(transactions)))), Verdicts)
+        if len(answer.verdicts) != len(transactions):
+            raise NodeUnreachable("not one verdict for each transaction")
+        return answer.verdicts
+
+    async def prove(self, height: int, paths: Sequence[bytes]) -> ProveAnswer:
+        """See `Remote`."""
+        return await self._ask("prove", encode(ProveRequest(height, tuple(paths))), ProveAnswer)
+
+    async def blocks(self, heights: Sequence[int]) -> tuple[LightBlock, ...]:
+        """See `Remote`."""
+        answer = await self._ask("blocks", encode(BlocksRequest(tuple(heights))), LightBlocks)
+        if len(answer.blocks) != len(heights):
+            raise NodeUnreachable("not one block for each height")
+        return answer.blocks
+
+    async def transactions(self, ids: Sequence[bytes]) -> tuple[FoundTransaction, ...]:
+        """See `Remote`."""
+        answer = await self._ask("transactions", encode(TransactionsRequest(tuple(ids))), FoundTransactions)
+        return answer.found
+
+    async def inbox(self, contract: bytes, first: int) -> InboxPage:
+        """See `Remote`."""
+        return await self._ask("inbox", encode(InboxRequest(contract, first)), InboxPage)
+
+    async def slots(self, contract: bytes, root: bytes, after: bytes) -> SlotsPage:
+        """See `Remote`."""
+        return await self._ask("slots", encode(SlotsRequest(contract, root, after)), SlotsPage)
+
+    async def governance(self) -> GovernanceHistory:
+        """See `Remote`."""
+        return await self._ask("governance", b"", GovernanceHistory)
+
+    async def _ask(self, name: str, body: bytes, kind: type[T]) -> T:
+        try:
+            return decoded(await self._post(name, body), kind)
+        except InputError as error:
+            # Our questions are well-formed: what this node does not have yet, or no more, is a reason to ask another.
+            raise NodeUnreachable(f"{self}: {error}") from error
+
+    @abstractmethod
+    async def _post(self, name: str, body: bytes) -> bytes:
+        """Return what the endpoint `name` answers.
+
+        Raises:
+            InputError, NodeUnreachable
+        """
+
+
 @final
-class HttpRemote:
+class HttpRemote(RecordRemote):
     """`Remote` and `Gateway` over one HTTP base URL, with connections kept alive.
 
     It obeys no proxy, certificate or credential settings of its environment: the host writes that environment.
@@ -163,6 +223,9 @@ class HttpRemote:
             limits=httpx2.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=60.0),
         )
 
+    def __str__(self) -> str:
+        return self.base_url
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -173,54 +236,15 @@ class HttpRemote:
         """Close all connections; streams under way end with NodeUnreachable."""
         await self._http.aclose()
 
-    async def genesis(self) -> Genesis:
-        """See `Remote`."""
-        return await self._ask("genesis", b"", Genesis)
-
-    async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
-        """See `Remote`."""
-        answer = _decoded(await self._post("submit", encode(Submission(tuple(transactions)))), Verdicts)
-        if len(answer.verdicts) != len(transactions):
-            raise NodeUnreachable("not one verdict for each transaction")
-        return answer.verdicts
-
     async def stream(self, request: StreamRequest) -> AsyncGenerator[Frame, None]:
         """See `Remote`."""
         async with aclosing(self._records("stream", encode(request), Frame)) as frames:
             async for frame in frames:
                 yield frame
 
-    async def prove(self, height: int, paths: Sequence[bytes]) -> ProveAnswer:
-        """See `Remote`."""
-        return await self._ask("prove", encode(ProveRequest(height, tuple(paths))), ProveAnswer)
-
-    async def blocks(self, heights: Sequence[int]) -> tuple[LightBlock, ...]:
-        """See `Remote`."""
-        answer = await self._ask("blocks", encode(BlocksRequest(tuple(heights))), LightBlocks)
-        if len(answer.blocks) != len(heights):
-            raise NodeUnreachable("not one block for each height")
-        return answer.blocks
-
     async def priorities(self, height: int) -> tuple[int, ...]:
         """Return the proposer priorities of a height's validators: unproven, for a node that joins."""
         return (await self._ask("priorities", encode(PrioritiesRequest(height)), Priorities)).priorities
-
-    async def transactions(self, ids: Sequence[bytes]) -> tuple[FoundTransaction, ...]:
-        """See `Remote`."""
-        answer = await self._ask("transactions", encode(TransactionsRequest(tuple(ids))), FoundTransactions)
-        return answer.found
-
-    async def inbox(self, contract: bytes, first: int) -> InboxPage:
-        """See `Remote`."""
-        return await self._ask("inbox", encode(InboxRequest(contract, first)), InboxPage)
-
-    async def slots(self, contract: bytes, root: bytes, after: bytes) -> SlotsPage:
-        """See `Remote`."""
-        return await self._ask("slots", encode(SlotsRequest(contract, root, after)), SlotsPage)
-
-    async def governance(self) -> GovernanceHistory:
-        """See `Remote`."""
-        return await self._ask("governance", b"", GovernanceHistory)
 
     async def query(self, envelope: QueryEnvelope) -> AnswerEnvelope:
         """See `Gateway`."""
@@ -240,13 +264,6 @@ class HttpRemote:
         """See `Gateway`."""
         await self._post("answers", encode(batch))
 
-    async def _ask(self, name: str, body: bytes, kind: type[T]) -> T:
-        try:
-            return _decoded(await self._post(name, body), kind)
-        except InputError as error:
-            # Our questions are well-formed: what this node does not have yet, or no more, is a reason to ask another.
-            raise NodeUnreachable(f"{self.base_url}: {error}") from error
-
     async def _post(self, name: str, body: bytes) -> bytes:
         try:
             async with self._http.stream("POST", _path(name), content=body) as response:
@@ -265,7 +282,7 @@ class HttpRemote:
                     raise refusal(await _bounded(response), response.status_code)
                 async with aclosing(split(response.aiter_bytes())) as chunks:
                     async for raw in chunks:
-                        yield _decoded(raw, kind)
+                        yield decoded(raw, kind)
         except NotKept:
             raise
         except (httpx2.HTTPError, httpx2.StreamError, OSError, InputError) as error:
@@ -329,7 +346,8 @@ async def _bounded(response: httpx2.Response) -> bytes:
     return bytes(content)
 
 
-def _decoded(raw: bytes, kind: type[T]) -> T:
+def decoded(raw: bytes, kind: type[T]) -> T:
+    """Return the record that an answer is. Raises NodeUnreachable: it is none."""
     try:
         return decode(raw, kind)
     except EncodingError as error:

@@ -7,44 +7,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final, TypeVar, final
+from typing import Final, final
 
 from keephold.api.machine import MachineApi
 from keephold.base.clock import Clock, SystemClock
-from keephold.base.errors import EncodingError, InputError, KeepholdError, NodeUnreachable
+from keephold.base.errors import InputError, KeepholdError, NodeUnreachable
 from keephold.chain.chain_id import chain_id
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.follower.follow import ended
+from keephold.follower.remote import RecordRemote, decoded
 from keephold.ledger.application import LedgerApplication
 from keephold.ledger.engines.embedded import EmbeddedEngine
 from keephold.ledger.reader import LedgerReader
-from keephold.protocol.codec import Record, decode, encode
+from keephold.protocol.codec import encode
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.wire import (
-    BlocksRequest,
-    FoundTransaction,
-    FoundTransactions,
     Frame,
-    GovernanceHistory,
-    InboxPage,
-    InboxRequest,
-    LightBlock,
-    LightBlocks,
-    ProveAnswer,
-    ProveRequest,
-    SlotsPage,
-    SlotsRequest,
     StreamRequest,
-    Submission,
-    TransactionsRequest,
-    Verdict,
-    Verdicts,
 )
-
-T = TypeVar("T", bound=Record)
 
 Tamper = Callable[[str, bytes], bytes]
 """Takes the endpoint's name and an answer's bytes; returns what the reader gets. A frame made empty is not sent."""
@@ -92,44 +75,12 @@ class LocalNode:
 
 
 @final
-class LocalRemote:
+class LocalRemote(RecordRemote):
     """`Remote` over an object. `node` may be replaced, or be None for a node that is down."""
 
     def __init__(self, node: LocalNode | None, tamper: Tamper = _honest) -> None:
         self.node = node
         self.tamper = tamper
-
-    async def genesis(self) -> Genesis:
-        """See `Remote`."""
-        return await self._ask("genesis", b"", Genesis)
-
-    async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
-        """See `Remote`."""
-        return (await self._ask("submit", encode(Submission(tuple(transactions))), Verdicts)).verdicts
-
-    async def prove(self, height: int, paths: Sequence[bytes]) -> ProveAnswer:
-        """See `Remote`."""
-        return await self._ask("prove", encode(ProveRequest(height, tuple(paths))), ProveAnswer)
-
-    async def blocks(self, heights: Sequence[int]) -> tuple[LightBlock, ...]:
-        """See `Remote`."""
-        return (await self._ask("blocks", encode(BlocksRequest(tuple(heights))), LightBlocks)).blocks
-
-    async def transactions(self, ids: Sequence[bytes]) -> tuple[FoundTransaction, ...]:
-        """See `Remote`."""
-        return (await self._ask("transactions", encode(TransactionsRequest(tuple(ids))), FoundTransactions)).found
-
-    async def inbox(self, contract: bytes, first: int) -> InboxPage:
-        """See `Remote`."""
-        return await self._ask("inbox", encode(InboxRequest(contract, first)), InboxPage)
-
-    async def slots(self, contract: bytes, root: bytes, after: bytes) -> SlotsPage:
-        """See `Remote`."""
-        return await self._ask("slots", encode(SlotsRequest(contract, root, after)), SlotsPage)
-
-    async def governance(self) -> GovernanceHistory:
-        """See `Remote`."""
-        return await self._ask("governance", b"", GovernanceHistory)
 
     async def stream(self, request: StreamRequest) -> AsyncGenerator[Frame, None]:
         """See `Remote`."""
@@ -146,30 +97,24 @@ class LocalRemote:
                     await ended(record)
                 heard = record.result() and self.tamper("stream", record.result())
                 if heard:
-                    yield _decoded(heard, Frame)
+                    yield decoded(heard, Frame)
 
     async def aclose(self) -> None:
         """Nothing to release."""
 
-    async def _ask(self, name: str, body: bytes, kind: type[T]) -> T:
+    def __str__(self) -> str:
+        return "the node of this process"
+
+    async def _post(self, name: str, body: bytes) -> bytes:
         try:
             answer = await self._up().api.endpoints[name](body)
-        except NodeUnreachable:
+        except (InputError, NodeUnreachable):
             raise
         except KeepholdError as error:
-            if isinstance(error, InputError) and name == "submit":
-                raise
             raise NodeUnreachable(f"{error.code}: {error}") from error
-        return _decoded(self.tamper(name, answer), kind)
+        return self.tamper(name, answer)
 
     def _up(self) -> LocalNode:
         if self.node is None:
             raise NodeUnreachable("the node is down")
         return self.node
-
-
-def _decoded(raw: bytes, kind: type[T]) -> T:
-    try:
-        return decode(raw, kind)
-    except EncodingError as error:
-        raise NodeUnreachable(f"not an answer: {error}") from error
