@@ -20,9 +20,11 @@ from keephold.base.errors import (
     BadSignature,
     ConfigurationError,
     EncodingError,
+    InputError,
     KeystoreError,
 )
 from keephold.client.abi import parse_abi
+from keephold.client.collateral import bundle_of, parse_bundle
 from keephold.client.keystore import Keystore, read_directory
 from keephold.client.permits import Session, parse_permit, permit_text
 from keephold.client.pinned import GENESIS, NETWORK, PinnedNetwork
@@ -152,6 +154,7 @@ PARSERS: Final = (
         tuple(encode(Evidence(vendor=_VENDOR.name, quote=quote)) for quote in _quotes()),
     ),
     Parser("collateral", _judged, (AttestationRefused, EncodingError), (encode(_COLLATERAL),)),
+    Parser("collateral-bundle", lambda raw: parse_bundle(raw, _VENDOR.name), InputError, (bundle_of(_COLLATERAL),)),
     Parser("root-certificate", open_root, BadSignature, (_VENDOR.entry.root,)),
     Parser("signing-key", signing.check_public, BadKey, (_KEY.public,)),
     Parser("encryption-key", hpke.check_public, BadKey, (hpke.EncryptionKey.generate().public,)),

@@ -22,6 +22,7 @@ REACHED: Final = {
     "client.abi.parse_abi": "abi",
     "cli.permit.read_permit": "permit",
     "cli.permit.read_session": "session",
+    "client.collateral.parse_bundle": "collateral-bundle",
     "client.keystore.read_directory": "keystore-directory",
     "client.pinned.read": "pinned-genesis",
     "crypto.aead.open": "slot",
