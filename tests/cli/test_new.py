@@ -81,7 +81,7 @@ def test_nothing_is_overwritten(project, capsys):
     assert "File exists" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["", "Gold", "1x", "a-b", "a/b", "token", "keephold", "x" * 41])
+@pytest.mark.parametrize("name", ["", "Gold", "1x", "a-b", "a/b", "token", "class", "keephold", "x" * 41])
 def test_names_that_cannot_be(name):
     with pytest.raises(InputError):
         check_name(name)

@@ -152,6 +152,24 @@ def test_a_running_node_is_asked_for_values_and_slots(busy, new_key):
     assert ("path", "further paths") not in by_kind
 
 
+def test_a_running_node_without_the_header_above_is_asked_again_later(busy):
+    node, _, copy = busy
+    machine = MachineApi(node.reader, node.engine)
+    app = web.application(web.machine_routes(machine.endpoints, machine.streams))
+
+    async def ask() -> list[Difference]:
+        remote = HttpRemote("http://node", httpx2.ASGITransport(app))
+        try:
+            return [item async for item in comparing._against(read_snapshot(copy), remote)]
+        finally:
+            await remote.aclose()
+
+    with pytest.raises(InputError, match="ask again"):
+        asyncio.run(ask())
+    node.block()
+    assert asyncio.run(ask()) == []
+
+
 def test_paths_that_only_the_running_node_has_show_in_its_app_hash(busy):
     node, _, copy = busy
     node.block()

@@ -78,6 +78,20 @@ def test_each_example_starts_afresh(shared, alice, bob, amount):
 """
 
 
+APART = """
+from token_example import Token
+
+def test_one(net, alice, bob):
+    net.deploy(Token, "GLD", 100, sender=alice).as_(alice).transfer(bob, 1)
+    assert len(net.events(reader=bob)) == 1
+
+def test_another(net, alice, bob):
+    assert net.events(reader=bob) == []
+    net.deploy(Token, "GLD", 100, sender=alice).as_(alice).transfer(bob, 2)
+    assert len(net.events(reader=bob)) == 1
+"""
+
+
 def run_pytest(directory: Path, test: str, *options: str) -> subprocess.CompletedProcess[str]:
     (directory / "token_example.py").write_text((ROOT / "examples" / "token" / "token.py").read_text())
     (directory / "test_it.py").write_text(test)
@@ -101,6 +115,7 @@ def test_a_token_natively(tmp_path):
 
 @pytest.mark.slow
 def test_the_same_token_on_a_devnet(tmp_path):
+    (tmp_path / "test_apart.py").write_text(APART)
     ended = run_pytest(tmp_path, TOKEN_TEST, "--net", "devnet")
     assert ended.returncode == 0, ended.stdout
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from keephold.base.errors import InputError
 from keephold.cli.arguments import parse_words, spelled
-from keephold.cli.output import emit, plain
+from keephold.cli.output import emit, plain, readable
 from keephold.cli.permit import read_session
 from keephold.cli.place import AS_ACCOUNT, AsAccount, contract_address, names
 from keephold.client.abi import parse_abi
@@ -86,7 +86,7 @@ def call(
         sent = handle.submit(method, *arguments, account=account, **named)
         value = sent.wait(deadline)
     body = {"transaction": sent.id, "value": plain(value)}
-    emit(body, "done" if value is None else str(value), as_json=options.json)
+    emit(body, "done" if value is None else readable(value), as_json=options.json)
 
 
 def view(
@@ -104,7 +104,7 @@ def view(
         described = handle.abi().method(method, "view")
         arguments, named = parse_words(described, words, names(pinned, options.keystore))
         value = handle.query(method, *arguments, account=reader, deadline=options.seconds(), **named)
-    emit({"value": plain(value)}, str(value), as_json=options.json)
+    emit({"value": plain(value)}, readable(value), as_json=options.json)
 
 
 def _reader(permit: Path | None, options: AsAccount, pinned: PinnedNetwork) -> Reader:

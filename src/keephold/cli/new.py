@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 import string
 import sys
@@ -60,6 +61,8 @@ def check_name(name: str) -> str:
     """
     if _NAME.fullmatch(name) is None:
         raise InputError(f"{name!r}: a name is lower-case letters, digits and underscores, 40 at most, a letter first")
+    if keyword.iskeyword(name):
+        raise InputError(f"{name} is a word of Python's own: no module can be imported by it")
     if name in sys.stdlib_module_names or name == "keephold":
         raise InputError(f"{name} is the name of a module that Python already has: its tests would import that one")
     return name

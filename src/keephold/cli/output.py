@@ -10,7 +10,7 @@ from typing import Final
 HINTS: Final = {
     "keystore": "see `keephold account --help`",
     "port_taken": "choose another --port, or --port 0 for any free one",
-    "node_unreachable": "is the network running? `keephold devnet` starts one on this machine",
+    "node_unreachable": "does it run? `keephold devnet` starts one on this machine; network.json names the node of another network",
     "halted": "starting it again would not cure it",
     "no_live_worker": "`keephold show` lists the workers; a worker that restarts needs a moment",
     "deadline_exceeded": "it may still happen: ask again before repeating it, or give a longer --deadline",
@@ -36,6 +36,17 @@ def report_error(code: str, message: str, exit_status: int, *, as_json: bool) ->
 def emit(body: Mapping[str, object], text: str, *, as_json: bool) -> None:
     """Print a result: the object with `--json`, else the text."""
     print(json.dumps(plain(body)) if as_json else text, flush=True)
+
+
+def readable(value: object) -> str:
+    """Return what a contract returned for people: one order in sets, and bytes and addresses as commands take them."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {readable(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, frozenset):
+        return "{" + ", ".join(sorted(map(readable, value))) + "}"
+    if isinstance(value, tuple | list):
+        return "(" + ", ".join(map(readable, value)) + ("," if len(value) == 1 else "") + ")"
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def plain(value: object) -> object:

@@ -186,7 +186,7 @@ def encode_value(schema: Schema, value: object, where: str) -> Json:
         return _encode_address(value, where)
     match schema.get("type"):
         case "string" if isinstance(value, str):
-            return value
+            return value if _is_unicode(value) else _refuse(where, "text without lone surrogates", value)
         case "boolean" if isinstance(value, bool):
             return value
         case "null" if value is None:
@@ -196,6 +196,14 @@ def encode_value(schema: Schema, value: object, where: str) -> Json:
         case "object":
             return _encode_object(schema, value, where)
     return _refuse(where, str(schema.get("type")), value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse(where: str, wanted: str, value: object) -> Json:
@@ -210,8 +218,10 @@ def _encode_integer(format_: str, value: object, where: str) -> Json:
     low, high = _LIMITS[format_]
     if isinstance(value, str) and len(value) <= 40 and value.removeprefix("-").isdecimal() and value.isascii():
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        return _refuse(where, "a whole number" if low else "a whole number from 0", value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return _refuse(where, "a whole number", value)
+    if not low <= value <= high:
+        return _refuse(where, f"a whole number {'below 2^128 in size' if low else 'from 0, below 2^128'}", value)
     return str(value) if format_ == "uint128" or abs(value) >= _EXACT else value
 
 

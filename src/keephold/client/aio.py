@@ -160,6 +160,8 @@ def contract_id_of(address: Address | str) -> ContractId:
     Raises:
         InputError: not a contract's address.
     """
+    if not isinstance(address, Address | str):
+        raise InputError(f"{address!r} is no address: give an Address, or its text")
     try:
         parsed = address if isinstance(address, Address) else Address.parse(address)
     except ValueError as error:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
-from keephold.base.errors import ConfigurationError, NotFound
+from keephold.base.errors import ConfigurationError, InputError, NotFound
 from keephold.base.limits import MAX_INTEREST
 from keephold.chain.sparse import SparseMap
 from keephold.chain.wire import decode_signed_header
@@ -63,6 +63,13 @@ async def compare_with_node(home: Path, url: str) -> tuple[int, list[Difference]
 async def _against(snapshot: Snapshot, remote: Remote) -> AsyncIterator[Difference]:
     """What the node says is compared, not verified: it is one of the two that disagree."""
     above = snapshot.height + 1
+    (newest,) = await remote.blocks([0])
+    reached = decode_signed_header(newest.signed_header).header.height
+    if reached < above:
+        raise InputError(
+            f"the node has block {reached} and not yet {above}, which commits to the state of {snapshot.height}: "
+            "ask again when it has"
+        )
     (block,) = await remote.blocks([above])
     theirs = decode_signed_header(block.signed_header).header.app_hash
     values = SparseMap.of(snapshot.leaves.items())

@@ -220,12 +220,13 @@ class Net:
 
     @contextmanager
     def isolated(self) -> Iterator[None]:
-        """Undo at the end what happens inside, where the backend can."""
-        before = self.snapshot()
+        """Undo at the end what happens inside, where the backend can; forget everywhere what was deployed inside."""
+        before, deployed = self.snapshot(), tuple(self._deployed)
         try:
             yield
         finally:
             self.restore(before)
+            self._deployed = list(deployed)
 
     @contextmanager
     def rejects(self, code: str) -> Iterator[Rejection]:
