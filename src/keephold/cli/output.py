@@ -10,7 +10,7 @@ from typing import Final
 HINTS: Final = {
     "keystore": "see `keephold account --help`",
     "port_taken": "choose another --port, or --port 0 for any free one",
-    "node_unreachable": "does it run? `keephold devnet` starts a network here; of any other, network.json names the node",
+    "node_unreachable": "does it run? `keephold devnet` starts a network here; network.json names the node of others",
     "halted": "starting it again would not cure it",
     "no_live_worker": "`keephold show` lists the workers; a worker that restarts needs a moment",
     "deadline_exceeded": "it may still happen: ask again before repeating it, or give a longer --deadline",
