@@ -11,8 +11,9 @@ from pathlib import Path
 
 from keephold.client.account import Account
 from keephold.client.pinned import home
-from keephold.programs.cometbft import Address, CometConfig
-from keephold.programs.cometbft import found as write_nodes
+from keephold.programs.cometbft import CometConfig
+from keephold.programs.members import Address
+from keephold.programs.members import found as write_nodes
 from keephold.runtime.artefact import guest_artefact
 from keephold.testing import inside, programs
 from keephold.testing.caretaker import Caretaker

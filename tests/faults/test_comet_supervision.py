@@ -20,9 +20,9 @@ import httpx2
 import pytest
 
 from keephold.chain.sparse import SparseMap
-from keephold.programs.cometbft import CONFIG
 from keephold.programs.founding import Plan, found
 from keephold.programs.law import Law
+from keephold.programs.members import CONFIG
 from keephold.programs.node import NodeConfig, read_config
 from keephold.testing.ports import free_ports
 from keephold.testing.processes import of_environment

@@ -17,8 +17,9 @@ from keephold.crypto.signing import SigningKey
 from keephold.ledger.application import LedgerApplication
 from keephold.programs import node
 from keephold.programs.comet_binary import look, require
-from keephold.programs.cometbft import Address, CometConfig, draw, found, founding_of
+from keephold.programs.cometbft import CometConfig, founding_of
 from keephold.programs.config import read_genesis
+from keephold.programs.members import Address, draw, found
 from keephold.protocol.codec import encode
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import CommitteeRules, Constitution, GovernanceRules, Timing, ValidatorEntry

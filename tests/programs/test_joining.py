@@ -15,8 +15,9 @@ from keephold.crypto.secret import SecretBytes
 from keephold.follower.remote import HttpRemote
 from keephold.ledger.engines.forge import Chain
 from keephold.programs import joining
-from keephold.programs.cometbft import Address, CometConfig, draw, join
+from keephold.programs.cometbft import CometConfig
 from keephold.programs.joining import JoiningConsensus, Source, stored
+from keephold.programs.members import Address, draw, join
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import CommitteeRules, Constitution, GovernanceRules, Timing, ValidatorEntry
 from keephold.protocol.wire import LightBlock

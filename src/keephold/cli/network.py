@@ -11,10 +11,11 @@ from keephold.base.errors import InputError
 from keephold.chain.chain_id import chain_id
 from keephold.cli.output import emit
 from keephold.cli.place import ON_NETWORK, SHARED, OnNetwork, Shared
-from keephold.programs.cometbft import Address, CometConfig
+from keephold.programs.cometbft import CometConfig
 from keephold.programs.founding import Founded, Plan, found
 from keephold.programs.founding import join as join_network
 from keephold.programs.law import TEMPLATE, read_law
+from keephold.programs.members import Address
 from keephold.protocol.genesis import network_id
 
 _LOOPBACK: Final = "127.0.0.1"

@@ -12,8 +12,8 @@ from cyclopts import Parameter
 from keephold.base.errors import ConfigurationError
 from keephold.cli.place import SHARED, Shared
 from keephold.programs.comet_binary import require
-from keephold.programs.cometbft import CONFIG
 from keephold.programs.config import event, log_to_stderr
+from keephold.programs.members import CONFIG
 from keephold.programs.node import read_config
 from keephold.programs.restarts import Ending, Killing, Running, State, Waiting
 from keephold.programs.supervisor import supervise

@@ -18,8 +18,8 @@ from keephold.chain.wire import decode_signed_header
 from keephold.contract.address import Address
 from keephold.follower.remote import HttpRemote, Remote
 from keephold.ledger.differences import LEDGER, Difference, Snapshot, differences, read_snapshot, read_snapshot_at
-from keephold.programs.cometbft import CONFIG
 from keephold.programs.config import read_genesis
+from keephold.programs.members import CONFIG
 from keephold.programs.node import read_config
 from keephold.protocol.codec import decode
 from keephold.protocol.genesis import Genesis

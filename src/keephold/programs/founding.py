@@ -17,9 +17,10 @@ from msgspec.structs import replace
 
 from keephold.base.errors import ConfigurationError
 from keephold.client.pinned import PinnedNetwork
-from keephold.programs import cometbft
-from keephold.programs.cometbft import Address, CometConfig, Member, draw
+from keephold.programs import members as directories
+from keephold.programs.cometbft import CometConfig
 from keephold.programs.law import Law, constitution
+from keephold.programs.members import Address, Member, draw
 from keephold.protocol.genesis import Genesis, network_id
 
 PINNED: Final = "network"
@@ -108,7 +109,7 @@ def found(directory: Path, law: Law, plan: Plan, *, now_ns: int | None = None) -
         pinned = directory / PINNED
         pinned.mkdir()
         genesis = genesis_of(law, [member.public_key for member in members], now_ns or time.time_ns())
-        cometbft.found(members, addresses, genesis, CometConfig(binary=plan.binary), HEARTBEAT)
+        directories.found(members, addresses, genesis, CometConfig(binary=plan.binary), HEARTBEAT)
         urls = tuple(f"http://{at.host}:{at.api_port}" for at in addresses)
         PinnedNetwork(pinned, urls[0], genesis).write()
     except OSError as error:
@@ -138,7 +139,7 @@ def join(directory: Path, pinned: PinnedNetwork, nodes: Sequence[str], at: Addre
         if not options.peers:
             raise ConfigurationError("--peer ID@HOST:PORT: at least one node of the network")
         member = draw(directory)
-        cometbft.join(member, at, pinned.genesis, options, HEARTBEAT)
+        directories.join(member, at, pinned.genesis, options, HEARTBEAT)
     except OSError as error:
         raise ConfigurationError(f"--out {directory}: {error.strerror}") from error
     return member

@@ -16,8 +16,8 @@ from keephold.client.pinned import GENESIS, PinnedNetwork, write_devnet_accounts
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
-from keephold.programs.cometbft import Member, draw
 from keephold.programs.config import read_genesis
+from keephold.programs.members import Member, draw
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import (
     CommitteeRules,

@@ -22,7 +22,7 @@ from typing import Final, Self, final
 
 from keephold.client.account import Account
 from keephold.client.pinned import PinnedNetwork, devnet_link, home
-from keephold.programs.cometbft import check_depth
+from keephold.programs.members import check_depth
 from keephold.protocol.genesis import Genesis
 from keephold.runtime.artefact import guest_artefact
 from keephold.testing import programs

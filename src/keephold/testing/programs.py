@@ -14,7 +14,8 @@ from keephold.client.pinned import GENESIS
 from keephold.crypto.hashing import framed, sha256
 from keephold.crypto.labels import KEY_CACHE
 from keephold.ledger.engines.embedded import DEFAULT_HEARTBEAT
-from keephold.programs.cometbft import Address, CometConfig, found
+from keephold.programs.cometbft import CometConfig
+from keephold.programs.members import Address, found
 from keephold.protocol.codec import decode
 from keephold.protocol.genesis import Genesis
 from keephold.runtime import machine

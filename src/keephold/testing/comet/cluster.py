@@ -15,8 +15,9 @@ from typing import Final, Self, final
 import msgspec
 from msgspec.structs import replace
 
-from keephold.programs.cometbft import HISTORY, Address, CometConfig, Member, draw, found, join
+from keephold.programs.cometbft import CometConfig
 from keephold.programs.history import HistoryConfig
+from keephold.programs.members import HISTORY, Address, Member, draw, found, join
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import ValidatorEntry
 from keephold.testing import inside
