@@ -22,30 +22,28 @@ from keephold.base.errors import (
     StaleAnswer,
     StateUnproven,
 )
-from keephold.base.ids import ContractId, Height, InstanceId, PublicKey
+from keephold.base.ids import ContractId, InstanceId
 from keephold.crypto.secret import SecretBytes
 from keephold.enclave.outbox import Outcome
 from keephold.enclave.session import Session
 from keephold.follower.admission import Admissions
-from keephold.follower.contracts import verify_deployment
-from keephold.protocol.channel import EpochRecord, LetterRecord, id_of
-from keephold.protocol.codec import decode, encode
+from keephold.protocol.codec import decode
 from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, SigningLine
 from keephold.protocol.messages import Reply
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import Batch, ContractRecord, batch_path, contract_path, epoch_path, letter_path
+from keephold.protocol.state import ContractRecord, contract_path
 from keephold.protocol.wire import AnswerEnvelope, QueryEnvelope
 from keephold.runtime.cache import CompiledGuest
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.message import ChannelKey
 from keephold.sealing.owned_keys import OwnedKeys
-from keephold.worker import permits, queries, witnesses
-from keephold.worker.code import ContractCode, contract_code
+from keephold.worker import downloads, permits, queries, witnesses
+from keephold.worker.code import ContractCode
 from keephold.worker.contract import ContractCore, Proven, Readable
 from keephold.worker.execution import CRASHED, Job
-from keephold.worker.inbox import Ordering, ProvenBatch
+from keephold.worker.inbox import Ordering
 from keephold.worker.lane import Lane
-from keephold.worker.mail import Lacking, PeerAt, PeerEpochs
+from keephold.worker.mail import Lacking
 from keephold.worker.marks import Marks
 from keephold.worker.migration import MigrationJob, SealedPage
 from keephold.worker.orders import (
@@ -69,8 +67,6 @@ from keephold.worker.results import Built
 _LOG: Final = logging.getLogger("keephold.worker")
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
-_TRANSACTIONS: Final = 16
-"""Transactions asked for at once: the largest calls still fit an answer."""
 _LATE: Final = frozenset({Refusal.OUT_OF_ORDER.word, Refusal.WRONG_PRE_STATE.word})
 _STEP_SECONDS: Final = 5.0
 """How long a question waits for the state it asks for."""
@@ -219,7 +215,7 @@ class Hosted:
     async def _do(self, order: Order) -> None:
         match order:
             case FetchCode():
-                await self._fetch_code()
+                self.core.coded(await downloads.code(self._session, self.contract))
             case LoadCode(code):
                 if self._calls is None:
                     self._calls = self._lane(code, "calls")
@@ -233,11 +229,11 @@ class Hosted:
             case JudgeVotes(votes):
                 self.core.judged(await witnesses.judge(self._trusted.admissions, votes))
             case FetchSlots():
-                await self._fetch_slots(order)
+                self.core.slots(order, await downloads.slots(self._session.follower, self.contract, order.root))
             case FetchBatch(index):
-                await self._fetch_batch(index)
+                self.core.batch(await downloads.batch(self._session.follower, self.contract, index))
             case FetchPeer(peer):
-                await self._fetch_peer(peer)
+                self.core.peer(await downloads.peer(self._session.follower, peer))
             case Execute(job) if self._calls is not None:
                 await self._execute(job, self._calls)
             case Migrate(job) if self._calls is not None:
@@ -267,73 +263,6 @@ class Hosted:
             _LOG.error("contract %s: %d slots that no enclave sealed are dropped", self._name, page.dropped)
         _LOG.info("contract %s: %d slots under epoch %d", self._name, len(page.migration.writes), job.new.epoch)
         self.core.migrated(job, page)
-
-    async def _fetch_code(self) -> None:
-        deployed = await verify_deployment(self._session.follower, self.contract)
-        record = deployed.record
-        genesis = self._session.view.genesis
-        self.core.coded(
-            contract_code(
-                self.contract, PublicKey(record.creator), deployed.code, record.policy, tells_failures=genesis.simulated
-            )
-        )
-
-    async def _fetch_peer(self, peer: PeerAt) -> None:
-        """Prove another contract's key epochs, from the newest back to the one it had at that height."""
-        follower = self._session.follower
-        path = contract_path(peer.contract)
-        proven = await follower.prove([path], peer.height)
-        raw = proven[path]
-        epoch = 0 if raw is None else decode(raw, ContractRecord).epoch
-        begun: list[tuple[int, int]] = []
-        while epoch > 0 and not (begun and begun[-1][1] < peer.height):
-            place = epoch_path(peer.contract, epoch)
-            found = (await follower.prove([place], proven.height))[place]
-            if found is not None:
-                begun.append((epoch, decode(found, EpochRecord).height))
-            epoch -= 1
-        self.core.peer(PeerEpochs(peer.contract, proven.height, tuple(begun), is_whole=epoch == 0))
-
-    async def _fetch_slots(self, order: FetchSlots) -> None:
-        slots: list[tuple[bytes, bytes]] = []
-        after = bytes(32)
-        while True:
-            page = await self._session.follower.remote.slots(self.contract, order.root, after)
-            slots += ((slot.tag, slot.value) for slot in page.slots)
-            if page.last:
-                break
-            if not page.slots or page.slots[-1].tag <= after:
-                raise ProofInvalid("slots that do not go on")
-            after = page.slots[-1].tag
-        self.core.slots(order, slots)
-
-    async def _fetch_batch(self, index: int) -> None:
-        follower = self._session.follower
-        path = batch_path(self.contract, index)
-        raw = (await follower.prove([path]))[path]
-        if raw is None:
-            raise ProofInvalid("no batch begins there now")
-        batch = decode(raw, Batch)
-        header = await follower.header(batch.height)
-        raws: dict[bytes, bytes] = {}
-        unsigned = {letter - index for letter in batch.letters}
-        calls = [entry for position, entry in enumerate(batch.entries) if position not in unsigned]
-        for at in range(0, len(calls), _TRANSACTIONS):
-            raws |= await follower.transactions(calls[at : at + _TRANSACTIONS])
-        if batch.letters:
-            raws |= await self._letters(batch)
-        ordering = Ordering(Height(batch.height), header.hash(), header.time_ns)
-        self.core.batch(ProvenBatch(index, batch, ordering, raws))
-
-    async def _letters(self, batch: Batch) -> dict[bytes, bytes]:
-        """Return the entries that no account signed and that still wait, by id; the id fixes the bytes."""
-        found: dict[bytes, bytes] = {}
-        paths = [letter_path(self.contract, index) for index in batch.letters]
-        for at in range(0, len(paths), _TRANSACTIONS):
-            proven = await self._session.follower.prove(paths[at : at + _TRANSACTIONS])
-            raws = [encode(decode(raw, LetterRecord).entry) for raw in proven.values.values() if raw is not None]
-            found |= {id_of(raw): raw for raw in raws}
-        return found
 
     # --- questions ---
 
