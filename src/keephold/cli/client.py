@@ -32,7 +32,7 @@ def client(
     else:
         pinned = options.pinned()
         address = contract_address(pinned, contract)
-        with Network.connect(pinned.url, pinned.genesis) as network:
+        with Network.connect(pinned.urls, pinned.genesis) as network:
             text = client_module(network.contract(address).verified().code.abi, address)
     if out is None:
         emit({"module": text}, text.rstrip("\n"), as_json=options.json)

@@ -33,7 +33,7 @@ def show(
     """Show the collateral of every kind of platform that live enclaves are, and when it expires; proven."""
     more = [_read(path, vendor) for path in files or []]
     pinned = options.pinned()
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         found = network.run(lambda n: work.survey(n.connection, more))
     facts = {"collateral": [{**_facts(item.subject), **_state(item)} for item in found]}
     lines = [f"{_name(item.subject)}: {_words(item)}" for item in found]
@@ -54,7 +54,7 @@ def submit(
     pinned = options.pinned()
     account, seconds = options.account(pinned), options.seconds()
     done: list[dict[str, object]] = []
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         for path, bundle in zip(files, bundles, strict=True):
             done.append({"file": str(path), "brought": _bring(network, account, bundle, seconds)})
     text = "\n".join(f"{item['file']}: {'brought' if item['brought'] else 'no newer: left alone'}" for item in done)

@@ -45,7 +45,7 @@ def deploy(
     arguments, named = parse_words(init, words, names(pinned, options.keystore)) if init else (list[object](words), {})
     if init is None and words:
         raise InputError(f"{code.name} takes no arguments: it has no @init method")
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         contract = network.deploy(
             code,
             *arguments,
@@ -72,7 +72,7 @@ def call(
     deadline = options.seconds()
     pinned = options.pinned()
     account = options.account(pinned)
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         handle = network.contract(contract_address(pinned, contract))
         described = handle.abi().method(method, "call", "init")
         arguments, named = parse_words(described, words, names(pinned, options.keystore))
@@ -99,7 +99,7 @@ def view(
     """Ask a contract a question and print its answer."""
     pinned = options.pinned()
     reader = _reader(permit, options, pinned)
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         handle = network.contract(contract_address(pinned, contract))
         described = handle.abi().method(method, "view")
         arguments, named = parse_words(described, words, names(pinned, options.keystore))

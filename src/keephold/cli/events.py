@@ -25,7 +25,7 @@ def events(
         raise InputError("--since counts inbox entries from 1")
     pinned = options.pinned()
     account = None if public else options.account(pinned)
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         handle = network.contract(contract_address(pinned, contract))
         found = handle.events(account=account, since=since, deadline=options.seconds())
     body = {

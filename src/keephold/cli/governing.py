@@ -49,7 +49,7 @@ def submit(file: ProposalFile, options: AsAccount = AS_ACCOUNT) -> None:
     reading = _read(file, options)
     account = options.account(pinned)
     seconds = options.seconds()
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         try:
             enacted = network.run(lambda n: governing.enact(n.connection, account, reading.draft.signed, seconds))
         except TimeoutError:
@@ -62,7 +62,7 @@ def submit(file: ProposalFile, options: AsAccount = AS_ACCOUNT) -> None:
 def show(options: OnNetwork = ON_NETWORK) -> None:
     """Show the law in force, what is enacted and waits, and who signed what: verified from the pinned genesis."""
     pinned = options.pinned()
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         standing = network.run(lambda n: governing.standing(n.connection))
     law = sentences(standing.law)
     facts = {

@@ -41,7 +41,7 @@ def show(
     """Show everything the ledger shows of a network, contract, account or enclave to somebody without keys."""
     pinned = options.pinned()
     address = _address(thing, dict(names(pinned, None))) if thing else None
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         if address is None:
             _show_network(network.run(lambda n: outside_network(n.connection)), network, as_json=options.json)
         elif address.kind == "contract":
@@ -60,7 +60,7 @@ def verify(
     """Say who can read a contract, one sentence for each step from the pinned genesis to the hardware vendor."""
     pinned = options.pinned()
     address = contract_address(pinned, contract)
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         verified = network.contract(address).verified()
     sentences = verified.argument.sentences
     workers = len(verified.vouchers)

@@ -47,7 +47,7 @@ def new(
     contracts: Contracts = EVERYWHERE
     if contract != [EVERYWHERE]:
         contracts = [contract_address(pinned, item) for item in contract]
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         if bearer:
             signed = network.permit_for(
                 _hex(bearer, "--bearer"),
@@ -81,7 +81,7 @@ def revoke(
     named = (
         _hex(permit, "the hash") if len(permit) == _HASH and not Path(permit).exists() else read_permit(Path(permit))
     )
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         network.revoke(named, account=account)
     shown = named.hex() if isinstance(named, bytes) else permit_hash(named.permit).hex()
     emit({"revoked": shown}, f"revoked {shown}", as_json=options.json)
@@ -91,7 +91,7 @@ def revoke_all(*, options: AsAccount = AS_ACCOUNT) -> None:
     """Void every permit that the account signed so far."""
     pinned = options.pinned()
     account = options.account(pinned)
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         generation = network.revoke_all(account=account)
     emit({"generation": generation}, f"all permits of {account.name} are void", as_json=options.json)
 

@@ -159,7 +159,7 @@ def _propose(out: Path, options: OnNetwork, amend: Callable[[Constitution], Acti
     if out.exists():
         raise InputError(f"--out {out} exists")
     pinned = options.pinned()
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         reading = network.run(lambda n: governing.propose(n.connection, amend))
     write_draft(out, reading)
     print_reading(reading, as_json=options.json)

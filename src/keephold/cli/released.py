@@ -21,7 +21,7 @@ def released(
     """Print a signature that a contract released to an account, once the ledger accepted the call that asked for it."""
     pinned = options.pinned()
     account = options.account(pinned)
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         handle = network.contract(contract_address(pinned, contract))
         found = handle.released(topic, account=account, wait=wait, deadline=options.seconds())
     body = {

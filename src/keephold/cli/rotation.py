@@ -22,7 +22,7 @@ def rotate(
     """
     pinned = options.pinned()
     account = options.account(pinned)
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         handle = network.contract(contract_address(pinned, contract))
         if not options.json:
             print("  draining, sealing the state anew…", file=sys.stderr)

@@ -35,7 +35,7 @@ def trust(
     """Say whom one has to trust with a contract: who could read, forge or stop, alone or together, and the proofs."""
     pinned = options.pinned()
     address = contract_address(pinned, contract)
-    with Network.connect(pinned.url, pinned.genesis) as network:
+    with Network.connect(pinned.urls, pinned.genesis) as network:
         report = network.contract(address).trust()
     if svg is not None:
         try:

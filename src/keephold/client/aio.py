@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final, Self, final
 
 from keephold.base.clock import Clock
-from keephold.base.errors import ConfigurationError, EncodingError, InputError
+from keephold.base.errors import ChainRefused, ConfigurationError, EncodingError, InputError, NodeUnreachable
 from keephold.base.ids import ContractId, NetworkId
 from keephold.client import deployment, permits
 from keephold.client.account import Account
@@ -33,17 +34,27 @@ class AsyncNetwork:
         self._contracts: dict[ContractId, AsyncContract] = {}
 
     @classmethod
-    async def connect(cls, url: str, genesis: Genesis | bytes, clock: Clock | None = None) -> Self:
+    async def connect(cls, url: str | Sequence[str], genesis: Genesis | bytes, clock: Clock | None = None) -> Self:
         """Connect to the node at `url` (`http://host:port`), and follow the chain of `genesis`.
+
+        Of several nodes, to the first that answers and has that chain; it stays with this one.
 
         Raises:
             ConfigurationError: the genesis is malformed.
             ChainRefused: the node has another chain.
             NodeUnreachable: there is no proper answer.
         """
+        *before, last = [url] if isinstance(url, str) else url
+        for node in before:
+            with suppress(ChainRefused, NodeUnreachable):
+                return await cls._to(node, pinned(genesis), clock)
+        return await cls._to(last, pinned(genesis), clock)
+
+    @classmethod
+    async def _to(cls, url: str, genesis: Genesis, clock: Clock | None) -> Self:
         remote = HttpRemote(url)
         try:
-            return cls(await Connection.open(remote, remote, pinned(genesis), clock))
+            return cls(await Connection.open(remote, remote, genesis, clock))
         except BaseException:
             await remote.aclose()
             raise

@@ -173,8 +173,8 @@ class Network:
         self._network: Final = network
 
     @classmethod
-    def connect(cls, url: str, genesis: Genesis | bytes) -> Self:
-        """Connect to the node at `url` and follow the chain of `genesis`.
+    def connect(cls, url: str | Sequence[str], genesis: Genesis | bytes) -> Self:
+        """Connect to the node at `url`, or the first that answers of several, and follow the chain of `genesis`.
 
         Raises:
             ConfigurationError: the genesis is malformed.

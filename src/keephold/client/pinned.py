@@ -1,11 +1,11 @@
-"""A network as its user knows it: one directory with the genesis, the address of a node, and names for contracts.
+"""A network as its user knows it: one directory with the genesis, the addresses of nodes, and names for contracts.
 
 The genesis in that directory *is* the pin. It is never fetched from a node: whoever could choose the genesis could
 choose everything that is verified under it. A devnet writes such a directory; for any other network its user makes one
 from the genesis that he was given.
 
     genesis.cbor           the canonical genesis
-    network.json           {"version": 1, "url": "http://…"}
+    network.json           {"version": 1, "url": "http://…", "others": ["http://…"]}
     contracts.json         names this user gave to contracts
     devnet-accounts.json   devnets only: seeds in the clear, of accounts that are worth nothing
 """
@@ -50,9 +50,13 @@ def devnet_link() -> Path:
     return home() / "devnet"
 
 
+_Url = Annotated[str, msgspec.Meta(pattern="^https?://")]
+
+
 class _Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Literal[1]
-    url: Annotated[str, msgspec.Meta(pattern="^https?://")]
+    url: _Url
+    others: tuple[_Url, ...] = ()
 
 
 class _Contracts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +79,13 @@ class PinnedNetwork:
     directory: Path
     url: str
     genesis: Genesis
+    others: tuple[str, ...] = ()
+    """Nodes to ask where the first does not answer."""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every node, in the order in which they are asked."""
+        return (self.url, *self.others)
 
     @classmethod
     def read(cls, directory: Path) -> PinnedNetwork:
@@ -88,12 +99,13 @@ class PinnedNetwork:
             genesis = decode(raw, Genesis)
         except EncodingError as error:
             raise ConfigurationError(f"{directory / GENESIS}: {error}") from error
-        return cls(directory, _json(directory / NETWORK, _Network).url, genesis)
+        nodes = _json(directory / NETWORK, _Network)
+        return cls(directory, nodes.url, genesis, nodes.others)
 
     def write(self) -> None:
-        """Write genesis and URL."""
+        """Write genesis and URLs."""
         replace_file(self.directory / GENESIS, encode(self.genesis))
-        replace_file(self.directory / NETWORK, msgspec.json.encode(_Network(1, self.url)) + b"\n")
+        replace_file(self.directory / NETWORK, msgspec.json.encode(_Network(1, self.url, self.others)) + b"\n")
 
     @property
     def id(self) -> NetworkId:

@@ -111,7 +111,7 @@ def found(directory: Path, law: Law, plan: Plan, *, now_ns: int | None = None) -
         genesis = genesis_of(law, [member.public_key for member in members], now_ns or time.time_ns())
         directories.found(members, addresses, genesis, CometConfig(binary=plan.binary), HEARTBEAT)
         urls = tuple(f"http://{at.host}:{at.api_port}" for at in addresses)
-        PinnedNetwork(pinned, urls[0], genesis).write()
+        PinnedNetwork(pinned, urls[0], genesis, urls[1:]).write()
     except OSError as error:
         raise ConfigurationError(f"--out {directory}: {error.strerror}") from error
     return Founded(
@@ -132,7 +132,7 @@ def join(directory: Path, pinned: PinnedNetwork, nodes: Sequence[str], at: Addre
     Raises:
         ConfigurationError: the directory has something in it, or no peers are named.
     """
-    options = replace(options, join=tuple(nodes) or (pinned.url,))
+    options = replace(options, join=tuple(nodes) or pinned.urls)
     try:
         if directory.exists() and any(directory.iterdir()):
             raise ConfigurationError(f"--out {directory} is not empty: a node joins once")

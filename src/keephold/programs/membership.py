@@ -120,8 +120,8 @@ def assemble(directory: Path, law: Law, members: Sequence[MemberFile], now_ns: i
         if directory.exists() and any(directory.iterdir()):
             raise ConfigurationError(f"--out {directory} is not empty")
         directory.mkdir(parents=True, exist_ok=True)
-        first = ordered[0]
-        PinnedNetwork(directory, f"http://{first.host}:{first.port}", genesis).write()
+        first, *others = (f"http://{member.host}:{member.port}" for member in ordered)
+        PinnedNetwork(directory, first, genesis, tuple(others)).write()
         listed = "\n".join(f"[[members]]\n{_toml(member)}" for member in ordered)
         (directory / MEMBERS).write_text(listed, encoding="utf-8")
     except OSError as error:
