@@ -201,7 +201,7 @@ def test_a_result_that_validators_signed_themselves_moves_no_worker(guest, tmp_p
         puppet = SigningKey.generate()
         result = forged_result(contract, before, now)
         raw = sign(it.net.network, puppet, 0, SubmitResult(b"i" * 32, result))
-        await ordered(it, raw)
+        await Colluders(it.net.node).order_running(raw)
         forged = replace(
             now.record,
             version=result.version + 1,
@@ -216,18 +216,6 @@ def test_a_result_that_validators_signed_themselves_moves_no_worker(guest, tmp_p
         await is_refused(it, it.workers[0], contract, "state_unproven")
 
     story(guest, tmp_path, tell)
-
-
-async def ordered(it: Story, raw: bytes) -> None:
-    """Have the running node order bytes that no check let in."""
-    mempool = it.net.node.engine._mempool
-    plan = mempool.plan
-    waiting = [raw]
-    mempool.plan = lambda size: (*(waiting.pop() for _ in tuple(waiting)), *plan(size))
-    await it.net.until(lambda: not waiting)
-    mempool.plan = plan
-    height = it.net.node.application.map.newest.height
-    await it.net.until(lambda: it.net.node.application.map.newest.height > height + 2)
 
 
 def forged_result(contract: ContractId, before: Past, now: Past) -> Result:

@@ -9,22 +9,20 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from keephold.base.clock import SystemClock
 from keephold.base.ids import ContractId
 from keephold.client.source import code_from_source
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
-from keephold.gateway.hub import Hub
 from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contract_id
 from keephold.protocol.messages import CallPlain, QueryBody
-from keephold.protocol.state import AccountRecord, ContractRecord, Registration, account_path, contract_path
-from keephold.protocol.state import registration_path as path_of
+from keephold.protocol.state import AccountRecord, ContractRecord, account_path, contract_path
 from keephold.protocol.transactions import Call, Deploy, transaction_id
 from keephold.protocol.wire import QueryEnvelope
 from keephold.runtime.artefact import cache_directory, guest_artefact
 from keephold.runtime.cache import CompiledCache
 from keephold.sealing.call import CallContext, seal_call
 from keephold.sealing.query import open_answer, request_digest, seal_query, sign_query
+from keephold.testing.gateway import LocalGateway
 from keephold.testing.local import LocalNetwork, named_key
 from keephold.worker.service import Worker
 
@@ -32,33 +30,6 @@ TOKEN = (Path(__file__).parents[2] / "examples" / "token" / "token.py").read_tex
 PAD = (512, 4096)
 ALICE, BOB = named_key("alice"), named_key("bob")
 ANSWER_KEY = b"a" * 32
-
-
-class LocalGateway:
-    """A gateway's hub, without the wire."""
-
-    def __init__(self, net: LocalNetwork) -> None:
-        async def live(identity):
-            record = net.node.reader.record(path_of(identity), Registration)
-            return record.instance if record is not None else None
-
-        self.hub = Hub(net.network, live, SystemClock())
-
-    async def attach(self, identity):
-        return self.hub.ticket(identity)
-
-    async def queries(self, attachment):
-        line = await self.hub.attach(attachment)
-        try:
-            while True:
-                delivery = await line.next(1.0)
-                if delivery is not None:
-                    yield delivery
-        finally:
-            self.hub.detach(line)
-
-    async def answers(self, batch):
-        self.hub.answer(batch)
 
 
 class Story:

@@ -17,7 +17,8 @@ from keephold.cli.place import SHARED, Shared
 def run_tests(
     *paths: Annotated[str, Parameter(help="Files, directories, or options of pytest after `--`.")],
     net: Annotated[
-        str, Parameter(help="Where: native (this process), devnet (starts one), or a running devnet's URL.")
+        str,
+        Parameter(help="native, local (a network in this process), devnet (starts one), or a running devnet's URL."),
     ] = "native",
     shared: Shared = SHARED,
 ) -> None:

@@ -237,7 +237,7 @@ class AsyncContract:
             raise failed from None
 
     async def released(
-        self, topic: str, *, account: Account, wait: bool = False, deadline: float = DEADLINE_SECONDS
+        self, topic: str, *, account: Reader, wait: bool = False, deadline: float = DEADLINE_SECONDS
     ) -> Released:
         """Return the signature that the contract released to `account` under `topic`.
 

@@ -151,7 +151,7 @@ class Contract:
         return self._loop.run(self._contract.query(method, *arguments, account=account, deadline=deadline, **named))
 
     def released(
-        self, topic: str, *, account: Account, wait: bool = False, deadline: float = sent.DEADLINE_SECONDS
+        self, topic: str, *, account: Reader, wait: bool = False, deadline: float = sent.DEADLINE_SECONDS
     ) -> Released:
         """Return a signature that the contract released to `account`; see `contract.AsyncContract.released`."""
         return self._loop.run(self._contract.released(topic, account=account, wait=wait, deadline=deadline))
@@ -181,9 +181,18 @@ class Network:
             ChainRefused: the node has another chain.
             NodeUnreachable: there is no proper answer.
         """
+        return cls.over(AsyncNetwork.connect(url, genesis))
+
+    @classmethod
+    def over(cls, connecting: Coroutine[Any, Any, AsyncNetwork]) -> Self:
+        """Return the network that `connecting` makes, on a loop of its own: a connection over another transport.
+
+        Raises:
+            KeepholdError: what `connecting` raises.
+        """
         loop = _Loop()
         try:
-            return cls(loop, loop.run(AsyncNetwork.connect(url, genesis)))
+            return cls(loop, loop.run(connecting))
         except BaseException:
             loop.stop()
             raise

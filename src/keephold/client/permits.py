@@ -18,11 +18,12 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, TypeVar, final
 
 from keephold.base.errors import DeadlineExceeded, EncodingError, InputError
-from keephold.base.ids import PublicKey
+from keephold.base.ids import NetworkId, PublicKey
 from keephold.client.account import Account
 from keephold.client.connection import Connection
 from keephold.contract.address import Address
@@ -150,28 +151,52 @@ async def issue(
         BadKey: not a usable public key.
         ChainRefused, NodeUnreachable
     """
-    bearers.check_public(bearer)
-    ids: Literal["*"] | tuple[bytes, ...] = EVERYWHERE
-    if contracts != EVERYWHERE:
-        ids = tuple(sorted({_contract(item) for item in contracts}))
-    if not ids or not scopes:
-        raise InputError("a permit names at least one contract (or '*') and one scope")
-    life = expires // timedelta(microseconds=1) * 1000 + _EARLY_NS
-    if not _EARLY_NS < life <= LONGEST_NS:
-        raise InputError(f"a permit lives longer than no time, and at most {LONGEST_NS // _SECOND // 86_400} days")
     path = account_path(account.key.public)
     proven = await connection.follower.prove([path])
-    begins = proven.time_ns - _EARLY_NS
+    terms = Terms(contracts, scopes, bearer, expires, origin)
+    return signed(connection.network, account, terms, generation=_generation(proven[path]), time_ns=proven.time_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a permit lets whom do."""
+
+    contracts: Contracts
+    scopes: Sequence[str]
+    bearer: bytes
+    """Ed25519 public key."""
+    expires: timedelta = ONE_DAY
+    """From now."""
+    origin: str = ""
+
+
+def signed(network: NetworkId, account: Account, terms: Terms, *, generation: int, time_ns: int) -> SignedPermit:
+    """Return a permit on these terms, for an account that is at this generation at this block time.
+
+    Raises:
+        InputError: it names nothing, or not contracts, or lives longer than permits may.
+        BadKey: not a usable public key.
+    """
+    bearers.check_public(terms.bearer)
+    ids: Literal["*"] | tuple[bytes, ...] = EVERYWHERE
+    if terms.contracts != EVERYWHERE:
+        ids = tuple(sorted({_contract(item) for item in terms.contracts}))
+    if not ids or not terms.scopes:
+        raise InputError("a permit names at least one contract (or '*') and one scope")
+    life = terms.expires // timedelta(microseconds=1) * 1000 + _EARLY_NS
+    if not _EARLY_NS < life <= LONGEST_NS:
+        raise InputError(f"a permit lives longer than no time, and at most {LONGEST_NS // _SECOND // 86_400} days")
+    begins = time_ns - _EARLY_NS
     permit = Permit(
-        network=connection.network,
+        network=network,
         issuer=account.key.public,
         contracts=ids,
-        scopes=tuple(sorted(set(scopes))),
-        bearer=bearer,
-        origin=origin,
+        scopes=tuple(sorted(set(terms.scopes))),
+        bearer=terms.bearer,
+        origin=terms.origin,
         not_before_ns=begins,
         expires_ns=begins + life,
-        generation=_generation(proven[path]),
+        generation=generation,
         salt=SecretBytes.random(_SALT).reveal(),
     )
     # What does not fit its record must not be signed: workers could not read it.

@@ -7,6 +7,7 @@ one. None of them forges a signature or a quote. That is the point: what they ca
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final, final
@@ -14,19 +15,25 @@ from unittest.mock import patch
 
 from msgspec.structs import replace as with_fields
 
+from keephold.base.errors import DeadlineExceeded
 from keephold.base.ids import PublicKey
+from keephold.crypto.signing import SigningKey
 from keephold.ledger.overlay import RecordCache
 from keephold.protocol.codec import Record, encode
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import GovernanceRules, ValidatorEntry
+from keephold.protocol.transactions import RevokePermits, sign
 from keephold.testing.remote import LocalNode, Tamper
+
+_ATTEMPTS: Final = 50
+_POLL_SECONDS: Final = 0.01
 
 
 @final
 class Colluders:
     """The validators of one node's network, all of them, colluding: they order what they like and prove any state.
 
-    For all but `put` the node must not be running by itself: blocks are made here, one by one.
+    For `prove` and `order` the node must not be running by itself: blocks are made here, one by one.
     """
 
     def __init__(self, node: LocalNode) -> None:
@@ -52,6 +59,45 @@ class Colluders:
         """Order bytes that no check let in, none of the validators' own either; return the height of their block."""
         with patch.object(self._node.application, "process", return_value=True):  # they vote for what they like
             return self._node.engine._make(raws)
+
+    async def put_running(self, lies: Mapping[bytes, Record]) -> None:
+        """Put records into the state of a node that runs by itself; return once a block proves them.
+
+        Raises:
+            DeadlineExceeded: a block was under way each time.
+        """
+        state_map = self._node.application.map
+        encoded = {path: encode(record) for path, record in lies.items()}
+        for _ in range(_ATTEMPTS):
+            self.put(lies)
+            await self._blocks(2)
+            if all(state_map.newest.values.get(path) == raw for path, raw in encoded.items()):
+                return
+        raise DeadlineExceeded("a block was under way each time")
+
+    async def order_running(self, *raws: bytes) -> None:
+        """Have a node that runs by itself order bytes, in one block and this order, whatever any check says of them."""
+        application, mempool = self._node.application, self._node.engine._mempool  # noqa: SLF001 - a proposer plans what it likes
+        plan, waiting = mempool.plan, list(raws)
+
+        def planned(size: int) -> tuple[bytes, ...]:
+            mine = tuple(waiting)
+            waiting.clear()
+            return (*mine, *plan(size))
+
+        with patch.object(application, "process", return_value=True), patch.object(mempool, "plan", planned):
+            # A block is planned when something waits.
+            stranger = sign(application.network, SigningKey.generate(), 0, RevokePermits())
+            self._node.reader.submit((stranger,))
+            while waiting:  # noqa: ASYNC110 - blocks are made on another thread
+                await asyncio.sleep(_POLL_SECONDS)
+            await self._blocks(2)
+
+    async def _blocks(self, count: int) -> None:
+        state_map = self._node.application.map
+        height = state_map.newest.height
+        while state_map.newest.height <= height + count:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def same_names(genesis: Genesis, *, validator: bytes, governor: PublicKey) -> Genesis:

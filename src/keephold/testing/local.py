@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, final
 
-from keephold.base.clock import SystemClock
+from keephold.base.clock import Clock, SystemClock
 from keephold.base.errors import DeadlineExceeded, KeepholdError
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.enclave.session import Session
+from keephold.enclave.vault import Vault, open_vault
 from keephold.gatekeeper.service import Gatekeeper
 from keephold.protocol.evidence import Role
 from keephold.protocol.genesis import Genesis, network_id
@@ -65,21 +66,24 @@ class LocalNetwork:
         freshness_s: int = 6,
         lease_s: int = 3600,
         phase_s: int = 30,
+        trusting_s: int = 86_400,
+        clock: Clock | None = None,
     ) -> None:
-        """Lay down a genesis; `start` begins."""
+        """Lay down a genesis; `start` begins. Node and enclaves live by `clock`."""
+        self.clock: Final = clock or SystemClock()
         self.directory: Final = directory
         self.vendor: Final = DevelopmentVendor(_seed("vendor"))
         self.validator: Final = ValidatorKey.from_seed(_seed("validator"))
         self.governor: Final = named_key("governor")
         self.genesis: Final = Genesis(
             name="local",
-            time_ns=time.time_ns() - 5 * SECOND,
+            time_ns=self.clock.now_ns() - 5 * SECOND,
             guest=bytes(32),
             law=Constitution(
                 governance=GovernanceRules((self.governor.public,), 1, 0),
                 attestation=self.vendor.policy((WORKER, "worker"), (GATEKEEPER, "gatekeeper")),
                 committee=CommitteeRules(seats, threshold, phase_s * SECOND),
-                timing=Timing(lease_s * SECOND, freshness_s * SECOND, 86_400 * SECOND),
+                timing=Timing(lease_s * SECOND, freshness_s * SECOND, trusting_s * SECOND),
                 validators=(ValidatorEntry(self.validator.public, 10),),
             ),
             simulated=True,
@@ -98,9 +102,13 @@ class LocalNetwork:
             raise RuntimeError("the node is down")
         return self._node
 
+    def another_node(self, name: str) -> LocalNode:
+        """Open a node whose ledger lies under `name`, which nobody is connected to yet."""
+        return LocalNode(self.genesis, self.validator, self.directory / name, self.clock)
+
     def open_node(self, name: str = "node") -> LocalNode:
         """Open the node whose ledger lies under `name`, without making blocks."""
-        self._node = LocalNode(self.genesis, self.validator, self.directory / name)
+        self._node = self.another_node(name)
         for remote in self._remotes:
             remote.node = self._node
         return self._node
@@ -150,18 +158,33 @@ class LocalNetwork:
 
     # --- enclaves ---
 
-    def session(self, name: str, role: Role, *, machine: str = "", build: SgxBuild | None = None) -> Session:
+    def session(
+        self,
+        name: str,
+        role: Role,
+        *,
+        machine: str = "",
+        build: SgxBuild | None = None,
+        vendor: DevelopmentVendor | None = None,
+        remote: LocalRemote | None = None,
+    ) -> Session:
         """Return the session of an enclave; the same name finds its sealed disk and identity again."""
         build = build or (WORKER if role == "worker" else GATEKEEPER)
         return Session(
             self.genesis,
-            [self.remote()],
-            self.vendor.platform(Machine.named(machine or f"machine of {name}"), build),
+            [remote or self.remote()],
+            (vendor or self.vendor).platform(Machine.named(machine or f"machine of {name}"), build),
             named_key(f"operator of {name}"),
             role,
             self.directory / name,
-            SystemClock(),
+            self.clock,
         )
+
+    def vault(self, name: str, role: Role) -> Vault:
+        """Open what an enclave sealed, as its machine can: the development vendor's machines are the test's."""
+        build = WORKER if role == "worker" else GATEKEEPER
+        platform = self.vendor.platform(Machine.named(f"machine of {name}"), build)
+        return open_vault(platform, self.network, role, self.directory / name)
 
     def gatekeeper(self, name: str, *, build: SgxBuild | None = None) -> Gatekeeper:
         """Return a gatekeeper."""

@@ -11,15 +11,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, NamedTuple, cast, final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast, final
 
 from keephold.base.errors import ContractFailed, Rejected
-from keephold.base.ids import ContractId, NetworkId
+from keephold.base.ids import ContractId
 from keephold.base.limits import MESSAGE_CREDIT
 from keephold.client.abi import Abi, parse_abi
-from keephold.client.account import Account
+from keephold.client.account import Account, Reader
+from keephold.client.permits import Session
 from keephold.client.released import NOT_RELEASED, Released, released_of
 from keephold.contract.address import Address
 from keephold.contract.check import line_text
@@ -37,12 +40,17 @@ from keephold.crypto.signing import SigningKey
 from keephold.protocol.channel import room, share
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.messages import CallPlain, EventPlain, KeyName, MessagePlain, Reply, SigningRequest
+from keephold.protocol.permits import EVENTS_SCOPE, RELEASED_SCOPE
 from keephold.runtime.outcome import CallRequest
 from keephold.sealing.owned_keys import OwnedKeys
 from keephold.testing.fuel import FuelMeter
 from keephold.testing.leaks import SeenCall
-from keephold.testing.network import Deployed, code_of, event_classes
+from keephold.testing.native_permits import NATIVE_NETWORK, NativePermits
+from keephold.testing.network import Deployed, code_of, event_classes, unattackable
 from keephold.worker.state import slot_size
+
+if TYPE_CHECKING:
+    from keephold.testing.attacks import Attacks
 
 GENESIS_NS: Final = 1_700_000_000 * 10**9
 _NONCE_KEY: Final = "n" * 64
@@ -89,6 +97,7 @@ class _State:
 class _Snapshot:
     block: Block
     states: Mapping[Address, _State]
+    permits: NativePermits
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +134,11 @@ class NativeBackend:
 
         With a `meter`, each call is run in the sandbox as well, for its fuel.
         """
-        self.meter: Final = meter
+        self.meter = meter
         self.accounts: Final[Mapping[str, Account]] = {name: native_account(name) for name in names}
         self.block = Block(1, GENESIS_NS)
         self.states: dict[Address, _State] = {}
+        self.permits = NativePermits()
         self._contracts: Final[dict[Address, NativeDeployed]] = {}
         self._mail: Final[deque[_Mail]] = deque()
         self._deployed = 0
@@ -175,13 +185,54 @@ class NativeBackend:
 
     def snapshot(self) -> _Snapshot:
         """See `Backend`."""
-        return _Snapshot(self.block, {address: state.copy() for address, state in self.states.items()})
+        return _Snapshot(
+            self.block, {address: state.copy() for address, state in self.states.items()}, self.permits.copy()
+        )
 
     def restore(self, snapshot: object) -> None:
         """See `Backend`."""
         if isinstance(snapshot, _Snapshot):
             self.block = snapshot.block
             self.states = {address: state.copy() for address, state in snapshot.states.items()}
+            self.permits = snapshot.permits.copy()
+
+    @property
+    def attack(self) -> Attacks:
+        """See `Backend`: there are no machines."""
+        raise unattackable("the native backend")
+
+    @property
+    def can_be_attacked(self) -> bool:
+        """See `Backend`."""
+        return False
+
+    @property
+    def is_lasting(self) -> bool:
+        """See `Backend`."""
+        return False
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """See `Backend`; by the backend's own meter if it has one."""
+        if self.meter is not None:
+            yield
+            return
+        self.meter = FuelMeter()
+        try:
+            yield
+        finally:
+            self.meter.close()
+            self.meter = None
+
+    def permit(
+        self, account: Account, contracts: Sequence[Address], scopes: Sequence[str], expires: timedelta
+    ) -> Session:
+        """See `Backend`: a permit as the client library issues it, by this backend's clock."""
+        return self.permits.issue(account, contracts, scopes, expires, self.block.time_ns)
+
+    def revoke(self, session: Session, account: Account) -> None:
+        """See `Backend`."""
+        self.permits.revoke(session, account)
 
     def close(self) -> None:
         """End what measures time, where something does."""
@@ -215,7 +266,7 @@ class NativeDeployed:
         self.abi: Final = abi
         self.address: Final = address
         seed = SecretBytes(hashlib.sha256(b"native keys" + address.value).digest())
-        self._owned: Final = OwnedKeys(seed, NetworkId(bytes(32)), ContractId(address.value))
+        self._owned: Final = OwnedKeys(seed, NATIVE_NETWORK, ContractId(address.value))
 
     def call(self, method: str, arguments: tuple[object, ...], named: dict[str, object], sender: Account) -> Any:
         """See `Deployed`."""
@@ -285,28 +336,32 @@ class NativeDeployed:
         )
         return self._backend.meter.fuel(code_of(self._cls).source.decode(), request, slots)
 
-    def view(self, method: str, arguments: tuple[object, ...], named: dict[str, object], reader: Account | None) -> Any:
+    def view(self, method: str, arguments: tuple[object, ...], named: dict[str, object], reader: Reader | None) -> Any:
         """See `Deployed`."""
         encoded = self.abi.method(method, "view").encode(arguments, named)
+        self._permitted(reader, None if self.abi.methods[method].public else model_of(self._cls).methods[method].scope)
         host = MemoryHost(self._backend.states[self.address].slots, keys=self._public_key)
-        env: dict[str, Json] = {"reader": None if reader is None else reader.address.text}
+        env: dict[str, Json] = {"reader": None if reader is None else Address.account(reader.reader).text}
         return self._value(method, self._run("view", method, encoded.decode(), env, self._backend.block, host))
 
-    def events(self, reader: Account | None) -> list[Event]:
+    def events(self, reader: Reader | None) -> list[Event]:
         """See `Deployed`."""
+        self._permitted(reader, EVENTS_SCOPE)
         classes = event_classes(self._cls)
         return [
             cast(Event, codec_of(classes[name]).decode(parse(body)))
             for ran in self._backend.states[self.address].history
             for name, body, audience in ran.events
-            if (to := json.loads(audience)) == "public" or (reader is not None and reader.address.text in to)
+            if (to := json.loads(audience)) == "public"
+            or (reader is not None and Address.account(reader.reader).text in to)
         ]
 
-    def released(self, topic: str, reader: Account) -> Released:
+    def released(self, topic: str, reader: Reader) -> Released:
         """See `Deployed`."""
+        self._permitted(reader, RELEASED_SCOPE)
         kept = self._backend.states[self.address].asked.get(topic)
         request = None if kept is None else decode(kept, SigningRequest)
-        if request is None or reader.key.public not in request.readers:
+        if request is None or reader.reader not in request.readers:
             raise Rejected(NOT_RELEASED, "")
         told = {
             "scheme": request.key.scheme,
@@ -317,6 +372,11 @@ class NativeDeployed:
             "signature": self._owned.sign(request.key, request.message),
         }
         return released_of(topic, told)
+
+    def _permitted(self, reader: Reader | None, scope: str | None) -> None:
+        """Hold a permit against the worker's own rules; accounts need none."""
+        if isinstance(reader, Session):
+            self._backend.permits.check(reader, self.address, scope, self._backend.block.time_ns)
 
     def _public_key(self, spelled: str) -> str:
         name = _key_name(spelled)

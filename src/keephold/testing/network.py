@@ -7,24 +7,41 @@
         with net.rejects("insufficient_balance"):
             token.as_(bob).transfer(alice, 6)
 
-The same test runs over two backends. `native` (the default) executes the class in this process: real dispatch, the real
-encoding of arguments, results and storage, the real order of refusals; no seals, no sandbox, no limits, no ledger.
-`devnet` runs it on a network of separate programs, through the client library. Both raise the client's errors.
+The same test runs over three backends. `native` (the default) executes the class in this process: real dispatch, the
+real encoding of arguments, results and storage, the real order of refusals; no seals, no sandbox, no limits, no ledger.
+`local` runs it on a whole network in this process, which `net.attack` attacks; `devnet` on a network of separate
+programs. Those two go through the client library; all raise the client's errors.
+
+Only the native backend goes back. Elsewhere a contract that one test or Hypothesis example changed is refused to the
+next one: better no verdict than one on what another test left behind.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
+from itertools import count
 from pathlib import Path
-from typing import Any, Final, Protocol, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
-from keephold.base.errors import InputError, Rejected
+from keephold.base.errors import (
+    AttestationRefused,
+    ChainRefused,
+    ConfigurationError,
+    CryptoError,
+    InputError,
+    KeepholdError,
+    LedgerRefused,
+    Rejected,
+    UnavailableError,
+)
 from keephold.client.abi import Abi
-from keephold.client.account import Account
+from keephold.client.account import Account, Reader
+from keephold.client.permits import ONE_DAY, Session
 from keephold.client.released import Released
 from keephold.client.source import code_from_source
 from keephold.contract.address import Address
@@ -33,6 +50,12 @@ from keephold.contract.model import Contract
 from keephold.contract.records import Event
 from keephold.protocol.contracts import Code
 from keephold.testing.leaks import SeenCall, SeenContract, differences, table
+
+if TYPE_CHECKING:
+    from keephold.testing.attacks import Attacks
+
+REFUSALS: Final = (AttestationRefused, ChainRefused, CryptoError, LedgerRefused, UnavailableError)
+"""What the client library raises instead of an answer that it cannot stand behind."""
 
 
 class Deployed(Protocol):
@@ -52,15 +75,15 @@ class Deployed(Protocol):
         """Run an @init or @call method; raises as the client does."""
         ...
 
-    def view(self, method: str, arguments: tuple[object, ...], named: dict[str, object], reader: Account | None) -> Any:
+    def view(self, method: str, arguments: tuple[object, ...], named: dict[str, object], reader: Reader | None) -> Any:
         """Run a @view method; raises as the client does."""
         ...
 
-    def events(self, reader: Account | None) -> list[Event]:
+    def events(self, reader: Reader | None) -> list[Event]:
         """Return the events that `reader` can open and those that everybody can, oldest first."""
         ...
 
-    def released(self, topic: str, reader: Account) -> Released:
+    def released(self, topic: str, reader: Reader) -> Released:
         """Return the signature under a topic; raises as the client does."""
         ...
 
@@ -100,6 +123,35 @@ class Backend(Protocol):
         """Return once no message between contracts is under way."""
         ...
 
+    def permit(
+        self, account: Account, contracts: Sequence[Address], scopes: Sequence[str], expires: timedelta
+    ) -> Session:
+        """Let a new key ask contracts in the account's name."""
+        ...
+
+    def revoke(self, session: Session, account: Account) -> None:
+        """Void a permit of the account's."""
+        ...
+
+    def timed(self) -> AbstractContextManager[None]:
+        """Measure what calls burn, inside; InputError where nobody can."""
+        ...
+
+    @property
+    def attack(self) -> Attacks:
+        """Adversaries; ConfigurationError where there is nothing to attack."""
+        ...
+
+    @property
+    def can_be_attacked(self) -> bool:
+        """Whether `attack` has something to attack."""
+        ...
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether what happened stays: then `snapshot` returns None."""
+        ...
+
     def snapshot(self) -> object | None:
         """Return everything as it is now; None where there is no going back."""
         ...
@@ -113,40 +165,61 @@ class Backend(Protocol):
         ...
 
 
+class Use(Protocol):
+    """Told of each use of a contract before it happens."""
+
+    def __call__(self, deployed: Deployed, *, changes: bool) -> None:
+        """Raise InputError if it must not be."""
+        ...
+
+
 @final
 class Handle:
     """A deployed contract, as one account or as nobody in particular: its methods are attributes."""
 
-    __slots__ = ("_account", "_deployed")
+    __slots__ = ("_deployed", "_reader", "_use")
 
-    def __init__(self, deployed: Deployed, account: Account | None = None) -> None:
+    def __init__(self, deployed: Deployed, use: Use, reader: Reader | None = None) -> None:
         """For `Net.deploy`."""
         self._deployed: Final = deployed
-        self._account: Final = account
+        self._use: Final = use
+        self._reader: Final = reader
 
     @property
     def address(self) -> Address:
         """The contract's address."""
         return self._deployed.address
 
-    def as_(self, account: Account) -> Handle:
-        """Return the same contract, used by `account`."""
-        return Handle(self._deployed, account)
+    def as_(self, account: Reader) -> Handle:
+        """Return the same contract, used by an account, or asked under a permit (`Net.permit`)."""
+        return Handle(self._deployed, self._use, account)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = self._deployed.abi.methods.get(name)
         if method is None:
             there = ", ".join(sorted(self._deployed.abi.methods))
             raise AttributeError(f"{self._deployed.abi.name} has no method {name!r} (there: {there})")
-        deployed, account = self._deployed, self._account
-        if method.kind == "view" and (account is not None or method.public):
-            return lambda *arguments, **named: deployed.view(name, arguments, named, account)
-        if account is None:
+        deployed, reader, use = self._deployed, self._reader, self._use
+        if method.kind == "view" and (reader is not None or method.public):
+
+            def view(*arguments: object, **named: object) -> Any:
+                use(deployed, changes=False)
+                return deployed.view(name, arguments, named, reader)
+
+            return view
+        if reader is None:
             raise InputError(f"who? {name} is not public: use .as_(account).{name}(…)")
-        return lambda *arguments, **named: deployed.call(name, arguments, named, account)
+        if not isinstance(reader, Account):
+            raise InputError(f"{name} changes state: a permit lets ask, only an account itself calls")
+
+        def call(*arguments: object, **named: object) -> Any:
+            use(deployed, changes=True)
+            return deployed.call(name, arguments, named, reader)
+
+        return call
 
     def __repr__(self) -> str:
-        who = f" as {self._account.name}" if self._account else ""
+        who = f" as {self._reader.name}" if isinstance(self._reader, Account) else ""
         return f"<{self._deployed.abi.name} {self.address}{who}>"
 
 
@@ -163,8 +236,37 @@ class Net:
 
     def __init__(self, backend: Backend) -> None:
         """Wrap a backend; the `net` fixture does."""
-        self._backend: Final = backend
+        self._backend = backend
         self._deployed: list[Deployed] = []
+        self._scopes: list[int] = [0]
+        """The isolated blocks that this is in, the innermost last; 0 is outside of all."""
+        self._numbers: Final = count(1)
+        self._changed: Final[dict[Address, int]] = {}
+        """Where a lasting contract was changed last."""
+
+    @property
+    def attack(self) -> Attacks:
+        """Adversaries, each a context manager; see `attacks.Attacks`.
+
+        Raises:
+            ConfigurationError: there is no network here whose machines the test owns.
+        """
+        return self._backend.attack
+
+    @property
+    def can_be_attacked(self) -> bool:
+        """Whether `attack` has something to attack here."""
+        return self._backend.can_be_attacked
+
+    @contextmanager
+    def on(self, backend: Backend) -> Iterator[None]:
+        """Be a network on another backend for a while, with nothing deployed."""
+        before = self._backend, self._deployed
+        self._backend, self._deployed = backend, []
+        try:
+            yield
+        finally:
+            self._backend, self._deployed = before
 
     @property
     def block(self) -> Block:
@@ -192,7 +294,40 @@ class Net:
         """
         deployed = self._backend.deploy(contract, arguments, named, sender)
         self._deployed.append(deployed)
-        return Handle(deployed)
+        return Handle(deployed, self._use)
+
+    def _use(self, deployed: Deployed, *, changes: bool) -> None:
+        if all(deployed is not known for known in self._deployed):
+            raise InputError(
+                f"this {deployed.abi.name} was deployed on another network, or undone since: deploy it in the test"
+            )
+        if not self._backend.is_lasting:
+            return
+        if self._changed.get(deployed.address, 0) not in self._scopes:
+            raise InputError(
+                f"another test or example changed this {deployed.abi.name}, and a ledger does not go back: "
+                "deploy it in each test"
+            )
+        if changes:
+            self._changed[deployed.address] = self._scopes[-1]
+
+    def permit(
+        self, account: Account, contracts: Sequence[Handle], scopes: Sequence[str], *, expires: timedelta = ONE_DAY
+    ) -> Session:
+        """Let a new key ask contracts in the account's name; `handle.as_(session)` uses it.
+
+        Raises:
+            InputError: nothing named, or too long a life.
+        """
+        return self._backend.permit(account, [contract.address for contract in contracts], scopes, expires)
+
+    def revoke(self, session: Session, *, account: Account) -> None:
+        """Void a permit.
+
+        Raises:
+            InputError: another account issued it.
+        """
+        self._backend.revoke(session, account)
 
     def mine(self, blocks: int = 1) -> None:
         """Let `blocks` blocks pass; natively each takes a second."""
@@ -220,11 +355,16 @@ class Net:
 
     @contextmanager
     def isolated(self) -> Iterator[None]:
-        """Undo at the end what happens inside, where the backend can; forget everywhere what was deployed inside."""
+        """Undo at the end what happens inside; forget everywhere what was deployed inside.
+
+        Where the backend does not go back, what was changed inside is refused to later tests.
+        """
         before, deployed = self.snapshot(), tuple(self._deployed)
+        self._scopes.append(next(self._numbers))
         try:
             yield
         finally:
+            self._scopes.pop()
             self.restore(before)
             self._deployed = list(deployed)
 
@@ -245,7 +385,35 @@ class Net:
             return
         raise AssertionError(f"expected the rejection {code}, but nothing was rejected")
 
-    def events(self, reader: Account | None = None, contract: Handle | None = None) -> list[Event]:
+    @contextmanager
+    def refuses(self) -> Iterator[None]:
+        """Expect no answer, whatever the contract would have said: the ledger or the client refuses, or nobody answers.
+
+        Raises:
+            AssertionError: somebody answered.
+        """
+        try:
+            yield
+        except REFUSALS:
+            return
+        except KeepholdError as error:
+            raise AssertionError(f"expected to be refused, but the contract answered: {error}") from error
+        raise AssertionError("expected to be refused, but there was an answer")
+
+    def assert_truth_or_refusal(self, question: Callable[[], object], truth: object) -> None:
+        """Ask; the answer is `truth`, or there is none (`refuses`).
+
+        Raises:
+            AssertionError: another answer.
+        """
+        try:
+            answer = question()
+        except REFUSALS:
+            return
+        if answer != truth:
+            raise AssertionError(f"expected {truth!r} or no answer, got {answer!r}")
+
+    def events(self, reader: Reader | None = None, contract: Handle | None = None) -> list[Event]:
         """Return the events that `reader` can open and the public ones, oldest first within each contract.
 
         Without a reader, the public ones: what everybody sees.
@@ -253,7 +421,7 @@ class Net:
         of = [d for d in self._deployed if contract is None or d.address == contract.address]
         return [event for deployed in of for event in deployed.events(reader)]
 
-    def released(self, contract: Handle, topic: str, reader: Account) -> Released:
+    def released(self, contract: Handle, topic: str, reader: Reader) -> Released:
         """Return the signature that a contract released to `reader` under a topic.
 
         Raises:
@@ -263,17 +431,26 @@ class Net:
         return of.released(topic, reader)
 
     def assert_indistinguishable(
-        self, story: Callable[[Any], object], first: Any, second: Any, *, observer: Account | None = None
+        self,
+        story: Callable[[Any], object],
+        first: Any,
+        second: Any,
+        *,
+        observer: Account | None = None,
+        time: bool = False,
     ) -> None:
         """Run a story with one secret, and from the same state with another; what outsiders see must not differ.
 
         The story takes the secret, and calls contracts through handles; see `leaks` for what is compared. On a ledger,
-        which does not go back, it has to deploy the contracts it calls.
+        which does not go back, it has to deploy the contracts it calls. With `time`, each call is run in the sandbox as
+        well, and the fuel it burns is compared: native only, and some milliseconds for each call.
 
         Raises:
             AssertionError: it differs; with a table.
+            InputError: `time` on a ledger.
         """
-        runs = [self._observed(story, secret, observer) for secret in (first, second)]
+        with self._backend.timed() if time else nullcontext():
+            runs = [self._observed(story, secret, observer) for secret in (first, second)]
         found = differences(*runs)
         if found:
             shown = table(found, f"{first!r}", f"{second!r}")
@@ -301,6 +478,13 @@ class Net:
     def close(self) -> None:
         """Release what the backend holds."""
         self._backend.close()
+
+
+def unattackable(what: str) -> ConfigurationError:
+    """Return the error of a backend without a network whose machines the test owns."""
+    return ConfigurationError(
+        f"net.attack has no machines of its own to attack on {what}: mark the test @pytest.mark.attack, or --net local"
+    )
 
 
 def _renamed(calls: tuple[SeenCall, ...], names: Mapping[str, str]) -> tuple[SeenCall, ...]:

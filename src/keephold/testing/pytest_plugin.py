@@ -4,27 +4,35 @@ It is loaded into every pytest run of an environment that has keephold, so it co
 `net`: nothing of keephold beyond its vocabulary is imported before.
 
 Isolation: what a test does to `net` is undone at its end, and what one Hypothesis example does, before the next. What
-fixtures of a wider scope deployed stays for as long as they live. A ledger does not go back: with `--net devnet` each
-`deploy` makes a contract of its own, and that is the isolation.
+fixtures of a wider scope deployed stays for as long as they live. A ledger does not go back: there each `deploy` makes
+a contract of its own, and one that another test or example changed is refused.
+
+A test marked `attack` runs on a network in this process whatever `--net` says, with the same accounts. All such tests
+of a run share one network, which the first of them starts.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
     from keephold.client.account import Account
+    from keephold.testing.deployed import LedgerBackend
     from keephold.testing.network import Net
 
 NATIVE: Final = "native"
+LOCAL: Final = "local"
 ACCOUNTS: Final = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy")
 """As on a devnet."""
 
 _NET: Final = pytest.StashKey["Net"]()
+_BENCH: Final = pytest.StashKey["LedgerBackend"]()
+"""What tests marked `attack` run on."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,8 +41,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--net",
         default=NATIVE,
         metavar="WHERE",
-        help="where tests with the `net` fixture run: native (default), devnet (starts one), or a running devnet's URL",
+        help="where tests with the `net` fixture run: native (default), local (a network in this process), "
+        "devnet (starts one), or a running devnet's URL",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "attack: runs on a network in this process, where `net.attack` has adversaries")
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +61,10 @@ def net(request: pytest.FixtureRequest) -> Iterator[Net]:
         yield made
     finally:
         del request.config.stash[_NET]
+        bench = request.config.stash.get(_BENCH, None)
+        if bench is not None:
+            del request.config.stash[_BENCH]
+            bench.close()
         made.close()
 
 
@@ -57,6 +75,11 @@ def _open(where: str) -> Net:
         from keephold.testing.native import NativeBackend
 
         return Net(NativeBackend(ACCOUNTS))
+    if where == LOCAL:
+        from keephold.testing.local_backend import open_local
+        from keephold.testing.native import native_account
+
+        return Net(open_local({name: native_account(name) for name in ACCOUNTS}))
     from keephold.testing.deployed import open_backend
 
     return Net(open_backend(where))
@@ -80,8 +103,19 @@ def _keephold_isolation(request: pytest.FixtureRequest) -> Iterator[None]:
     if made is None:
         yield
         return
-    with made.isolated():
+    with ExitStack() as stack:
+        if request.node.get_closest_marker("attack") and not made.can_be_attacked:
+            stack.enter_context(made.on(_bench(request.config, made)))
+        stack.enter_context(made.isolated())
         yield
+
+
+def _bench(config: pytest.Config, made: Net) -> LedgerBackend:
+    from keephold.testing.local_backend import open_local
+
+    if _BENCH not in config.stash:
+        config.stash[_BENCH] = open_local({name: made.account(name) for name in ACCOUNTS})
+    return config.stash[_BENCH]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -32,13 +32,21 @@ from keephold.protocol.wire import (
 Tamper = Callable[[str, bytes], bytes]
 """Takes the endpoint's name and an answer's bytes; returns what the reader gets. A frame made empty is not sent."""
 
+Intercept = Callable[[str, bytes], bytes | None]
+"""Takes the endpoint's name and a request's bytes; returns an answer that the node never gave, or None to ask it."""
+
 
 _POLL_SECONDS: Final = 0.05
 """How soon a reader notices that its node is down: there is no connection that could break."""
 
 
-def _honest(_: str, answer: bytes) -> bytes:
+def honest(_: str, answer: bytes) -> bytes:
+    """Change nothing."""
     return answer
+
+
+def passed_on(_: str, __: bytes) -> None:
+    """Ask the node."""
 
 
 @final
@@ -78,9 +86,10 @@ class LocalNode:
 class LocalRemote(RecordRemote):
     """`Remote` over an object. `node` may be replaced, or be None for a node that is down."""
 
-    def __init__(self, node: LocalNode | None, tamper: Tamper = _honest) -> None:
+    def __init__(self, node: LocalNode | None, tamper: Tamper = honest) -> None:
         self.node = node
         self.tamper = tamper
+        self.intercept: Intercept = passed_on
 
     async def stream(self, request: StreamRequest) -> AsyncGenerator[Frame, None]:
         """See `Remote`."""
@@ -107,7 +116,7 @@ class LocalRemote(RecordRemote):
 
     async def _post(self, name: str, body: bytes) -> bytes:
         try:
-            answer = await self._up().api.endpoints[name](body)
+            answer = self.intercept(name, body) or await self._up().api.endpoints[name](body)
         except (InputError, NodeUnreachable):
             raise
         except KeepholdError as error:
