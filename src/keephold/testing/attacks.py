@@ -27,12 +27,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
 from msgspec.structs import replace
 
 from keephold.base.errors import DeadlineExceeded, EncodingError
 from keephold.base.ids import ContractId, PublicKey
+from keephold.client.network import Network
 from keephold.crypto.signing import SigningKey
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.state import AccountRecord, ContractRecord, account_path, contract_path
@@ -40,9 +41,8 @@ from keephold.protocol.transactions import Body, Call, SubmitResult, Transaction
 from keephold.protocol.wire import Frame, ProveAnswer, Submission, Verdict, Verdicts
 from keephold.testing.adversaries import Colluders, replacing
 from keephold.testing.bench import WORKERS, Bench
-from keephold.testing.deployed import LedgerBackend
+from keephold.testing.handle import Handle
 from keephold.testing.impostors import Impostor, Kind
-from keephold.testing.network import Handle
 from keephold.testing.remote import Intercept, LocalRemote, passed_on
 from keephold.testing.seized import Seized
 
@@ -50,12 +50,20 @@ PATIENCE_SECONDS: Final = 6.0
 """Longer than a follower takes to give a lying node up, which is about three seconds."""
 
 
+class Client(Protocol):
+    """What an attack changes of the backend that tests use."""
+
+    network: Network
+    deadline: float
+    """Of each call and question, in seconds."""
+
+
 @final
 class Attacks:
     """The adversaries of one bench."""
 
-    def __init__(self, bench: Bench, backend: LedgerBackend, client: LocalRemote) -> None:
-        """For `local.LocalBackend`: `client` is the connection of the backend's own client."""
+    def __init__(self, bench: Bench, backend: Client, client: LocalRemote) -> None:
+        """For `local_backend.open_local`: `client` is the connection of the backend's own client."""
         self._bench: Final = bench
         self._backend: Final = backend
         self._client = client

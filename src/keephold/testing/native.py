@@ -44,9 +44,10 @@ from keephold.protocol.permits import EVENTS_SCOPE, RELEASED_SCOPE
 from keephold.runtime.outcome import CallRequest
 from keephold.sealing.owned_keys import OwnedKeys
 from keephold.testing.fuel import FuelMeter
+from keephold.testing.handle import Deployed
 from keephold.testing.leaks import SeenCall
 from keephold.testing.native_permits import NATIVE_NETWORK, NativePermits
-from keephold.testing.network import Deployed, code_of, event_classes, unattackable
+from keephold.testing.network import code_of, event_classes, unattackable
 from keephold.worker.state import slot_size
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from keephold.protocol.lines import ContractLine
 from keephold.protocol.state import ContractRecord, contract_path
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.testing.bench import GATEKEEPERS, Bench
-from keephold.testing.network import Handle
+from keephold.testing.handle import Handle
 
 _OWN: Final = "c/"
 """Before each key of a contract's own slots, apart from the worker's; see `worker.state`."""
