@@ -25,6 +25,7 @@ from custody import (
     rlp_encode,
 )
 from keephold import Address, Reject
+from keephold.base.errors import BadShare
 
 GWEI, ETHER = 10**9, 10**18
 SHOP, BANK, STRANGER = bytes([1]) * 20, bytes([2]) * 20, bytes([3]) * 20
@@ -421,3 +422,15 @@ def test_an_altered_transaction_is_refused_or_says_something_else(at, value):
 def test_no_other_bytes_are_a_transaction(raw):
     with pytest.raises(Reject, match="bad_transaction"):
         parse_transaction(raw)
+
+
+@pytest.mark.attack
+def test_an_approval_ordered_twice_is_no_quorum(net, wallet, alice, bob):
+    """Nor is one that another sender sends as his own; and no key signs in the hands of one gatekeeper."""
+    number = approved(wallet, unsigned(), alice)
+    with net.attack.replay(wallet), net.attack.redirect(wallet):
+        net.warp(DELAY)
+        with net.rejects("no_quorum"):
+            wallet.as_(alice).sign(number)
+    with net.attack.take_gatekeepers(1) as seized, pytest.raises(BadShare):
+        seized.slots(wallet)

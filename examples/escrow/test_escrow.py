@@ -85,3 +85,15 @@ def test_the_amount_is_not_seen(net, alice, bob, judy):
         escrow.as_(alice).accept(number)
 
     net.assert_indistinguishable(story, 5, 900, observer=judy)
+
+
+@pytest.mark.attack
+def test_a_deal_is_paid_out_once_whatever_node_and_validators_do(net, coin, escrow, alice, bob):
+    number = funded(net, coin, escrow, alice, bob)
+    with net.attack.withhold_results(patience=1.0), net.refuses():
+        escrow.as_(alice).accept(number)
+    net.settle()
+    with net.attack.replay(escrow), net.attack.redirect(escrow):
+        net.settle()
+        assert escrow.as_(bob).deal(number).state == "closed"
+        assert coin.as_(bob).balance() == 300

@@ -67,11 +67,14 @@ def test_the_page_on_typed_clients(place, devnet, page, tmp_path):
 @pytest.mark.slow
 def test_the_page_on_testing(place, page, tmp_path):
     place.run("keephold new gold", tmp_path)
-    (test,) = page("write/testing.md").blocks("python")
-    (tmp_path / "gold" / "tests" / "test_gold.py").write_text(test)
+    test, attacks = page("write/testing.md").blocks("python")
+    tests = tmp_path / "gold" / "tests"
+    (tests / "test_gold.py").write_text(test)
     for step in page("write/testing.md").commands():
         wanted = "transfer" if step.startswith("keephold leaks") else "4 passed"
         assert wanted in place.run(step, tmp_path / "gold")
+    (tests / "test_gold.py").write_text(attacks)
+    assert "4 passed" in place.run("keephold test", tmp_path / "gold")
 
 
 @pytest.mark.slow
