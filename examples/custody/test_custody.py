@@ -425,7 +425,7 @@ def test_no_other_bytes_are_a_transaction(raw):
 
 
 @pytest.mark.attack
-def test_an_approval_ordered_twice_is_no_quorum(net, wallet, alice, bob):
+def test_an_approval_ordered_twice_is_no_quorum(net, wallet, alice):
     """Nor is one that another sender sends as his own; and no key signs in the hands of one gatekeeper."""
     number = approved(wallet, unsigned(), alice)
     with net.attack.replay(wallet), net.attack.redirect(wallet):
