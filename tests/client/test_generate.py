@@ -324,6 +324,16 @@ def test_made_up_interfaces_come_out_typed_and_formatted(tmp_path):
     checked(written)
 
 
+def test_events_may_be_called_as_their_readers_parameters(tmp_path):
+    events = {
+        name: {"schema": {"type": "object", "title": name, "properties": {}, "required": []}}
+        for name in ("client", "since")
+    }
+    body = {"abi": 1, "name": "T", "doc": "", "pad": [512], "methods": {}, "events": events}
+    (tmp_path / "named.py").write_text(client_module(json.dumps(body).encode()))
+    checked(tmp_path)
+
+
 def one_method(name: str, returns: Any) -> bytes:
     method = {"kind": "call", "doc": "", "params": {}, "order": [], "returns": returns, "rejects": []}
     body = {"abi": 1, "name": "T", "doc": "", "pad": [1], "events": {}, "methods": {name: method}}

@@ -36,6 +36,7 @@ REACHED: Final = {
     "crypto.ristretto.decode_point": "group-element",
     "crypto.ristretto.decode_scalar": "scalar",
     "crypto.signing.check_public": "signing-key",
+    "follower.remote.decoded": "record-wire-Verdicts",
     "follower.remote.refusal": "refused-request",
     "ledger.engines.cometbft.messages.parse": "abci-request",
     "programs.config.read_genesis": "genesis-file",

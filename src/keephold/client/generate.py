@@ -38,6 +38,9 @@ _IMPORTS: Final = (
     "from keephold.contract.records import Event as _Event",
     "from keephold.contract.records import Record as _Record",
 )
+_READER: Final = ("client", "since")
+"""Parameters of the functions that read events: a type of that name could not be named in them."""
+
 _QUIET: Final = "# ruff: noqa"
 
 
@@ -63,7 +66,7 @@ class _Writer:
         members += [parameter.name for method in abi.methods.values() for parameter in method.parameters]
         for name in members:
             _check_name(name)
-        self._taken = {*members, *dir(builtins)}
+        self._taken = {*members, *dir(builtins), *_READER}
         self._shadowed = {name for name in _TYPES if name in members}
         self._contract = self._claim(abi.name)
         self._async = self._claim(f"Async{abi.name}")

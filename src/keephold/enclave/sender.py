@@ -6,7 +6,7 @@ import asyncio
 from typing import Final, final
 
 from keephold.base.clock import Clock
-from keephold.base.errors import ChainRefused, UnavailableError
+from keephold.base.errors import ChainRefused, InputError, NodeUnreachable, UnavailableError
 from keephold.crypto.signing import SigningKey
 from keephold.enclave.outbox import Outbox, Outcome
 from keephold.follower.follow import BACKOFF_SECONDS, Follower
@@ -95,7 +95,11 @@ class Sender:
             self._account(proven[self.path], proven.height)
         raws = self._outbox.due(self._clock.monotonic())
         if raws:
-            verdicts = await self._follower.submit(raws)
+            try:
+                verdicts = await self._follower.submit(raws)
+            except InputError as error:
+                # What we send is well-formed and within limits: the node or the wire made something else of it.
+                raise NodeUnreachable(f"a submission did not arrive as sent: {error}") from error
             codes = [verdict.code for verdict in verdicts]
             self._tell(self._outbox.advised(raws, codes, [verdict.detail for verdict in verdicts]))
 
