@@ -89,10 +89,11 @@ def test_two_processes_with_different_hash_seeds_agree(process, slots, call, mon
 
 
 def test_bad_source_is_refused_with_its_line_and_leaves_no_process(process):
+    others = set(children())  # a network of other tests may live in this process
     with pytest.raises(SandboxError) as caught:
         process("import os")
     assert caught.value.line == 1
-    assert not children()
+    assert set(children()) <= others
 
 
 VISIBLE = (
