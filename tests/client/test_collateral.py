@@ -63,16 +63,22 @@ def test_what_a_service_tells_verifies_and_is_what_the_vendor_signed():
     assert verify_collateral(told, VENDOR.policy(), CollateralFloor(), now_ns=NOW).subject == SUBJECT
 
 
-@pytest.mark.parametrize("path", list(answers_for(COLLATERAL, SUBJECT)), ids=["pckcrl", "rootcacrl", "tcb", "qe"])
-@pytest.mark.parametrize("flaw", ["missing", "huge", "garbage", "bare"])
+ANSWERS = dict(zip(("pckcrl", "rootcacrl", "tcb", "qe"), answers_for(COLLATERAL, SUBJECT), strict=True))
+FLAWS = [
+    pytest.param(path, flaw, id=f"{flaw}-{name}")
+    for flaw in ("missing", "huge", "garbage", "bare")
+    for name, path in ANSWERS.items()
+    if flaw != "bare" or name != "rootcacrl"  # the root's list comes without a chain: there is none to leave out
+]
+
+
+@pytest.mark.parametrize(("path", "flaw"), FLAWS)
 def test_a_service_that_answers_something_else_is_one_of_two_errors(path, flaw):
     answers = dict(answers_for(COLLATERAL, SUBJECT))
     body, headers = answers.pop(path)
     if flaw != "missing":
         body = {"huge": b"0" * 200_000, "garbage": b"\xff{", "bare": body}[flaw]
         answers[path] = body, headers if flaw != "bare" else {}
-    if flaw == "bare" and not headers:
-        pytest.skip("this answer has no chain")
     with pccs(answers) as url, pytest.raises(NodeUnreachable if flaw == "missing" else InputError):
         fetched(url)
 
