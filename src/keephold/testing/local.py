@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, final
 
 from keephold.base.clock import Clock, SystemClock
-from keephold.base.errors import DeadlineExceeded, KeepholdError
+from keephold.base.errors import DeadlineExceeded, KeepholdError, NodeUnreachable
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
@@ -97,9 +97,13 @@ class LocalNetwork:
 
     @property
     def node(self) -> LocalNode:
-        """The node that runs."""
+        """The node that runs.
+
+        Raises:
+            NodeUnreachable: it is down, which whoever asks it at that moment outlives.
+        """
         if self._node is None:
-            raise RuntimeError("the node is down")
+            raise NodeUnreachable("the node is down")
         return self._node
 
     def another_node(self, name: str) -> LocalNode:
