@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any, Final, final
 
 from keephold.ledger.engines.base import StoredBlock
+from keephold.ledger.engines.cometbft.jsonserver import JsonHandler, JsonServer
+from keephold.ledger.engines.cometbft.rpc import MAX_BODY
 from keephold.ledger.engines.cometbft.spelling import signed_header, validators
 from keephold.testing.comet.disk import Disk
 
@@ -26,27 +24,17 @@ class FakeRpc:
 
     def __init__(self, path: Path, disk: Disk, offer: Callable[[bytes], str | None]) -> None:
         """Answer from `disk`; `offer` takes a transaction, or says why not."""
-        self._path: Final = path
         self._disk: Final = disk
         self._offer: Final = offer
-        self._server: _Server | None = None
-        self._thread: threading.Thread | None = None
+        self._server: Final = JsonServer(path, self._replies, MAX_BODY, _Handler)
 
     def start(self) -> None:
         """Listen."""
-        self._path.unlink(missing_ok=True)
-        self._server = _Server(str(self._path), self.answer)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
+        self._server.start()
 
     def stop(self) -> None:
         """Listen no more."""
-        if self._server is not None and self._thread is not None:
-            self._server.shutdown()
-            self._thread.join()
-            self._server.server_close()
-            self._server = None
-        self._path.unlink(missing_ok=True)
+        self._server.stop()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the response to one request of a batch."""
@@ -56,6 +44,11 @@ class FakeRpc:
             told = {"code": -32603, "message": "Internal error", "data": error}
             return {"jsonrpc": "2.0", "id": request["id"], "error": told}
         return {"jsonrpc": "2.0", "id": request["id"], "result": result}
+
+    def _replies(self, asked: Any) -> object:
+        """Answer a batch in order; a batch of one gets an answer that is no batch."""
+        replies = [self.answer(request) for request in (asked if isinstance(asked, list) else [asked])]
+        return replies[0] if len(replies) == 1 else replies
 
     def _broadcast_tx_async(self, tx: str) -> tuple[Any, str | None]:
         return {"code": 0, "data": "", "log": "", "codespace": "", "hash": ""}, self._offer(base64.b64decode(tx))
@@ -89,19 +82,9 @@ class FakeRpc:
         return blocks[height - 1], None
 
 
-class _Server(ThreadingMixIn, UnixStreamServer):
-    daemon_threads = True
-
-    def __init__(self, path: str, answer: Any) -> None:
-        super().__init__(path, _Handler)
-        self.answer = answer
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server  # type: ignore[mutable-override] # socketserver hands it exactly this
-
-    def do_GET(self) -> None:
+@final
+class _Handler(JsonHandler):
+    def do_GET(self) -> None:  # noqa: N802 - the name by which http.server looks for it
         """Shake hands for a websocket, on which nothing is ever said: CometBFT's light client does not do without."""
         key = self.headers["Sec-WebSocket-Key"] + _WEBSOCKET
         digest = hashlib.sha1(key.encode()).digest()  # noqa: S324 - so says RFC 6455; nothing rests on it
@@ -114,17 +97,3 @@ class _Handler(BaseHTTPRequestHandler):
         while self.rfile.read(1):
             pass
         self.close_connection = True
-
-    def do_POST(self) -> None:
-        """Answer a batch in order; a batch of one gets an answer that is no batch."""
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        requests = asked if isinstance(asked, list) else [asked]
-        replies = [self.server.answer(request) for request in requests]
-        body = json.dumps(replies[0] if len(replies) == 1 else replies).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""

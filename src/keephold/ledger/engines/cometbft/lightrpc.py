@@ -10,18 +10,14 @@ that are named have to agree on it. A lie would have this node wait for the wron
 
 from __future__ import annotations
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any, Final, Protocol, final
 
 from keephold.base.errors import KeepholdError, UnavailableError
 from keephold.ledger.engines.base import StoredBlock
 from keephold.ledger.engines.cometbft.adapter import Founding
 from keephold.ledger.engines.cometbft.home import genesis
-from keephold.ledger.engines.cometbft.server import check_path
+from keephold.ledger.engines.cometbft.jsonserver import JsonServer
 from keephold.ledger.engines.cometbft.spelling import signed_header, validators
 from keephold.ledger.engines.statesync import Origin
 
@@ -51,31 +47,17 @@ class LightRpc:
         Raises:
             ConfigurationError: the path is too long.
         """
-        check_path(path)
-        self._path: Final = path
         self._parameters: Final = genesis(founding)["consensus_params"]
         self._source: Final = source
-        self._server: _Server | None = None
-        self._thread: threading.Thread | None = None
+        self._server: Final = JsonServer(path, self.answer, _MAX_BODY)
 
     def start(self) -> None:
         """Listen."""
-        self._path.unlink(missing_ok=True)
-        self._server = _Server(str(self._path), self.answer)
-        self._path.chmod(0o600)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), name="keephold-light", daemon=True
-        )
-        self._thread.start()
+        self._server.start()
 
     def stop(self) -> None:
         """Listen no more."""
-        if self._server is not None and self._thread is not None:
-            self._server.shutdown()
-            self._thread.join()
-            self._server.server_close()
-            self._server = None
-        self._path.unlink(missing_ok=True)
+        self._server.stop()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the response to one request."""
@@ -103,37 +85,3 @@ class LightRpc:
                 return {"block_height": str(height), "consensus_params": self._parameters}
             case _:
                 raise ValueError(f"{method} is not answered here")
-
-
-class _Server(ThreadingMixIn, UnixStreamServer):
-    daemon_threads = True
-
-    def __init__(self, path: str, answer: Any) -> None:
-        super().__init__(path, _Handler)
-        self.answer = answer
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server  # type: ignore[mutable-override] # socketserver hands it exactly this
-
-    def do_POST(self) -> None:
-        """Answer one request."""
-        size = int(self.headers.get("Content-Length") or 0)
-        if not 0 < size <= _MAX_BODY:
-            self.send_error(400)
-            return
-        try:
-            request = json.loads(self.rfile.read(size))
-        except ValueError:
-            self.send_error(400)
-            return
-        body = json.dumps(self.server.answer(request)).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
