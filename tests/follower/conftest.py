@@ -24,12 +24,15 @@ from keephold.protocol.wire import Frame, Interest
 from keephold.testing.local import WORKER, LocalNetwork, named_key
 from keephold.testing.vendor import Machine
 
-if "follower_histories" not in sys.modules:  # importmode=importlib keeps modules apart: what is shared needs a name
-    spec = importlib.util.spec_from_file_location("follower_histories", Path(__file__).with_name("histories.py"))
+for shared in ("blocks", "histories"):  # importmode=importlib keeps modules apart: what is shared needs a name
+    name = f"follower_{shared}"
+    if name in sys.modules:
+        continue
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{shared}.py"))
     assert spec is not None
     assert spec.loader is not None
-    sys.modules["follower_histories"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["follower_histories"])
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
 
 
 @dataclass

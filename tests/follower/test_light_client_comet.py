@@ -18,13 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from follower_histories import CHAIN, KEYS, Block, Past, blocks_of, commit_of, pasts
+from follower_blocks import CHAIN, KEYS, Block, commit_of
+from follower_histories import MEMBERS, Past, blocks_of, pasts, signing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keephold.base.errors import ChainRefused, NotEnoughTrust
 from keephold.chain.proto import NANOSECONDS
-from keephold.follower.light_client import LightClient, TrustedState
+from keephold.follower.light_client import TrustedState
 from keephold.ledger.engines.base import StoredBlock
 from keephold.testing.comet.binary import VERSION, comet_binary
 from keephold.testing.comet.disk import Disk
@@ -37,7 +38,7 @@ AGE = 3600
 FIRST = 2
 """The height that is trusted: of block 1 the played node knows no validators."""
 
-EVERYONE = frozenset(range(len(KEYS)))
+EVERYONE = frozenset(range(MEMBERS))
 SECONDS = 30.0
 
 
@@ -91,15 +92,15 @@ def asked(url: str, height: int) -> str:
 def ours(blocks: list[Block], height: int) -> bool:
     """Say whether we believe a height, halving where trust does not suffice."""
     first = blocks[FIRST - 1]
-    client = LightClient(TrustedState.from_header(first.signed.header, first.following))
+    trusted = TrustedState.from_header(first.signed.header, first.following)
     goals = [height]
     while goals:
         block = blocks[goals[-1] - 1]
         try:
-            client.update(block.signed, block.validators, block.following, time.time_ns())
+            trusted = block.after(trusted, time.time_ns())
         except NotEnoughTrust:
-            goals.append((client.trusted.height + goals[-1]) // 2)
-            if goals[-1] == client.trusted.height:
+            goals.append((trusted.height + goals[-1]) // 2)
+            if goals[-1] == trusted.height:
                 return False
         except ChainRefused:
             return False
@@ -142,8 +143,7 @@ def under_signed(blocks: list[Block]) -> Block:
     last = blocks[-1]
     members = [KEYS.index(key) for item in last.validators.validators for key in KEYS if key.public == item.public_key]
     header = last.signed.header
-    commit = commit_of(header, last.validators, frozenset(members[: len(members) * 2 // 3]))
-    return replace(last, signed=replace(last.signed, commit=commit))
+    return last.with_commit(commit_of(header, last.validators, signing(members[: len(members) * 2 // 3])))
 
 
 def of_strangers(blocks: list[Block]) -> Block:

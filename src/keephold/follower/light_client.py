@@ -18,7 +18,7 @@ Only the flag COMMIT counts. **An entry that does not verify is not counted, and
 than the ZIP-215 of the validators, so one of them could sign what the network accepts and we do not; were that fatal,
 one validator could stop every enclave. For the same reason an entry under a wrong address only does not count.
 
-Trust moves to H on success only, in one assignment; a refusal changes nothing. Heights only rise.
+Trust is a value: accepting H returns the next one, and a refusal leaves the caller with what he had. Heights only rise.
 
 **A genesis** vouches for height 1 alone: its validators are those of block 1, whose time may equal the genesis time. It
 does not expire, since the network id that the caller pinned names it. Any other first header is `NotEnoughTrust`.
@@ -150,36 +150,24 @@ def verify_skipping(
     return _verify_signed(trusted, signed.header, signers, validators, next_validators)
 
 
-@final
-class LightClient:
-    """The newest trusted state, and the one way to move it."""
+def verify_header(
+    trusted: TrustedState,
+    signed: SignedHeader,
+    validators: ValidatorSet,
+    next_validators: ValidatorSet | None,
+    now_ns: int,
+) -> TrustedState:
+    """Return the state after accepting a header, adjacent or skipping by its height; `next_validators` None: unchanged.
 
-    __slots__ = ("_trusted",)
+    Pass `trusted.next_validators` itself where the set did not change: its hash is remembered.
 
-    def __init__(self, trusted: TrustedState) -> None:
-        self._trusted = trusted
-
-    @property
-    def trusted(self) -> TrustedState:
-        """What is trusted now."""
-        return self._trusted
-
-    def update(
-        self, signed: SignedHeader, validators: ValidatorSet, next_validators: ValidatorSet | None, now_ns: int
-    ) -> TrustedState:
-        """Verify a header, adjacent or skipping by its height, and trust it. A refusal leaves trust where it was.
-
-        Pass `trusted.next_validators` itself where the set did not change: its hash is remembered.
-
-        Raises:
-            TrustExpired: rule 1.
-            HeaderInvalid: rules 2 to 4, adjacent rule 5, rule 6.
-            NotEnoughTrust: skipping rule 5; bisect.
-        """
-        is_adjacent = signed.header.height == self._trusted.height + 1
-        verify = verify_adjacent if is_adjacent else verify_skipping
-        self._trusted = verify(self._trusted, signed, validators, next_validators, now_ns)
-        return self._trusted
+    Raises:
+        TrustExpired: rule 1.
+        HeaderInvalid: rules 2 to 4, adjacent rule 5, rule 6.
+        NotEnoughTrust: skipping rule 5; bisect.
+    """
+    verify = verify_adjacent if signed.header.height == trusted.height + 1 else verify_skipping
+    return verify(trusted, signed, validators, next_validators, now_ns)
 
 
 def _verify_form(trusted: TrustedState, signed: SignedHeader, validators: ValidatorSet, now_ns: int) -> None:

@@ -36,7 +36,7 @@ from keephold.chain.sparse import MapProof, verify_map
 from keephold.chain.validators import Validator, ValidatorSet, decode_validator_set
 from keephold.chain.wire import decode_signed_header
 from keephold.crypto.hashing import sha256
-from keephold.follower.light_client import TrustedState, verify_adjacent, verify_skipping
+from keephold.follower.light_client import TrustedState, verify_header
 from keephold.protocol import genesis as genesis_records
 from keephold.protocol.governance import ValidatorEntry
 from keephold.protocol.state import receipt_leaf
@@ -297,11 +297,10 @@ class VerifiedView:
         current = self._lawful(header.validators_hash, validators)
         following = self._lawful(header.next_validators_hash, next_validators)
         # (1) The light client's rules.
-        is_adjacent = height == self._trusted.height + 1
-        verify = verify_adjacent if is_adjacent else verify_skipping
-        state = verify(self._trusted, signed, current, following, header.time_ns)
+        state = verify_header(self._trusted, signed, current, following, header.time_ns)
         # (3) One chain.
         last = self._trusted.header
+        is_adjacent = height == last.height + 1
         if is_adjacent and isinstance(last, Header) and header.last_block_id.hash != last.hash():
             raise HeaderInvalid(f"header {height} does not point back to the block before: a fork")
         self._check_unique(header)
