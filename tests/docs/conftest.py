@@ -17,8 +17,6 @@ import pytest
 from keephold.runtime.artefact import cache_directory
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE_PORT = 7707
-"""The one that pages name; a test takes any free one."""
 
 
 class Place(NamedTuple):

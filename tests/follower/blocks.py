@@ -1,4 +1,4 @@
-"""Blocks made by hand, in CometBFT's bytes: a header, the validators it names, and a commit that some of them signed."""
+"""Blocks made by hand, in CometBFT's bytes: a header, the validators it names, a commit that some of them signed."""
 
 from __future__ import annotations
 

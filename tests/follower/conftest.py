@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.util
 import sys
@@ -11,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from keephold.attestation.policy import report_data
+from keephold.base.errors import KeepholdError
 from keephold.chain import sparse
 from keephold.crypto.entity import EntityKeys
 from keephold.crypto.labels import SIGN_OPERATOR
 from keephold.crypto.signing import SigningKey
+from keephold.follower.follow import Follower
+from keephold.follower.trust import Registrations
 from keephold.follower.view import VerifiedView
 from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contract_id
 from keephold.protocol.evidence import Claim, Evidence
@@ -45,6 +49,20 @@ class Scene:
         self.alice, self.worker = named_key("alice"), SigningKey.generate()
         self.keys, self.instance = EntityKeys.generate(), hashlib.sha256(b"instance").digest()
         self.contract_keys = EntityKeys.generate()
+
+    def is_live(self) -> bool:
+        """Whether the worker's registration verifies now."""
+
+        async def verified() -> bool:
+            follower = Follower([self.net.remote()], VerifiedView(self.net.genesis))
+            await follower.sync()
+            try:
+                await Registrations(follower).verify(self.worker.public)
+            except KeepholdError:
+                return False
+            return True
+
+        return asyncio.run(verified())
 
     def step(self, *sends) -> int:
         for sender, body in sends:

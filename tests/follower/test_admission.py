@@ -8,10 +8,9 @@ import dataclasses
 import pytest
 from msgspec.structs import replace
 
-from keephold.base.errors import AttestationRefused, BadSignature, KeepholdError, LedgerRefused, ProofInvalid
+from keephold.base.errors import AttestationRefused, BadSignature, LedgerRefused, ProofInvalid
 from keephold.follower.admission import Admissions, Admitted
 from keephold.follower.follow import Follower
-from keephold.follower.trust import Registrations
 from keephold.follower.view import VerifiedView
 from keephold.protocol.evidence import FOREVER, AllowedMeasurement
 from keephold.protocol.governance import RevokeIdentity, SetAttestation
@@ -67,19 +66,6 @@ def voter(scene, at_ns: int | None = None, identity=None) -> Admitted:
     return asyncio.run(asked(scene, lambda admissions: admissions.voter(who, at_ns or ordered_ns(scene))))
 
 
-def is_live(scene) -> bool:
-    async def work() -> bool:
-        follower = Follower([scene.net.remote()], VerifiedView(scene.net.genesis))
-        await follower.sync()
-        try:
-            await Registrations(follower).verify(scene.worker.public)
-        except KeepholdError:
-            return False
-        return True
-
-    return asyncio.run(work())
-
-
 def test_who_voted_is_told_with_what_its_evidence_shows(scene) -> None:
     found = backer(scene)
     assert (found.identity, found.proof.claim.role, found.proof.level) == (scene.worker.public, "worker", 1)
@@ -113,7 +99,7 @@ def test_revoked_since_is_no_objection_and_revoked_before_is(scene) -> None:
     scene.net.govern(RevokeIdentity(scene.worker.public))
     scene.step()
     scene.step()
-    assert not is_live(scene)
+    assert not scene.is_live()
     assert backer(scene).identity == scene.worker.public
     with pytest.raises(LedgerRefused, match="revoked"):
         backer(scene, scene.net.node.application.map.newest.time_ns + 1)
@@ -125,7 +111,7 @@ def test_delisted_since_is_no_objection_and_delisted_before_is(scene) -> None:
     scene.net.govern(SetAttestation(replace(policy, measurements=(other,))))
     scene.step()
     scene.step()
-    assert not is_live(scene)
+    assert not scene.is_live()
     assert backer(scene).identity == scene.worker.public
     with pytest.raises(AttestationRefused):
         backer(scene, scene.net.node.application.map.newest.time_ns + 1)

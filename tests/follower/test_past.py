@@ -8,10 +8,9 @@ import dataclasses
 import pytest
 from msgspec.structs import replace
 
-from keephold.base.errors import AttestationRefused, KeepholdError, LedgerRefused
+from keephold.base.errors import AttestationRefused, LedgerRefused
 from keephold.follower.follow import Follower
 from keephold.follower.past import PastRegistration, verify_past
-from keephold.follower.trust import Registrations
 from keephold.follower.view import VerifiedView
 from keephold.protocol.evidence import FOREVER, AllowedMeasurement
 from keephold.protocol.governance import CommitteeRules, RevokeIdentity, SetAttestation, SetCommittee
@@ -26,19 +25,6 @@ def verified(scene, identity=None) -> PastRegistration:
         follower = Follower([scene.net.remote()], VerifiedView(scene.net.genesis))
         await follower.sync()
         return await verify_past(follower, identity or scene.worker.public)
-
-    return asyncio.run(work())
-
-
-def lives(scene) -> bool:
-    async def work() -> bool:
-        follower = Follower([scene.net.remote()], VerifiedView(scene.net.genesis))
-        await follower.sync()
-        try:
-            await Registrations(follower).verify(scene.worker.public)
-        except KeepholdError:
-            return False
-        return True
 
     return asyncio.run(work())
 
@@ -75,7 +61,7 @@ def test_a_delisted_build_was_admitted_in_its_time_and_is_not_live(scene) -> Non
     scene.net.govern(SetAttestation(policy))
     scene.step()
     scene.step()
-    assert not lives(scene)
+    assert not scene.is_live()
     assert verified(scene).identity == scene.worker.public
 
 

@@ -15,7 +15,7 @@ from keephold.runtime.process import ExecutionProcess
 from keephold.runtime.python.sandbox import PythonSandbox
 
 TOKEN = (Path(__file__).parents[2] / "examples" / "token" / "token.py").read_text()
-ALICE, BOB, CAROL = (Address(letter * 32).text for letter in (b"a", b"b", b"c"))
+ALICE, BOB = (Address(letter * 32).text for letter in (b"a", b"b"))
 CONTRACT = Address(b"t" * 32, "contract").text
 
 
