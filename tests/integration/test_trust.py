@@ -79,6 +79,8 @@ def test_the_command_tells_and_draws_it(net: Devnet, gold: Contract, tmp_path: P
     assert run([*at, "--svg", str(drawn)]) == 0
     said = capsys.readouterr().out
     assert "TEE: SIMULATED" in said
+    assert said.index("Who can read it:     One party alone: 3 operators of workers, 1 TEE vendor") < said.index("\nGate")
+    assert "Messages with other contracts:" in said
     assert "Not proven:" in said
     assert "pinned genesis" in said
     assert "holds: key of epoch 1" in "\n".join(ET.parse(drawn).getroot().itertext())
@@ -86,5 +88,7 @@ def test_the_command_tells_and_draws_it(net: Devnet, gold: Contract, tmp_path: P
     body = json.loads(capsys.readouterr().out)
     assert body["breaking"]["reveal"]["fewest"] == 1
     assert body["workers"]["quorum"] == 2
+    assert set(body["summary"]) == {"read", "forge", "stop", "worst", "assumed"}
+    assert "SIMULATED" in body["summary"]["assumed"]
     assert run([*at, "--svg", str(tmp_path)]) != 0
     assert "--svg" in capsys.readouterr().err

@@ -51,6 +51,7 @@ def _lines(address: Address, report: TrustReport) -> list[str]:
     lines = [f"contract {address}: {facts.name}, {facts.phase}, key epoch {facts.epoch}"]
     if report.is_simulated:
         lines += ["", SIMULATED]
+    lines += ["", *report.summary.lines]
     lines += ["", f"Gatekeepers, {committee.threshold} of {len(committee.members)} make every key ({committee.phase}):"]
     lines += [f"  {_enclave(item)}" for item in committee.members] or ["  nobody"]
     lines += [f"  next: {_enclave(item)}" for item in committee.successors if item not in committee.members]
@@ -73,6 +74,7 @@ def _lines(address: Address, report: TrustReport) -> list[str]:
     lines += ["", "What each assigned worker may hold:"]
     for exposure in facts.exposures:
         lines += _exposure(exposure)
+    lines += ["", "Messages with other contracts:", *(f"  {sentence}" for sentence in report.messages)]
     lines += ["", "Proofs:", *(f"  {number}. {sentence}" for number, sentence in enumerate(facts.proofs, 1))]
     lines += ["", "Not counted above:", *(f"  {sentence}" for sentence in report.not_counted)]
     lines += ["", "Not proven:", *(f"  {sentence}" for sentence in (*report.not_proven, *_open(report)))]
@@ -123,6 +125,13 @@ def _body(address: Address, report: TrustReport) -> dict[str, object]:
         "phase": facts.phase,
         "epoch": facts.epoch,
         "simulated": report.is_simulated,
+        "summary": {
+            "read": report.summary.read,
+            "forge": report.summary.forge,
+            "stop": report.summary.stop,
+            "worst": report.summary.worst,
+            "assumed": report.summary.assumed,
+        },
         "height": facts.height,
         "header_hash": facts.header_hash,
         "time_ns": facts.time_ns,
@@ -193,6 +202,7 @@ def _body(address: Address, report: TrustReport) -> dict[str, object]:
             }
             for exposure in facts.exposures
         ],
+        "messages": list(report.messages),
         "proofs": list(facts.proofs),
         "not_counted": list(report.not_counted),
         "not_proven": list(report.not_proven),

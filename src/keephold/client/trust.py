@@ -54,7 +54,8 @@ from typing import Final, final
 
 from keephold.client.breaking import Breaking, Party, Threshold, Way, breaking
 from keephold.client.trust_facts import Enclave, TrustFacts
-from keephold.client.trust_words import NOT_COUNTED, NOT_PROVEN, Alone, alone, duration
+from keephold.client.trust_summary import Summary, summary
+from keephold.client.trust_words import MESSAGES, NOT_COUNTED, NOT_PROVEN, Alone, alone, duration
 
 REVEAL: Final = "reveal the contract's state"
 FORGE: Final = "forge a result"
@@ -79,6 +80,10 @@ class TrustReport:
     stop: Breaking
     alone: tuple[Alone, ...]
     """What breaking each single party exposes."""
+    summary: Summary
+    """All of it in five sentences."""
+    messages: tuple[str, ...] = MESSAGES
+    """Who can read or forge messages with other contracts: a rule, for which pairs there are is not proven."""
     not_counted: tuple[str, ...] = NOT_COUNTED
     not_proven: tuple[str, ...] = NOT_PROVEN
 
@@ -100,7 +105,7 @@ def trust_report(facts: TrustFacts) -> TrustReport:
     everyone |= {_validator(item.public_key): () for item in facts.validators}
     everyone |= {Party("vendor", (item.name,)): () for item in facts.vendors}
     singles = tuple(alone(facts, party, held, breakings) for party, held in everyone.items())
-    return TrustReport(facts, everyone, *breakings, singles)
+    return TrustReport(facts, everyone, *breakings, singles, summary(facts, everyone, breakings, singles))
 
 
 def _groups(enclaves: Iterable[Enclave], governance: Iterable[bytes]) -> dict[bytes, Party]:

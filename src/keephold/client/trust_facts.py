@@ -132,6 +132,10 @@ class Exposure:
             "A contract that it left in an epoch that has ended is on no record either; the keys that such a contract "
             "owns, which do not rotate, it may have kept."
         ),
+        (
+            "With a contract's key goes the right to ask for the keys of its messages, of the same epochs, in either "
+            "direction and with any other contract: with which, the ledger keeps no list."
+        ),
         "Gatekeepers answer under seal: that a key was released shows only where the worker published it.",
         "Several headers prove these records; a contract that moved between them may be missing.",
     )

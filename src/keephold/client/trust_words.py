@@ -1,4 +1,4 @@
-"""What breaking one party exposes, in words; and what no proof shows."""
+"""What breaking one party exposes, in words; the rule for messages; and what no proof shows."""
 
 from __future__ import annotations
 
@@ -40,6 +40,30 @@ NOT_COUNTED: Final = (
     ),
 )
 """What falls short of the three goals."""
+
+MESSAGES: Final = (
+    (
+        "Each direction between two contracts has keys of its own, one for each pair of their key epochs. The ledger "
+        "keeps no list of pairs: what once went between two stays in past blocks, which no proof shows to be all. So "
+        "this is the rule for every contract that this one sends to or hears from; it may send to any, and any to it."
+    ),
+    (
+        "Who can read them: whoever can reveal the state of either of the two. So every set above suffices, and every "
+        "set of the other contract does (`keephold trust` names them). Who left in an earlier epoch reads what was "
+        "still sent under that epoch, too."
+    ),
+    (
+        "Who can forge one that this contract sends: whoever can forge a result of this contract; or who holds the "
+        "other contract's key, with more than two thirds of the validators' power."
+    ),
+    (
+        "Who can forge one that comes to it: whoever can forge a result of the sender; or who holds this contract's "
+        "key, with more than two thirds of the validators' power. Answers go the same way."
+    ),
+    "Who can withhold one for ever: more than two thirds of the validators' power.",
+)
+"""Who can read or forge messages between two contracts, and their answers. From `gatekeeper.lines` (who is told a
+channel's key: the workers of either end), `ledger.rules.messages` (what arrives: what an accepted result carried)."""
 
 _SECOND: Final = 10**9
 _UNITS: Final = (("day", 86_400 * _SECOND), ("hour", 3_600 * _SECOND), ("minute", 60 * _SECOND), ("second", _SECOND))
@@ -109,8 +133,8 @@ def _operator(facts: TrustFacts, party: Party, enclaves: tuple[Enclave, ...]) ->
         )
         also = f", and {len(others)} other contract{'' if len(others) == 1 else 's'} assigned to it" if others else ""
         said.append(
-            f"As {_labels(workers)}: state, calls and answers of epoch {facts.epoch}{also}; it has {len(workers)} of "
-            f"{facts.quorum} votes that make a result."
+            f"As {_labels(workers)}: state, calls, answers and messages of epoch {facts.epoch}{also}; it has "
+            f"{len(workers)} of {facts.quorum} votes that make a result."
         )
         if owned:
             said.append(f"It signs with the contract's own keys for ever, for they do not rotate: {', '.join(owned)}.")
