@@ -79,7 +79,9 @@ def test_the_command_tells_and_draws_it(net: Devnet, gold: Contract, tmp_path: P
     assert run([*at, "--svg", str(drawn)]) == 0
     said = capsys.readouterr().out
     assert "TEE: SIMULATED" in said
-    assert said.index("Who can read it:     One party alone: 3 operators of workers, 1 TEE vendor") < said.index("\nGate")
+    assert said.index("Who can read it:     One party alone: 3 operators of workers, 1 TEE vendor") < said.index(
+        "\nGate"
+    )
     assert "Messages with other contracts:" in said
     assert "Not proven:" in said
     assert "pinned genesis" in said
