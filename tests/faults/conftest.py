@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -41,23 +39,6 @@ from keephold.testing.comet.binary import VERSION, comet_binary
 from keephold.testing.comet.cluster import Cluster
 from keephold.testing.switch import Switch
 from keephold.testing.vendor import DevelopmentVendor, SgxBuild
-
-
-def _load(name: str) -> None:
-    # importmode=importlib keeps test modules apart, so that what they share needs a name of its own.
-    if f"faults_{name}" in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(f"faults_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[f"faults_{name}"] = module
-    spec.loader.exec_module(module)
-
-
-_load("aftermath")
-_load("colony")
-_load("disks")
 
 SECOND = 10**9
 PATIENCE = 90.0

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib.util
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -27,16 +24,6 @@ from keephold.protocol.transactions import Call, Deploy, PublishKey, Register, R
 from keephold.protocol.wire import Frame, Interest
 from keephold.testing.local import WORKER, LocalNetwork, named_key
 from keephold.testing.vendor import Machine
-
-for shared in ("blocks", "histories"):  # importmode=importlib keeps modules apart: what is shared needs a name
-    name = f"follower_{shared}"
-    if name in sys.modules:
-        continue
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{shared}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[name])
 
 
 @dataclass

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,20 +10,6 @@ from keephold.base.ids import NetworkId, PublicKey
 from keephold.custody.public.opening import open_generation
 from keephold.custody.secret.dealer import Participant
 from keephold.testing.local import LocalNetwork
-
-
-def _load(name: str, file: str) -> None:
-    # importmode=importlib keeps test modules apart, so that what they share needs a name of its own.
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(file))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-
-
-_load("gatekeeper_relay", "relay.py")
-_load("gatekeeper_asking", "asking.py")
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import json
 from datetime import timedelta
 
 import pytest
-from worker_service import ALICE, ANSWER_KEY, BOB, PAD, Story, story
-from worker_service import guest as guest  # noqa: PLC0414 - a fixture
+from worker_story import ALICE, ANSWER_KEY, BOB, PAD, Story, story
+from worker_story import guest as guest  # noqa: PLC0414 - a fixture
 
 from keephold.base.errors import BadSignature, InputError, NodeUnreachable, SealBroken, StaleAnswer
 from keephold.client import permits
