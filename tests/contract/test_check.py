@@ -49,11 +49,13 @@ BAD = [
     (f"{HEAD}class C(Contract, pad=(9, 3)):\n    pass", 3, "rising"),
     *(
         (f"import json\nimport {module}", 2, f"{module} is not available")
-        for module in ("threading", "_thread", "socket", "ssl", "http.client", "urllib.request", "os", "os.path",
+        for module in ("json.tool",
+                       "threading", "_thread", "socket", "ssl", "http.client", "urllib.request", "os", "os.path",
                        "pathlib", "io", "tempfile", "shutil", "subprocess", "multiprocessing", "signal", "time",
                        "datetime", "random",
                        "secrets", "uuid", "asyncio", "select", "ctypes", "sys", "builtins", "importlib", "inspect",
-                       "gc", "pickle", "decimal", "numpy", "requests", "keephold.client", "keephold.testing.network")
+                       "gc", "pickle", "decimal", "numpy", "requests", "keephold.client", "keephold.testing.network",
+                       "keephold.contract.native")
     ),
     ("from keephold import Map\nfrom keephold.crypto import hpke", 2, "keephold.crypto is not available"),
     (contract("    @call\n    def f(self, ctx: Call) -> None:\n        open('/etc/passwd')"), 6, "there are no files"),
@@ -61,6 +63,15 @@ BAD = [
     (contract("    @call\n    def f(self, ctx: Call) -> str:\n        return input()"), 6, "nobody to ask"),
     (contract("    @call\n    async def f(self, ctx: Call) -> None:\n        pass"), 5, "never waits"),
     (contract("    @call\n    def f(self, ctx: Call) -> None:\n        async def g(): pass"), 6, "never waits"),
+    (f"{HEAD}import random, json", 3, "draw from ctx.random"),
+    (f"{HEAD}from time import time as now", 3, "use ctx.block.time_ns"),
+    (f"{HEAD}from keephold import client", 3, "keephold.client is not available"),
+    (f"{HEAD}from keephold.contract import native", 3, "keephold.contract.native is not available"),
+    (f"{HEAD}def f():\n    from json import tool", 4, "json.tool is not available"),
+    (f"{HEAD}from dataclasses import sys", 3, "dataclasses.sys is not available"),
+    (f"{HEAD}from hashlib import scrypt", 3, "take the derived key as an argument"),
+    (f"{HEAD}import hashlib as h\ndef f(): return h.pbkdf2_hmac('sha256', b'', b'', 1)", 4, "derived key"),
+    (f"{HEAD}x = globals()['__builtins__']", 3, "as they are"),
     (contract("    x: Map[float, int]"), 4, "float"),
     (contract("    x: tuple[float, ...]"), 4, "float"),
     (contract("    x: set[int]"), 4, "frozenset"),
@@ -81,9 +92,122 @@ def test_a_bad_source_has_a_reason_and_a_line(source, line, reason):
         assert caught.value.line == line
 
 
-def test_names_of_ones_own_are_ones_own():
-    body = "    @call\n    def open(self, ctx: Call) -> None:\n        help = 1\n        self.x = help\n    x: int = 0"
-    assert check_source(contract(body)).abi["methods"]["open"]
+NAMES = ("__builtins__", "__file__", "__import__", "breakpoint", "compile", "eval", "exec", "exit", "help", "input",
+         "open", "quit")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("x = NAME", 3, 5),
+        ("def f():\n    def g():\n        return NAME", 5, 16),
+        ("f = lambda é: (é, 'é', NAME)", 3, 24),
+        ("class A:\n    NAME = 1\n    def f(self): return NAME", 5, 25),
+        ("def f():\n    NAME = 1\ndef g(): return [NAME for _ in 'ab']", 5, 18),
+        ("class A:\n    def NAME(self): return self.NAME()\n    def f(self): return NAME('x')", 5, 25),
+    ],
+)
+def test_the_use_of_a_name_that_the_sandbox_lacks_is_refused_where_it_stands(name, text, line, column):
+    with pytest.raises(SourceError, match="is not available to contracts: ") as caught:
+        check_source(HEAD + text.replace("NAME", name))
+    assert (caught.value.line, caught.value.column) == (line, column)
+    assert caught.value.message.startswith(name)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "__builtins__"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def NAME(): return 1\nx = NAME()",
+        "def f(): return NAME()\nNAME = int",
+        "def f(NAME): return lambda: [NAME for _ in 'ab']",
+        "def f():\n    NAME = 1\n    def g(): return NAME\n    return g()",
+        "def f():\n    global NAME\n    NAME = 1\ndef g(): return NAME",
+        "class A:\n    NAME = 1\n    y = NAME",
+        "from operator import add as NAME\nx = NAME(1, 2)",
+        "def f(x):\n    match x:\n        case [NAME]: return NAME",
+        "def f(x):\n    try: return 1 // x\n    except ZeroDivisionError as NAME: return str(NAME)",
+        "def f(x): return (NAME := x) + NAME",
+        "class A:\n    NAME = 1\n    def f(self): return self.NAME, A.NAME, dict(NAME=1), 'NAME'",
+    ],
+)
+def test_names_of_ones_own_are_ones_own(name, text):
+    body = "class C(Contract):\n    @call\n    def NAME(self, ctx: Call) -> int: return self.x\n    x: int = 0"
+    source = f"{HEAD}{text}\n{body if not name.startswith('_') else body.replace('NAME', 'go')}"
+    assert check_source(source.replace("NAME", name)).name == "C"
+
+
+def test_what_a_star_brings_along_is_ones_own():
+    assert check_source(f"{HEAD}from re import *\nx = compile('a')\n{contract('    x: int = 0')}").name == "C"
+
+
+def test_a_module_of_ones_own_name_is_ones_own():
+    source = f"{HEAD}import hashlib\ndef f(hashlib): return hashlib.scrypt\n{contract('    x: int = 0')}"
+    assert check_source(source).name == "C"
+
+
+def method(code: str, returns: str = "int", head: str = "") -> str:
+    body = "".join(f"        {line}\n" for line in code.splitlines())
+    return (
+        f"{HEAD}{head}class C(Contract):\n    x: int = 0\n    m: Map[int, int]\n"
+        f"    @call\n    def f(self, ctx: Call, n: int) -> {returns}:\n{body}"
+    )
+
+
+FLOATS = {
+    "return n / 2": 16,
+    "return 0.5": 16,
+    "return -(n * 1.05)": 16,
+    "return float(n)": 16,
+    "return n if n > 3 else n ** 0.5": 16,
+    "self.x = n / 2\nreturn 1": 18,
+    "self.m[n] = self.x = 2 + n / 3\nreturn 1": 30,
+    "self.x /= 2\nreturn 1": 19,
+    "self.m[1] *= 1.5\nreturn 1": 22,
+    "if n:\n    return 1.0\nreturn 1": 20,
+}
+
+
+@pytest.mark.parametrize("code", FLOATS)
+def test_what_certainly_is_a_float_has_no_place_in_results_and_storage(code):
+    with pytest.raises(SourceError, match="divide with //") as caught:
+        check_source(method(code))
+    assert caught.value.column == FLOATS[code]
+    assert caught.value.line == (9 if code.startswith("if") else 8)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        method("return n // 2"),
+        method("return int(n / 2 + 0.5)"),
+        method("half = n / 2\nreturn round(half)"),
+        method("def g(): return n / 2\nreturn int(g())"),
+        method("return '%.1f' % (n / 2)", "str"),
+        method("return n / 2 > 1", "bool"),
+        method("self.note = n / 2\nreturn 1"),
+        method("return One() / 2", "int", "class One:\n    def __truediv__(self, other): return 1\n"),
+        method("return float(n)", "int", "def float(x): return x\n"),
+        f"{HEAD}class P:\n    x: float\n    def half(self): return self.x / 2\n{contract('    x: int = 0')}",
+        method("total = 0" + " + n" * 300 + "\nreturn total" + " + n" * 300),
+    ],
+    ids=range(11),
+)
+def test_other_uses_of_floats_are_the_contracts_own_matter(source):
+    assert check_source(source).name == "C"
+
+
+def test_lines_are_counted_as_the_compiler_counts_them():
+    with pytest.raises(SourceError) as caught:
+        check_source(HEAD + "x = 'a\x0cb\u2028'\r\ny = 'é'; z = open('x')")
+    assert (caught.value.line, caught.value.column) == (4, 14)
+
+
+def test_the_syntax_of_a_source_has_a_column():
+    with pytest.raises(SourceError, match="line 2, column 5") as caught:
+        check_source("x = 1\ny = $")
+    assert caught.value.column == 5
 
 
 def test_a_line_for_people():

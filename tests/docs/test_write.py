@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from keephold.base.errors import SandboxError
+from keephold.client.source import code_from_file
 from keephold.contract.check import check_source
 
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "write").glob("*.md"))
@@ -103,6 +105,28 @@ def test_whole_contracts_load(name, page):
     for block in page(f"write/{name}").blocks("python"):
         if "(Contract" in block:
             assert check_source(block).abi["methods"]
+
+
+FUND = '''"""A fund."""
+
+from keephold import Call, Contract, call
+
+
+class Fund(Contract):
+    share: int = 0
+    total: int = 1
+
+    @call
+    def split(self, ctx: Call, members: int) -> None:
+        self.share = self.total / members
+'''
+
+
+def test_what_is_refused_is_refused_in_the_words_of_the_page(page, tmp_path):
+    (tmp_path / "fund.py").write_text(FUND)
+    with pytest.raises(SandboxError) as refused:
+        code_from_file(str(tmp_path / "fund.py"))
+    assert page("write/contracts.md").blocks("text") == [f"keephold: sandbox: {refused.value}\n"]
 
 
 def test_only_pages_whose_commands_run_here_have_commands(page):

@@ -42,7 +42,7 @@ ATTACKS = {
     "memory moved for ever": ("x = bytearray(16 << 20)\nwhile True: y = bytes(x)", TRAPPED),
     "recursion": ("def f(): return f()\nf()", "RecursionError"),
     "recursion without frames": ("x = []\nfor _ in range(1 << 20): x = [x]\nrepr(x)", TRAPPED),
-    "deep source": ("eval('(' * 9000 + ')' * 9000)", TRAPPED),
+    "deep source": ("PYTHON.eval('(' * 9000 + ')' * 9000)", TRAPPED),
     "huge output": ("return 'x' * (4 << 20)", "a result has at most"),
     "huge slot": ("self.text = 'x' * (1 << 20)", "a stored value has at most"),
     "too many slots": ("for i in range(1 << 16): self.slots[i] = 'x'", TRAPPED),
@@ -55,12 +55,12 @@ ATTACKS = {
         "h = ctx._host\nwhile hasattr(h, '_host'): h = h._host\nwhile True: h.put('k', 'v' * 99999)",
         "a stored value has at most",
     ),
-    "a module of the system": ("eval(\"__import__('posix').open('/etc/passwd', 0)\")", TRAPPED),
-    "a module of the machine": ("eval(\"__import__('_ctypes')\")", "not available to contracts"),
-    "a process": ("eval(\"__import__('posix').fork()\")", "has no attribute"),
+    "a module of the system": ("PYTHON.eval(\"__import__('posix').open('/etc/passwd', 0)\")", TRAPPED),
+    "a module of the machine": ("PYTHON.eval(\"__import__('_ctypes')\")", "not available to contracts"),
+    "a process": ("PYTHON.eval(\"__import__('posix').fork()\")", "has no attribute"),
     "an exit": ("raise SystemExit(0)", "SystemExit"),
-    "a hard exit": ("eval(\"__import__('posix')._exit(0)\")", TRAPPED),
-    "an abort": ("eval(\"__import__('posix').abort()\")", TRAPPED),
+    "a hard exit": ("PYTHON.eval(\"__import__('posix')._exit(0)\")", TRAPPED),
+    "an abort": ("PYTHON.eval(\"__import__('posix').abort()\")", TRAPPED),
     "an interrupt": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
     "an exception of its own": ("class E(BaseException): pass\nraise E", "E:"),
 }
@@ -84,7 +84,8 @@ def lab() -> str:
             f"        self.n += 1000\n{lines}\n        return ''\n"
         )
     return (
-        "from keephold import *\n\nclass Seen(Event):\n    what: str\n\n"
+        "from keephold import *\nfrom keephold.contract import check\nPYTHON = check.sys.modules['builtins']\n"
+        "class Seen(Event):\n    what: str\n\n"
         "class Lab(Contract):\n    n: int = 0\n    text: str = ''\n    slots: Map[int, str]\n"
         "    @call\n    def fine(self, ctx: Call) -> int:\n        self.n += 1\n        return self.n\n"
         "    @call\n    def bomb(self, ctx: Call) -> None:\n        self.n += 1000\n"

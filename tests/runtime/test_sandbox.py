@@ -10,7 +10,8 @@ import pytest
 from keephold import Address
 from keephold.base.errors import SandboxError
 from keephold.base.limits import CALL_FUEL, MAX_EVENTS, MAX_WRITES
-from keephold.contract.check import ALLOWED
+from keephold.contract.check import SourceError, check_source
+from keephold.contract.lacking import ALLOWED
 from keephold.contract.native import NativeContract
 from keephold.runtime.python.sandbox import TRAPPED
 
@@ -18,12 +19,14 @@ TOKEN = (Path(__file__).parents[2] / "examples" / "token" / "token.py").read_tex
 ALICE, BOB = Address(b"a" * 32).text, Address(b"b" * 32).text
 
 HEAD = "from keephold import *\n"
+PYTHON = "from keephold.contract import check\nPYTHON = check.sys.modules['builtins']\n"
+"""How a contract comes by the names of Python's that the check of its source refuses."""
 
 
 def body(code: str, head: str = "") -> str:
     lines = "\n".join(f"        {line}" for line in code.splitlines())
     return (
-        f"{HEAD}{head}\nclass Seen(Event):\n    what: str\n\n"
+        f"{HEAD}{PYTHON}{head}\nclass Seen(Event):\n    what: str\n\n"
         f"class Lab(Contract):\n    kept: str = ''\n    m: Map[int, str]\n    @call\n"
         f"    def go(self, ctx: Call, n: int = 0, s: str = '') -> str:\n{lines}\n        return ''\n"
         f"    @view\n    def look(self, ctx: View) -> str:\n{lines}\n        return ''\n"
@@ -104,25 +107,25 @@ FAILS = {
     "memory": ("x = 'x' * (1 << 30)", "MemoryError"),
     "growing memory": ("x = []\nwhile True: x.append(bytearray(1 << 20))", "MemoryError"),
     "recursion": ("def f(): return f()\nf()", "RecursionError"),
-    "open": ("__import__('builtins').open('/etc/passwd')", "PermissionError"),
-    "io.open": ("__import__('io').open('/etc/passwd')", ""),
-    "os": ("__import__('os').listdir('/')", ""),
-    "urandom": ("__import__('os').urandom(8)", ""),
-    "socket": ("__import__('socket').socket()", ""),
-    "subprocess": ("__import__('subprocess').run('ls')", ""),
-    "threading": ("__import__('threading').Thread(target=print).start()", ""),
-    "ctypes": ("__import__('ctypes')", "not available"),
-    "sqlite": ("__import__('sqlite3')", "not available"),
-    "time": ("__import__('time').time()", "no clock"),
-    "random": ("__import__('random').random()", "ctx.random"),
+    "open": ("PYTHON.open('/etc/passwd')", "PermissionError"),
+    "io.open": ("PYTHON.__import__('io').open('/etc/passwd')", ""),
+    "os": ("PYTHON.__import__('os').listdir('/')", ""),
+    "urandom": ("PYTHON.__import__('os').urandom(8)", ""),
+    "socket": ("PYTHON.__import__('socket').socket()", ""),
+    "subprocess": ("PYTHON.__import__('subprocess').run('ls')", ""),
+    "threading": ("PYTHON.__import__('threading').Thread(target=print).start()", ""),
+    "ctypes": ("PYTHON.__import__('ctypes')", "not available"),
+    "sqlite": ("PYTHON.__import__('sqlite3')", "not available"),
+    "time": ("PYTHON.__import__('time').time()", "no clock"),
+    "random": ("PYTHON.__import__('random').random()", "ctx.random"),
     "exit": ("raise SystemExit(0)", "SystemExit"),
-    "hard exit": ("__import__('os')._exit(0)", ""),
-    "abort": ("__import__('os').abort()", ""),
-    "eval": ('eval(\'__import__("posix").open("/etc/passwd", 0)\')', ""),
+    "hard exit": ("PYTHON.__import__('os')._exit(0)", ""),
+    "abort": ("PYTHON.__import__('os').abort()", ""),
+    "eval": ('PYTHON.eval(\'__import__("posix").open("/etc/passwd", 0)\')', ""),
     "interrupt": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
     "own base": ("class E(BaseException): pass\nraise E", "E"),
-    "input": ("__import__('builtins').input()", "no files"),
-    "nesting": ("eval('(' * 9000 + ')' * 9000)", ""),
+    "input": ("PYTHON.input()", "no files"),
+    "nesting": ("PYTHON.eval('(' * 9000 + ')' * 9000)", ""),
     "surrogate key": ("self.m[1] = '\\ud800'\nreturn '\\ud800'", ""),
 }
 
@@ -141,7 +144,7 @@ def test_an_escape_ends_as_a_failure_and_leaves_the_next_call_unharmed(sandbox, 
 
 
 def test_writing_to_the_terminal_goes_nowhere(sandbox, slots, call, query, capfd):
-    lab = sandbox(body("print('secret')\n__import__('sys').stderr.write('secret')\nreturn 'done'"))
+    lab = sandbox(body("print('secret')\nPYTHON.__import__('sys').stderr.write('secret')\nreturn 'done'"))
     assert lab.execute(call("go"), slots).value_json == '"done"'
     assert capfd.readouterr() == ("", "")
 
@@ -259,6 +262,49 @@ def test_bad_source_has_a_reason_and_a_line(sandbox, source, line, reason):
     assert reason in str(caught.value)
     if line is not None:
         assert caught.value.line == line
+
+
+LACKING = [
+    *(f"def f():\n    return [{name} for _ in 'é']" for name in ("__import__", "eval", "exec", "compile", "open")),
+    f"{HEAD}class C(Contract):\n    x: int = 0\n    def open(self): ...\n    y = [open for _ in 'a']",
+    f"{HEAD}class C(Contract):\n    x: int = 0\n    @call\n    def f(self, ctx: Call) -> int: return input('x')",
+    f"{HEAD}class C(Contract):\n    x: int = 0\n    @call\n    def f(self, ctx: Call) -> int: return self.x / 2",
+    "def f():\n    from json import tool",
+    "def f():\n    import random",
+    "import hashlib\nx = hashlib.scrypt",
+    "x = {}['__builtins__']",
+    "async def f(): ...",
+    "x = 'é' $",
+]
+"""Sources that the interpreter of a client and that of the sandbox, of another version, refuse alike."""
+
+
+@pytest.mark.parametrize("source", LACKING, ids=range(len(LACKING)))
+def test_the_sandbox_refuses_in_the_words_of_the_authors_own_check(sandbox, source):
+    with pytest.raises(SourceError) as told:
+        check_source(source)
+    with pytest.raises(SandboxError) as refused:
+        sandbox(source)
+    assert (refused.value.message, refused.value.line, refused.value.column) == (
+        told.value.message,
+        told.value.line,
+        told.value.column,
+    )
+    assert told.value.column
+
+
+OWN = (
+    f"{HEAD}from dataclasses import field as help\nclass open: ...\n"
+    "def f(eval): return [eval for _ in 'a'], lambda exec: exec, help, open\n"
+    "class C(Contract):\n    x: int = 0\n    @call\n    def compile(self, ctx: Call, input: int) -> int:\n"
+    "        try: return input\n        except ValueError as exit: return len(str(exit))\n"
+    "    @view\n    def breakpoint(self, ctx: View) -> int: return self.compile.__name__ and self.x // 2\n"
+)
+
+
+def test_the_sandbox_takes_names_of_a_contracts_own(sandbox, slots, call):
+    assert check_source(OWN).name == "C"
+    assert sandbox(OWN).execute(call("compile", "[3]"), slots).value_json == "3"
 
 
 def test_everything_allowed_is_there(sandbox, slots, call, query):

@@ -245,15 +245,17 @@ class PermitRefused(KeepholdError):
 
 
 class SandboxError(KeepholdError):
-    """Contract source that does not compile or load in the sandbox; `line` is 1-based, 0 when unknown."""
+    """Contract source that does not compile or load in the sandbox; line and column count from 1, 0 when unknown."""
 
     code = "sandbox"
     exit_status = 9
 
-    def __init__(self, message: str, line: int = 0) -> None:
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
         self.message = message
         self.line = line
-        super().__init__(f"line {line}: {message}" if line else message)
+        self.column = column
+        where = f"line {line}, column {column}" if column else f"line {line}"
+        super().__init__(f"{where}: {message}" if line else message)
 
 
 class ExecutionCrashed(KeepholdError):

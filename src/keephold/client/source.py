@@ -27,7 +27,7 @@ def code_from_source(source: str, name: str = "") -> Code:
     derive the same ABI again, inside theirs, and refuse the code if that differs.
 
     Raises:
-        SandboxError: it makes no contract, with the line; or it takes too long, or too much memory, to load.
+        SandboxError: it makes no contract, with the place; or it takes too long, or too much memory, to load.
         InputError: the class has another name than `name`; or the source is no text.
     """
     try:
@@ -36,7 +36,7 @@ def code_from_source(source: str, name: str = "") -> Code:
         raise SandboxError("the source holds lone surrogates") from error
     told = _read(given)
     if "error" in told:
-        raise SandboxError(str(told["error"]), int(str(told.get("line", 0))))
+        raise SandboxError(str(told["error"]), int(str(told.get("line", 0))), int(str(told.get("column", 0))))
     found, abi = str(told["name"]), cast(Json, told["abi"])
     if name and name != found:
         raise InputError(f"the contract in this file is {found}, not {name}")
@@ -66,7 +66,7 @@ def code_from_file(target: str) -> Code:
     """Return the code of `path.py` or `path.py:Class`.
 
     Raises:
-        SandboxError: it makes no contract; with the line.
+        SandboxError: it makes no contract; with the place.
         InputError: no such file, too large, not text, or another class.
     """
     path, _, name = target.partition(".py:")
@@ -86,4 +86,4 @@ def code_from_file(target: str) -> Code:
     except SandboxError as error:
         shown = line_text(source, error.line)
         message = f"{error.message} (in {file.name}: {shown})" if shown else error.message
-        raise SandboxError(message, error.line) from error
+        raise SandboxError(message, error.line, error.column) from error

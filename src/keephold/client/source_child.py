@@ -33,7 +33,7 @@ def main() -> None:
         info = check_source(source)
         told: dict[str, object] = {"name": info.name, "abi": info.abi}
     except SourceError as error:
-        told = {"error": error.message, "line": error.line}
+        told = {"error": error.message, "line": error.line, "column": error.column}
     with answer:
         json.dump(told, answer)
     # Threads and exit handlers of the source have no say in when this ends.

@@ -1,7 +1,7 @@
 """From source to a checked contract: what happens at deploy, inside the sandbox, and what an author can run before it.
 
-A contract is one file with one contract class that no other class in it extends. Imports are checked by name here so
-that the reason and line are clear; what keeps code inside is the sandbox, not this list.
+A contract is one file with one contract class that no other class in it extends. What asks for something that the
+sandbox lacks is refused here with its place and what to do instead; what keeps code inside is the sandbox, not this.
 """
 
 from __future__ import annotations
@@ -9,36 +9,20 @@ from __future__ import annotations
 import ast
 import sys
 import types
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from keephold.contract.abi import abi
 from keephold.contract.dispatch import FILE
 from keephold.contract.errors import ContractTypeError
+from keephold.contract.floats import in_data
+from keephold.contract.lacking import Lack, in_code, in_tree
 from keephold.contract.model import Contract
 from keephold.contract.text import Json
 
 MODULE: Final = "__contract__"
 """The name of the contract's module while it runs."""
-
-ALLOWED: Final = frozenset(
-    {
-        "__future__", "base64", "binascii", "bisect", "collections", "copy", "dataclasses", "enum", "functools",
-        "hashlib", "heapq", "hmac", "itertools", "json", "keephold", "math", "operator", "re", "string", "struct",
-        "textwrap", "typing",
-    }
-)  # fmt: skip
-"""Top-level modules a contract may import. No clock, files, network, randomness or operating system."""
-
-LACKING: Final = {
-    "open": "there are no files",
-    "input": "there is nobody to ask",
-    "breakpoint": "there is no debugger inside; test natively",
-    "exit": "raise Reject, or return",
-    "quit": "raise Reject, or return",
-    "help": "there is nobody to read it",
-}
-"""Built-in names that ask for what the sandbox lacks, with what to do. A contract may define its own of that name."""
 
 _WIDEST: Final = 120
 _NO_FILE: Final = "\ud800"
@@ -46,12 +30,14 @@ _NO_FILE: Final = "\ud800"
 
 
 class SourceError(Exception):
-    """Source that makes no contract: the reason, and the line, 0 where unknown."""
+    """Source that makes no contract: the reason, and line and column from 1, 0 where unknown."""
 
-    def __init__(self, message: str, line: int = 0) -> None:
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
         self.message: Final = message
         self.line: Final = line
-        super().__init__(f"line {line}: {message}" if line else message)
+        self.column: Final = column
+        where = f"line {line}, column {column}" if column else f"line {line}"
+        super().__init__(f"{where}: {message}" if line else message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,50 +56,38 @@ def compile_source(source: str) -> types.CodeType:
     """Compile a contract without touching a file.
 
     Raises:
-        SourceError: syntax, an import outside the list, or code too deep for the compiler.
+        SourceError: syntax, something that the sandbox lacks, or code too deep for the compiler.
     """
     try:
         tree = ast.parse(source, _NO_FILE)
-        own = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-        own |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-        for node in ast.walk(tree):
-            _check_import(node)
-            _check_use(node, own)
-        return _renamed(compile(tree, _NO_FILE, "exec", dont_inherit=True))
+        _refuse(source, [*in_tree(tree), *in_data(tree)])
+        code = compile(tree, _NO_FILE, "exec", dont_inherit=True)
+        _refuse(source, in_code(code, tree))
+        return _renamed(code)
     except SyntaxError as e:
-        raise SourceError(e.msg, e.lineno or 0) from e
+        raise SourceError(e.msg, e.lineno or 0, e.offset or 0) from e
     except (ValueError, RecursionError, MemoryError) as e:
         raise SourceError(f"the source does not compile: {e}") from e
 
 
-def _check_import(node: ast.AST) -> None:
-    names: list[str] = []
-    if isinstance(node, ast.Import):
-        names = [alias.name for alias in node.names]
-    elif isinstance(node, ast.ImportFrom):
-        if node.level:
-            raise SourceError("a contract is one file: no relative import", node.lineno)
-        names = [node.module or ""]
-    for name in names:
-        outside = name.startswith("keephold.") and not f"{name}.".startswith("keephold.contract.")
-        if name.partition(".")[0] not in ALLOWED or outside:
-            raise SourceError(f"{name} is not available to contracts", getattr(node, "lineno", 0))
-
-
-def _check_use(node: ast.AST, own: set[str]) -> None:
-    """Tell at once what would only fail when it is called: what of Python's own needs a world outside."""
-    if isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith):
-        raise SourceError("a contract never waits: no async, no await", node.lineno)
-    if isinstance(node, ast.Name) and node.id in LACKING and node.id not in own:
-        raise SourceError(f"{node.id} is not available to contracts: {LACKING[node.id]}", node.lineno)
+def _refuse(source: str, found: Iterable[Lack]) -> None:
+    """Tell the first place that asks for what is not there: what would only fail when a call comes by."""
+    first = min(found, default=None)
+    if first is not None:
+        before = _lines(source)[first.line - 1].encode()[: first.offset]
+        raise SourceError(first.reason, first.line, len(before.decode()) + 1)
 
 
 def line_text(source: str, line: int) -> str:
     """Return a line of a source for a person's eyes, cut to a width; empty where there is none."""
-    lines = source.splitlines()
+    lines = _lines(source)
     text = lines[line - 1].strip() if 0 < line <= len(lines) else ""
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…"
+
+
+def _lines(source: str) -> list[str]:
+    """Return the lines of a source as the compiler counts them; `splitlines` would end some at other characters too."""
+    return source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _renamed(code: types.CodeType) -> types.CodeType:

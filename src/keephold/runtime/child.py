@@ -101,7 +101,7 @@ def serve(channel: wire.Channel, program: Program, image: Image) -> None:
     try:
         sandbox = PythonSandbox(program, load.source, image)
     except SandboxError as e:
-        channel.send(wire.encode(wire.Refused(e.message, e.line)))
+        channel.send(wire.encode(wire.Refused(e.message, e.line, e.column)))
         return
     channel.send(wire.encode(wire.Loaded(sandbox.info.name, sandbox.info.abi_json)))
     keys: dict[KeyName, bytes] = {}

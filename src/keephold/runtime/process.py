@@ -125,7 +125,7 @@ class ExecutionProcess:
         except (wire.Closed, TimeoutError) as e:
             raise ExecutionCrashed(f"did not start: {e}") from e
         if isinstance(answer, wire.Refused):
-            raise SandboxError(answer.message, answer.line)
+            raise SandboxError(answer.message, answer.line, answer.column)
         if not isinstance(answer, wire.Loaded):
             raise ExecutionCrashed("broke the order of messages")
         self._info = ContractInfo(answer.name, answer.abi_json)

@@ -71,6 +71,7 @@ class Refused(Struct, frozen=True, tag="refused"):
 
     message: str
     line: int
+    column: int
 
 
 class Need(Struct, frozen=True, tag="need"):

@@ -50,6 +50,7 @@ class _Compiled(msgspec.Struct, frozen=True):
     code: str = ""
     error: str | None = None
     line: int = 0
+    column: int = 0
 
 
 _told: Final = msgspec.json.Decoder(_Told)
@@ -86,7 +87,7 @@ class PythonSandbox:
         finally:
             instance.close()
         if compiled.error is not None:
-            raise SandboxError(compiled.error, max(0, compiled.line))
+            raise SandboxError(compiled.error, max(0, compiled.line), max(0, compiled.column))
         self._load(compiled.code)
         self.info: Final = ContractInfo(compiled.name, bytes(compiled.abi).decode())
         self._keys: Final = declared_keys(bytes(compiled.abi))
