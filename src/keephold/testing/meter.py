@@ -148,7 +148,7 @@ class _Story:
 
     @property
     def is_timed(self) -> bool:
-        return self._backend.meter is not None
+        return self._backend.is_timed
 
     def methods(self) -> list[Method]:
         return [method for method in self.abi.methods.values() if method.kind == "call"]
