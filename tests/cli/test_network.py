@@ -108,7 +108,7 @@ def test_init_as_json(place, capsys):
         ([], "input"),
         (["--validators", "3", "--host", "a", "--host", "b"], "input"),
         (["--validators", "0"], "configuration"),
-        (["--validators", "1", "--law", "nowhere.toml"], "configuration"),
+        (["--validators", "1", "--law", "nowhere.toml"], "law_invalid"),
     ],
 )
 @pytest.mark.usefixtures("place")

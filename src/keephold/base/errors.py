@@ -4,6 +4,7 @@ KeepholdError
 ├── InputError                    what was given is wrong; nothing happened
 │   ├── EncodingError             bytes that are not the one canonical spelling of the expected record
 │   ├── ConfigurationError        a configuration file or option
+│   │   └── LawInvalid            a law file that no network can be founded on
 │   ├── KeystoreError             keystore missing, malformed, wrong password
 │   ├── NotFound                  nothing by that name on this ledger
 │   ├── NotKept                   history that this node does not keep; another one may
@@ -71,6 +72,20 @@ class ConfigurationError(InputError):
     """A configuration file or option; the message names the key path."""
 
     code = "configuration"
+
+
+class LawInvalid(ConfigurationError):
+    """A law file that no network can be founded on: `file`, `key` in it, what was `found` there, what is `allowed`."""
+
+    code = "law_invalid"
+
+    def __init__(self, file: str, key: str, found: str, allowed: str) -> None:
+        self.file = file
+        self.key = key
+        self.found = found
+        self.allowed = allowed
+        where = f"{file}: {key}" if key else file
+        super().__init__(f"{where}: found {found}; allowed: {allowed}")
 
 
 class KeystoreError(InputError):

@@ -7,17 +7,19 @@ builds that somebody reproduced, not of enclaves that somebody met.
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
+import msgspec.inspect
 
 from keephold.attestation import roots
-from keephold.base.errors import ConfigurationError, CryptoError
+from keephold.base.errors import LawInvalid
 from keephold.contract.address import Address
-from keephold.crypto.signing import check_public
-from keephold.programs.config import load
+from keephold.programs.law_check import HEX32, form, sense
 from keephold.protocol.evidence import AllowedMeasurement, AttestationPolicy, HardwareVendor, Role
 from keephold.protocol.governance import (
     CommitteeFloor,
@@ -36,7 +38,9 @@ _SECOND: Final = 10**9
 _DAY: Final = 86_400
 _POWER: Final = 10
 
-_Hex32 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+_SHOWN: Final = 60
+
+_Hex32 = Annotated[str, msgspec.Meta(pattern=HEX32)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _Seconds = Annotated[int, msgspec.Meta(ge=1, le=100 * 366 * _DAY)]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
@@ -145,30 +149,54 @@ class Law(_File, frozen=True, kw_only=True):
     timing: TimingLaw = TimingLaw()
 
 
+_SHAPE: Final = msgspec.inspect.type_info(Law)
+
+
 def read_law(path: Path) -> Law:
-    """Return the law in a file.
+    """Return the law in a file: one that a network can be founded on.
 
     Raises:
-        ConfigurationError: see `load`.
+        LawInvalid: with the key that is wrong, what was found, and what is allowed.
     """
-    return load(path, Law)
+    # (1) It is TOML.
+    said = _toml(path)
+    # (2) Its keys and values have the form of a law.
+    mistake = form(said, _SHAPE)
+    if mistake:
+        raise LawInvalid(str(path), *mistake)
+    law = msgspec.convert(said, Law)
+    # (3) It can be lived under.
+    mistake = next(sense(law), None)
+    if mistake:
+        raise LawInvalid(str(path), *mistake)
+    return law
+
+
+def _toml(path: Path) -> dict[str, object]:
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise LawInvalid(str(path), "", str(error.strerror), "a file that can be read") from error
+    except UnicodeDecodeError as error:
+        raise LawInvalid(str(path), f"byte {error.start}", "bytes that are no UTF-8", "TOML in UTF-8") from error
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        # The parser tells the place in its text alone; "at end of document" is the last line.
+        place = re.search(r"\(at line (\d+), column (\d+)\)$", str(error))
+        lines = text.splitlines() or [""]
+        number = min(int(place[1]), len(lines)) if place else len(lines)
+        key = f"line {number}" + (f", column {place[2]}" if place else "")
+        found = lines[number - 1].strip() or "an empty line"
+        raise LawInvalid(str(path), key, found[:_SHOWN], "TOML: a table, or KEY = VALUE") from error
 
 
 def constitution(law: Law, validators: Sequence[bytes]) -> Constitution:
-    """Return the law as records, with these validators at equal power.
-
-    Raises:
-        ConfigurationError: a governance key that is no account, or a role that no build may take.
-    """
+    """Return a law that `read_law` returned as records, with these validators at equal power."""
     attestation, committee, timing = law.attestation, law.committee, law.timing
-    missing = {"worker", "gatekeeper"} - {item.role for item in attestation.measurements}
-    if missing:
-        raise ConfigurationError(f"attestation.measurements: none for the {' and the '.join(sorted(missing))}")
-    if not attestation.vendors:
-        raise ConfigurationError("attestation.vendors: none, so no enclave would ever be admitted")
     return Constitution(
         governance=GovernanceRules(
-            keys=tuple(sorted(_account(key) for key in law.governance.keys)),
+            keys=tuple(sorted(Address.parse(key).value for key in law.governance.keys)),
             threshold=law.governance.threshold,
             delay_ns=law.governance.delay_seconds * _SECOND,
         ),
@@ -190,13 +218,3 @@ def constitution(law: Law, validators: Sequence[bytes]) -> Constitution:
         validators=tuple(ValidatorEntry(key, _POWER) for key in validators),
         floor=CommitteeFloor(committee.floor_seats, committee.floor_threshold),
     )
-
-
-def _account(text: str) -> bytes:
-    try:
-        address = Address.parse(text)
-        if address.kind == "account":
-            return check_public(address.value)
-        raise ConfigurationError(f"governance.keys: {text} is a contract, not an account")
-    except (ValueError, CryptoError) as error:
-        raise ConfigurationError(f"governance.keys: {text!r} is no account: {error}") from error
