@@ -19,7 +19,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.follower.remote import HttpRemote
 from keephold.follower.view import VerifiedView
-from keephold.programs.law import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
+from keephold.programs.law_tables import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.governance import (

@@ -31,7 +31,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.ledger.engines.cometbft.records import read_signed_header
 from keephold.ledger.engines.cometbft.spelling import signed_header
 from keephold.programs.founding import Plan, found
-from keephold.programs.law import Law
+from keephold.programs.law_tables import Law
 from keephold.programs.members import CONFIG
 from keephold.protocol.genesis import network_id
 from keephold.testing.ports import LOOPBACK, free_ports

@@ -21,7 +21,7 @@ import pytest
 
 from keephold.chain.sparse import SparseMap
 from keephold.programs.founding import Plan, found
-from keephold.programs.law import Law
+from keephold.programs.law_tables import Law
 from keephold.programs.members import CONFIG
 from keephold.programs.node import NodeConfig, read_config
 from keephold.testing.ports import free_ports

@@ -15,7 +15,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.programs.config import read_genesis
 from keephold.programs.founding import Founded, Plan, found
-from keephold.programs.law import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
+from keephold.programs.law_tables import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
 from keephold.programs.node import read_config, read_validator_seed
 
 LAW = Law(

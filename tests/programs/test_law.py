@@ -19,8 +19,9 @@ from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.programs.founding import genesis_of
-from keephold.programs.law import TEMPLATE, Law, constitution, read_law
+from keephold.programs.law import TEMPLATE, constitution, read_law
 from keephold.programs.law_check import form, sense
+from keephold.programs.law_tables import Law
 from keephold.protocol.genesis import network_id
 
 SECOND = 10**9

@@ -11,7 +11,7 @@ from keephold.client.pinned import PinnedNetwork
 from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
-from keephold.programs.law import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
+from keephold.programs.law_tables import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
 from keephold.programs.membership import MEMBER, MEMBERS, accept, assemble, make_key, read_member
 from keephold.programs.node import read_config, read_validator_seed
 from keephold.protocol.genesis import network_id

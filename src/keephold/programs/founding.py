@@ -19,7 +19,8 @@ from keephold.base.errors import ConfigurationError
 from keephold.client.pinned import PinnedNetwork
 from keephold.programs import members as directories
 from keephold.programs.cometbft import CometConfig
-from keephold.programs.law import Law, constitution
+from keephold.programs.law import constitution
+from keephold.programs.law_tables import Law
 from keephold.programs.members import Address, Member, draw
 from keephold.protocol.genesis import Genesis, network_id
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.inspect import Field, IntType, LiteralType, StrType, StructType, Type, VarTupleType
 
@@ -17,11 +17,7 @@ from keephold.base.errors import CryptoError
 from keephold.base.limits import MAX_SEATS
 from keephold.contract.address import Address
 from keephold.crypto.signing import check_public
-
-if TYPE_CHECKING:
-    from keephold.programs.law import Law
-
-HEX32: Final = "^[0-9a-f]{64}$"
+from keephold.programs.law_tables import HEX32, Law
 
 _SHOWN: Final = 60
 _NOTHING: Final = "nothing"

@@ -27,7 +27,7 @@ from keephold.client.pinned import PinnedNetwork
 from keephold.programs.cometbft import CometConfig
 from keephold.programs.config import load
 from keephold.programs.founding import HEARTBEAT, MAX_VALIDATORS, genesis_of, is_host
-from keephold.programs.law import Law
+from keephold.programs.law_tables import Law
 from keephold.programs.members import Address, Node, configure, draw
 from keephold.protocol.genesis import Genesis, network_id
 
