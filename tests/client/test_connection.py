@@ -207,7 +207,7 @@ def for_another_call(receipt):
 
 @pytest.mark.parametrize("lie", [altered, for_another_call])
 def test_a_node_that_lies_about_receipts_is_refused(at_desk, lie, monkeypatch) -> None:
-    monkeypatch.setattr("keephold.follower.follow.MAX_REFUSALS", 2)
+    monkeypatch.setattr("keephold.follower.nodes.MAX_REFUSALS", 2)
 
     async def story(desk) -> None:
         desk.node.frame = lambda frame: replace(frame, receipts=tuple(map(lie, frame.receipts)))

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from keephold.base.errors import AttestationRefused, BadSignature, LedgerRefused, ProofInvalid
 from keephold.follower.admission import Admissions, Admitted
 from keephold.follower.follow import Follower
+from keephold.follower.nodes import Nodes
 from keephold.follower.view import VerifiedView
 from keephold.protocol.evidence import FOREVER, AllowedMeasurement
 from keephold.protocol.governance import RevokeIdentity, SetAttestation
@@ -74,8 +75,8 @@ def test_who_voted_is_told_with_what_its_evidence_shows(scene) -> None:
 
 def test_evidence_is_judged_once_and_the_law_not_for_every_vote(scene, monkeypatch) -> None:
     asked_for = []
-    whole = Follower._ask
-    monkeypatch.setattr(Follower, "_ask", lambda self, question: asked_for.append(1) or whole(self, question))
+    whole = Nodes.ask
+    monkeypatch.setattr(Nodes, "ask", lambda self, question: asked_for.append(1) or whole(self, question))
 
     async def question(admissions: Admissions):
         found = [await admissions.voter(scene.worker.public, ordered_ns(scene))]

@@ -9,9 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from keephold.base.errors import ChainRefused, LedgerRefused, NotKept, ProofInvalid, StaleAnswer
-from keephold.follower import follow
+from keephold.follower import follow, headers
 from keephold.follower.follow import Follower
 from keephold.follower.law import check_complete, verify_history
+from keephold.follower.nodes import MAX_REFUSALS
 from keephold.follower.view import VerifiedView
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.governance import (
@@ -153,7 +154,7 @@ def test_a_prover_that_lies_is_refused(scene) -> None:
 
 
 def test_headers_far_below_are_followed_from_the_genesis(scene, monkeypatch) -> None:
-    monkeypatch.setattr(follow, "MAX_DESCENT", 2)
+    monkeypatch.setattr(headers, "MAX_DESCENT", 2)
 
     async def run() -> None:
         made = follower(scene)
@@ -297,6 +298,6 @@ def test_who_may_not_skip_is_told_that_nobody_has_it(scene, form) -> None:
         with pytest.raises(NotKept) as refusal:
             await take(made, 1)
         assert refusal.value.first == 5
-        assert len(nodes[0].asked) + len(nodes[1].asked) == follow.MAX_REFUSALS * 2
+        assert len(nodes[0].asked) + len(nodes[1].asked) == MAX_REFUSALS * 2
 
     asyncio.run(run())

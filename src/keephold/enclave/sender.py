@@ -9,7 +9,8 @@ from keephold.base.clock import Clock
 from keephold.base.errors import ChainRefused, InputError, NodeUnreachable, UnavailableError
 from keephold.crypto.signing import SigningKey
 from keephold.enclave.outbox import Outbox, Outcome
-from keephold.follower.follow import BACKOFF_SECONDS, Follower
+from keephold.follower.follow import Follower
+from keephold.follower.nodes import BACKOFF_SECONDS
 from keephold.follower.view import VerifiedBlock
 from keephold.protocol.codec import decode
 from keephold.protocol.state import AccountRecord, account_path
