@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
-from keephold.base.errors import InputError, KeystoreError
+from keephold.base.errors import InputError, KeystoreError, PortTaken
+from keephold.cli.devnet.command import DEFAULT_PORT
 from keephold.cli.main import run
 from keephold.cli.place import AsAccount
 from keephold.crypto.signing import SigningKey
+from keephold.programs.founding import MAX_VALIDATORS, Plan
 
 
 class Devnet:
@@ -58,3 +61,15 @@ def test_a_deadline_given_is_kept_to() -> None:
 def test_a_port_that_cannot_exist_is_an_input_error(port: str, capsys) -> None:
     assert run(["devnet", f"--port={port}"]) == 2
     assert "--port" in capsys.readouterr().err
+
+
+def test_a_devnet_wants_no_port_of_a_network_that_is_founded_on_the_same_machine() -> None:
+    founded = Plan(("127.0.0.1",) * MAX_VALIDATORS).addresses()
+    assert DEFAULT_PORT not in {port for at in founded for port in at.ports}
+
+
+def test_a_port_that_is_taken_is_said_to_be_so(capsys) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert run(["devnet", f"--port={port}"]) == PortTaken.exit_status
+    assert f"127.0.0.1:{port}: Address already in use; give another port, or 0 for any" in capsys.readouterr().err

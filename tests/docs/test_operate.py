@@ -24,8 +24,8 @@ from keephold.programs.gatekeeper import GatekeeperConfig
 from keephold.programs.worker import WorkerConfig, WorkerFile
 
 PATIENCE = 90.0
-PORT = "http://127.0.0.1:7707"
-"""That the pages name; the devnet of a test takes any free one."""
+PORT = re.compile("http://127.0.0.1:77(?:00|07)")
+"""That the pages name, of a devnet or of a node; the devnet of a test takes any free one."""
 
 
 def start_of(commands: list[str], role: str) -> str:
@@ -73,7 +73,7 @@ def prepare(place, page, name: str, url: str) -> tuple[list[str], str]:
             r"`(\w+/\w+\.toml)`:\n\n```toml\n(.*?)```", page(f"operate/{name}.md").path.read_text(), re.DOTALL
         )
     )
-    (place.directory / file).write_text(config.replace(PORT, url))
+    (place.directory / file).write_text(PORT.sub(url, config))
     return commands, start
 
 
@@ -83,7 +83,7 @@ def test_a_worker_started_by_hand_serves_and_a_second_start_ends_it(place, devne
     with running(place, start, tmp_path / "first") as first:
         ready = wait_event(tmp_path / "first", "ready")
         for command in commands[commands.index(start) + 1 :]:
-            said = place.run(command.replace(PORT, devnet))
+            said = place.run(PORT.sub(devnet, command))
             assert ready["identity"][:16] in said or ready["instance"] in said, command
         # Superseded: the page says what a second start of the same home does.
         with running(place, start, tmp_path / "second"):
@@ -104,7 +104,7 @@ def test_a_gatekeeper_started_by_hand_is_a_candidate(place, devnet, page, tmp_pa
         while "3 seated, ready" not in (shown := place.run("keephold show")):
             assert time.monotonic() < deadline, shown
         for command in commands[commands.index(start) + 1 :]:
-            said = place.run(command.replace(PORT, devnet))
+            said = place.run(PORT.sub(devnet, command))
             assert "gatekeepers 3 seated, ready" in said or json.loads(said)["phase"] == "ready", command
         assert ready["identity"][:16] in place.run("keephold show")
 

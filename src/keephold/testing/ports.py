@@ -35,6 +35,7 @@ def free_ports(*asked: int) -> tuple[int, ...]:
                 probe.bind((LOOPBACK, port))
                 probe.listen(1)
             except (OSError, OverflowError) as error:
-                raise PortTaken(f"{LOOPBACK}:{port}: {error}") from error
+                why = error.strerror if isinstance(error, OSError) else error
+                raise PortTaken(f"{LOOPBACK}:{port}: {why}; give another port, or 0 for any") from error
             found_ports.append(int(probe.getsockname()[1]))
     return tuple(found_ports)

@@ -19,7 +19,8 @@ from keephold.testing.ceremony import EngineName, Shape
 from keephold.testing.devnet import Devnet
 from keephold.testing.supervisor import Died, Event
 
-DEFAULT_PORT: Final = 7707
+DEFAULT_PORT: Final = 7700
+"""Below 7707, from which the nodes of a founded network count up: both run on one machine."""
 
 _RED: Final = "\x1b[1;31m"
 _PLAIN: Final = "\x1b[0m"
