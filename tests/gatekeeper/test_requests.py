@@ -8,19 +8,31 @@ import pytest
 from msgspec.structs import replace
 
 from keephold.attestation.verify import VerifiedIdentity
-from keephold.base.errors import AttestationRefused, EncodingError, LedgerRefused, ProofInvalid, SealBroken
+from keephold.base.errors import (
+    AttestationRefused,
+    EncodingError,
+    LedgerRefused,
+    ProofInvalid,
+    RollbackDetected,
+    SealBroken,
+    StaleAnswer,
+)
 from keephold.base.ids import ContractId, InstanceId, NetworkId, PublicKey, TransactionId
 from keephold.crypto.entity import EntityKeys
 from keephold.crypto.hpke import EncryptionKey
 from keephold.crypto.signing import SigningKey
+from keephold.enclave.vault import ForgetfulVault
 from keephold.follower.trust import VerifiedRegistration
 from keephold.follower.view import OrderedTransaction, ProvenValues
-from keephold.gatekeeper.requests import MAX_ITEMS, MAX_PENDING, Queue, Request, answer, justify, open_request, paths
+from keephold.gatekeeper import requests
+from keephold.gatekeeper.marks import Marks
+from keephold.gatekeeper.requests import MAX_ITEMS, MAX_PENDING, Justified, Queue, Request, answer, open_request, paths
 from keephold.protocol.channel import Channel, Draining
 from keephold.protocol.codec import encode
 from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contract_id
 from keephold.protocol.evidence import Claim
-from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, SigningLine
+from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, SigningLine, parties
+from keephold.protocol.marks import mark_of
 from keephold.protocol.state import ContractRecord, Registration, Rotation, channel_path, contract_path
 from keephold.protocol.transactions import Echo, KeyRequest, sign, transaction_id
 from keephold.sealing.release import ReleaseContext, open_partials
@@ -71,6 +83,12 @@ def registered(*, level: int = 2, role: str = "worker", instance: bytes = INSTAN
         lease_ns=9,
     )
     return VerifiedRegistration._mint(record=record, proof=identity, height=height, time_ns=1)
+
+
+def justify(request: Request, contracts: ProvenValues, registration, network, marks: Marks | None = None) -> Justified:
+    """As a gatekeeper that has seen nothing yet does, unless it has."""
+    seen = Marks(ForgetfulVault()) if marks is None else marks
+    return requests.justify(request, contracts, registration, seen, network)
 
 
 def test_an_assigned_live_worker_is_justified() -> None:
@@ -285,6 +303,38 @@ def test_a_state_from_before_the_request_proves_nothing() -> None:
         justify(REQUEST, proven(height=10), registered(), NETWORK)
 
 
+def test_nothing_is_released_for_a_contract_that_was_put_back() -> None:
+    marks = Marks(ForgetfulVault())
+    later = replace(RECORD, version=3, state_root=b"r" * 32)
+    assert justify(REQUEST, proven(later, height=20), registered(height=20), NETWORK, marks).marks == (
+        mark_of(CONTRACT, later),
+    )
+    for shown in (RECORD, replace(later, state_root=b"x" * 32)):
+        with pytest.raises(RollbackDetected):
+            justify(REQUEST, proven(shown, height=21), registered(height=21), NETWORK, marks)
+    # A header from before shows what was: that is no answer, and no rollback.
+    with pytest.raises(StaleAnswer):
+        justify(REQUEST, proven(height=19), registered(height=21), NETWORK, marks)
+    justify(REQUEST, proven(replace(later, version=4), height=21), registered(height=21), NETWORK, marks)
+    assert marks.of(CONTRACT).version == 4
+
+
+def test_what_is_refused_for_another_reason_leaves_no_mark() -> None:
+    marks = Marks(ForgetfulVault())
+    with pytest.raises(LedgerRefused):
+        justify(REQUEST, proven(replace(RECORD, workers=(), version=9)), registered(), NETWORK, marks)
+    assert not len(marks)
+
+
+def test_either_end_of_a_channel_that_was_put_back_refuses_it() -> None:
+    marks = Marks(ForgetfulVault())
+    channel = CHANNELS[0]
+    answered = justify(asked_for(channel), both(theirs=replace(PEERS, version=2)), registered(), NETWORK, marks)
+    assert [mark.contract for mark in answered.marks] == [party.contract for party in parties(channel)]
+    with pytest.raises(RollbackDetected):
+        justify(asked_for(channel), both(theirs=replace(PEERS, version=1)), registered(), NETWORK, marks)
+
+
 def test_one_bad_item_refuses_the_whole_request() -> None:
     request = Request(REQUEST.id, REQUEST.worker, INSTANCE, (*REQUEST.items, ContractLine(bytes(32), 1)), 10)
     with pytest.raises(LedgerRefused) as refused:
@@ -341,6 +391,7 @@ def test_the_answer_opens_for_the_asking_instance_only(lone_share) -> None:
     context = ReleaseContext(NETWORK, GATEKEEPER.public, REQUEST.worker, INSTANCE, REQUEST.id)
     plain = open_partials(ENCRYPTION, context, release.sealed)
     assert (plain.height, plain.header_hash, plain.batch.seat) == (11, bytes(31) + b"\x02", 1)
+    assert plain.marks == (mark_of(CONTRACT, RECORD),)
     for other in (
         context._replace(instance=InstanceId(bytes(32))),
         context._replace(request=TransactionId(bytes(32))),

@@ -14,9 +14,11 @@ from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.entity import EntityKeys
 from keephold.crypto.labels import SIGN_OPERATOR
 from keephold.crypto.secret import SecretBytes
+from keephold.enclave.vault import ForgetfulVault
 from keephold.follower.follow import Follower
 from keephold.follower.trust import Registrations, open_register
 from keephold.follower.view import VerifiedView
+from keephold.gatekeeper.marks import Marks
 from keephold.gatekeeper.requests import Request, justify, paths
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.genesis import network_id
@@ -40,7 +42,7 @@ def gatekeeper_answers(chain, worker=None, instance: bytes | None = None):
         request = Request(TransactionId(bytes(32)), identity, InstanceId(instance or chain.instance), items, 3)
         contracts = await follower.prove(paths(request), request.height + 1)
         registration = await Registrations(follower).verify(identity, at_least=contracts.height)
-        return justify(request, contracts, registration, chain.net.network)
+        return justify(request, contracts, registration, Marks(ForgetfulVault()), chain.net.network)
 
     return asyncio.run(work())
 

@@ -15,6 +15,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.protocol.codec import encode
 from keephold.protocol.custody import PartialBatch
+from keephold.protocol.marks import Mark
 from keephold.protocol.messages import Answer, CallPlain, EventPlain, QueryBody, ReleasePlain, Reply, SlotPlain
 from keephold.sealing.call import CallContext, open_call, seal_call
 from keephold.sealing.contract_keys import ContractKeys
@@ -240,7 +241,9 @@ def test_entropy_is_per_call_and_the_same_on_replay():
 
 def test_partials_open_for_one_instance_and_request_only():
     instance_key = EncryptionKey.generate()
-    plain = ReleasePlain(PartialBatch(1, 1, (b"z" * 32,), b"p" * 64, (b"m" * 32,)), 9, b"h" * 32)
+    plain = ReleasePlain(
+        PartialBatch(1, 1, (b"z" * 32,), b"p" * 64, (b"m" * 32,)), 9, b"h" * 32, (Mark(CONTRACT, 1, 0, bytes(32)),)
+    )
     context = ReleaseContext(NETWORK, b"g" * 32, b"w" * 32, b"i" * 32, b"q" * 32)
     sealed = seal_partials(instance_key.public, context, plain)
     assert open_partials(instance_key, context, sealed) == plain

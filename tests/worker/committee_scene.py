@@ -21,12 +21,15 @@ from keephold.custody.secret.share import Share
 from keephold.enclave.identity import Instance
 from keephold.protocol.custody import CommitteeKeys, CommitteeSeat, PartialBatch
 from keephold.protocol.lines import ContractLine, KeyLine
+from keephold.protocol.marks import Mark
 from keephold.protocol.messages import ReleasePlain
 from keephold.protocol.transactions import KeyRelease, KeyRequest, sign, transaction_id
 from keephold.sealing.release import ReleaseContext, seal_partials
 
 HEIGHT, HEADER = 40, b"h" * 32
 ITEM = ContractLine(CONTRACT, 1)
+MARK = Mark(CONTRACT, 1, 5, b"r" * 32)
+"""Where honest gatekeepers saw the contract."""
 
 
 def entropy(size: int) -> bytes:
@@ -72,7 +75,10 @@ class Committee:
         """Return gatekeeper `at`'s ordered release; `other` replaces what an honest one would say."""
         sender = other.get("sender", self.members[at])
         told = ReleasePlain(
-            other.get("batch", self.batch(at)), other.get("height", HEIGHT), other.get("header", HEADER)
+            other.get("batch", self.batch(at)),
+            other.get("height", HEIGHT),
+            other.get("header", HEADER),
+            other.get("marks", (MARK,)),
         )
         instance = other.get("instance", desk.instance)
         request = other.get("request", desk.request)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import worker_scene
 from msgspec.structs import replace
-from worker_committee import HEADER, HEIGHT, ITEM, Committee, Desk, entropy, inputs, law, registered
+from worker_committee import HEADER, HEIGHT, ITEM, MARK, Committee, Desk, entropy, inputs, law, registered
+from worker_scene import CONTRACT
 
 from keephold.base.errors import BadShare, RollbackDetected
 from keephold.base.ids import InstanceId
@@ -15,13 +16,29 @@ from keephold.crypto.signing import SigningKey
 from keephold.custody.secret.release import combine, partial
 from keephold.enclave.identity import Instance
 from keephold.enclave.vault import ForgetfulVault
+from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.lines import ChannelLine, ContractLine, SigningLine
+from keephold.protocol.marks import Mark
+from keephold.protocol.state import ContractRecord
 from keephold.protocol.transactions import KeyRequest, sign, transaction_id
 from keephold.worker.committee import least_threshold, pin, verify_committee
+from keephold.worker.contract import Proven
+from keephold.worker.floors import reaches
 from keephold.worker.keys import MAX_ITEMS, RETRY_SECONDS, KeyDesk
 
 IDENTITY = SigningKey(SecretBytes(b"w" * 32))
 CHAIN = {HEIGHT: HEADER}.get
+AT_THE_MARK = ContractRecord(
+    creator=bytes(32),
+    nonce=0,
+    code=bytes(32),
+    deployment=bytes(32),
+    policy=ContractPolicy(),
+    phase="active",
+    version=MARK.version,
+    state_root=MARK.root,
+)
+PROVEN = Proven(AT_THE_MARK, HEIGHT, HEADER, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +61,10 @@ def desk() -> Desk:
     return Desk(KeyDesk(worker_scene.NETWORK, IDENTITY.public), IDENTITY)
 
 
+def made(desk: Desk, verified, proven: Proven | None = PROVEN):
+    return desk.desk.combine(verified, CHAIN, lambda mark, head: reaches(proven, mark, head))
+
+
 def seed_of(committee: Committee) -> bytes:
     (seed,) = combine([committee.batch(0), committee.batch(1)], committee.keys, inputs([ITEM]))
     return seed.reveal()
@@ -51,9 +72,9 @@ def seed_of(committee: Committee) -> bytes:
 
 def test_t_answers_make_the_key_and_fewer_do_not(committee, verified, desk):
     assert desk.take(committee.release(0, desk))
-    assert desk.desk.combine(verified, CHAIN) == {}
+    assert made(desk, verified) == {}
     assert desk.take(committee.release(2, desk))
-    seeds = desk.desk.combine(verified, CHAIN)
+    seeds = made(desk, verified)
     assert seeds[ITEM].reveal() == seed_of(committee)
     assert desk.desk.due(desk.instance, 100.0) is None
 
@@ -62,9 +83,9 @@ def test_a_lying_partial_is_worked_around_and_named(committee, verified, desk):
     liar = replace(committee.batch(0), points=committee.batch(1).points)
     desk.take(committee.release(0, desk, batch=liar))
     desk.take(committee.release(1, desk))
-    assert desk.desk.combine(verified, CHAIN) == {}
+    assert made(desk, verified) == {}
     desk.take(committee.release(2, desk))
-    assert desk.desk.combine(verified, CHAIN)[ITEM].reveal() == seed_of(committee)
+    assert made(desk, verified)[ITEM].reveal() == seed_of(committee)
     assert desk.desk.lying == {1}
 
 
@@ -85,20 +106,20 @@ def test_a_lying_partial_is_worked_around_and_named(committee, verified, desk):
 def test_an_answer_that_is_not_for_us_now_does_not_count(committee, verified, desk, other):
     desk.take(committee.release(0, desk))
     desk.take(committee.release(1, desk, **other))
-    assert desk.desk.combine(verified, CHAIN) == {}
+    assert made(desk, verified) == {}
 
 
 def test_an_answer_for_another_seat_does_not_count(committee, verified, desk):
     desk.take(committee.release(0, desk))
     desk.take(committee.release(1, desk, batch=committee.batch(2)))
-    assert desk.desk.combine(verified, CHAIN) == {}
+    assert made(desk, verified) == {}
 
 
 def test_an_unverified_gatekeeper_does_not_count(committee, desk):
     verified = verify_committee(committee.keys, law(2), [registered(key.public) for key in committee.members[:2]])
     desk.take(committee.release(0, desk))
     desk.take(committee.release(2, desk))
-    assert desk.desk.combine(verified, CHAIN) == {}
+    assert made(desk, verified) == {}
 
 
 def test_an_altered_release_is_ignored(committee, desk):
@@ -108,11 +129,72 @@ def test_an_altered_release_is_ignored(committee, desk):
     assert not desk.desk.heights()
 
 
+def put_back(version: int, root: bytes = MARK.root, epoch: int = 1, height: int = HEIGHT) -> Proven:
+    """What the ledger proves after the gatekeepers looked."""
+    return Proven(replace(AT_THE_MARK, version=version, state_root=root, epoch=epoch), height, HEADER, 1)
+
+
+LATER = Mark(CONTRACT, 1, MARK.version + 1, b"s" * 32)
+
+
+def test_of_a_contract_that_was_put_back_no_key_is_made(committee, verified, desk):
+    for at in (0, 1, 2):
+        desk.take(committee.release(at, desk))
+    assert made(desk, verified, put_back(4)) == {}
+    assert {contract: set(seats) for contract, seats in desk.desk.put_back.items()} == {CONTRACT: {1, 2, 3}}
+    assert made(desk, verified, put_back(5, root=b"x" * 32)) == {}
+    # It goes on from there, and what was said of it is not said any more.
+    assert made(desk, verified, put_back(6, root=b"x" * 32))
+    assert not desk.desk.put_back
+
+
+def test_one_mark_among_the_t_answers_that_came_suffices(committee, verified, desk):
+    desk.take(committee.release(0, desk))
+    desk.take(committee.release(1, desk, marks=(LATER,)))
+    assert made(desk, verified) == {}
+    assert {contract: set(seats) for contract, seats in desk.desk.put_back.items()} == {CONTRACT: {2}}
+
+
+def test_a_gatekeeper_that_names_what_never_was_is_worked_around_and_named(committee, verified, desk):
+    desk.take(committee.release(0, desk, marks=(replace(LATER, version=1 << 60),)))
+    desk.take(committee.release(1, desk))
+    assert made(desk, verified) == {}
+    desk.take(committee.release(2, desk))
+    assert made(desk, verified)[ITEM].reveal() == seed_of(committee)
+    assert set(desk.desk.put_back[CONTRACT]) == {1}
+
+
+def test_a_record_that_may_still_come_is_waited_for(committee, verified, desk):
+    for at in (0, 1):
+        desk.take(committee.release(at, desk))
+    for proven in (None, put_back(4, height=HEIGHT - 1)):
+        assert made(desk, verified, proven) == {}
+        assert not desk.desk.put_back
+    # Another state of the same version does not become this one.
+    assert made(desk, verified, put_back(5, root=b"x" * 32, height=HEIGHT - 1)) == {}
+    assert desk.desk.put_back
+    assert made(desk, verified, put_back(5, height=HEIGHT - 1))
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        pytest.param((), id="none"),
+        pytest.param((replace(MARK, contract=b"d" * 32),), id="of another contract"),
+        pytest.param((MARK, replace(MARK, contract=b"d" * 32)), id="of one more"),
+    ],
+)
+def test_an_answer_without_the_mark_of_what_was_asked_for_does_not_count(committee, verified, desk, marks):
+    desk.take(committee.release(0, desk))
+    desk.take(committee.release(1, desk, marks=marks))
+    assert made(desk, verified) == {}
+
+
 def test_partials_of_another_sharing_do_not_combine(committee, verified, desk):
     older = Committee(name="one", sharing_epoch=2)
     desk.take(committee.release(0, desk))
     desk.take(committee.release(1, desk, batch=partial(older.shares[1], inputs([ITEM]), entropy)))
-    assert desk.desk.combine(verified, CHAIN) == {}
+    assert made(desk, verified) == {}
 
 
 def test_what_was_sealed_to_an_earlier_instance_is_dropped_with_it(committee, verified, desk):
@@ -120,7 +202,7 @@ def test_what_was_sealed_to_an_earlier_instance_is_dropped_with_it(committee, ve
     desk.take(committee.release(1, desk))
     fresh = Instance(InstanceId(b"2" * 32), EncryptionKey(SecretBytes(b"z" * 32)))
     desk.desk.observe(b"t" * 32, b"anything", fresh)
-    assert desk.desk.combine(verified, CHAIN) == {}
+    assert made(desk, verified) == {}
 
 
 def test_somebody_elses_request_in_our_name_is_ignored(committee, desk):

@@ -23,6 +23,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.custody import PartialBatch
+from keephold.protocol.marks import Mark
 from keephold.protocol.messages import Answer, CallPlain, EventPlain, QueryBody, ReleasePlain, Reply
 from keephold.protocol.permits import Permit, permit_hash
 from keephold.protocol.transactions import SealedEvent
@@ -306,7 +307,7 @@ def _make_releases(maker: Maker) -> None:
     about = {"instance_seed": fixed("instance seed").hex(), "network": NETWORK.hex()}
     about |= {name: fixed(name).hex() for name in names}
     batch = PartialBatch(1, 1, (fixed("point"),), fixed("proof", 64), (fixed("mac"),))
-    plain = ReleasePlain(batch, 41, fixed("header"))
+    plain = ReleasePlain(batch, 41, fixed("header"), (Mark(fixed("contract"), 2, 9, fixed("root")),))
     public = EncryptionKey.from_seed(secret("instance seed")).public
 
     def sealed() -> Given:

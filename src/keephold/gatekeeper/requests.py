@@ -1,4 +1,4 @@
-"""Which key requests a gatekeeper may answer, and the answer. Pure: everything it judges was verified before.
+"""Which key requests a gatekeeper may answer, and the answer. No I/O: everything it judges was verified before.
 
 Partials of t gatekeepers *are* contract keys, so this argument is the one that guards them all. For a request:
 
@@ -13,6 +13,8 @@ Partials of t gatekeepers *are* contract keys, so this argument is the one that 
 5. The worker's registration verifies now, evidence included, in the role of worker (`follower.trust`).
 6. The live instance is the one that asks: what is sealed to it, no clone and no earlier boot can open.
 7. Its confidence level, as judged here, is at least as good as the contract's policy asks for (`lines`, too).
+8. No contract's record stands before one that this gatekeeper saw (`marks`): whoever is told its keys now could be
+   shown a past to use them on. Where it stands goes to the worker beside the partials, who holds the ledger to it.
 
 Assignment is the validators' word: they can give a contract to any worker that passes 5 to 7, and to nobody else.
 
@@ -34,9 +36,11 @@ from keephold.follower.contracts import check_identity
 from keephold.follower.trust import VerifiedRegistration
 from keephold.follower.view import OrderedTransaction, ProvenValues
 from keephold.gatekeeper.lines import check_line
+from keephold.gatekeeper.marks import Marks
 from keephold.protocol.channel import Channel
 from keephold.protocol.codec import decode
-from keephold.protocol.lines import ChannelLine, KeyLine, parties
+from keephold.protocol.lines import ChannelLine, KeyLine, contracts_of
+from keephold.protocol.marks import Mark, mark_of
 from keephold.protocol.messages import ReleasePlain
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import ContractRecord, channel_path, contract_path
@@ -74,6 +78,8 @@ class Justified(metaclass=NoPublicConstructor):
     height: int
     """Of the header that proves the contracts' records."""
     header_hash: bytes
+    marks: tuple[Mark, ...]
+    """Where that header shows each contract that the lines are about."""
 
 
 def open_request(ordered: OrderedTransaction, height: int, network: NetworkId) -> Request:
@@ -92,11 +98,13 @@ def open_request(ordered: OrderedTransaction, height: int, network: NetworkId) -
 
 
 def justify(
-    request: Request, contracts: ProvenValues, registration: VerifiedRegistration, network: NetworkId
+    request: Request, contracts: ProvenValues, registration: VerifiedRegistration, marks: Marks, network: NetworkId
 ) -> Justified:
-    """Return the request, justified (steps 2 to 7).
+    """Return the request, justified (steps 2 to 8); what it shows of its contracts is remembered in `marks`.
 
     Raises:
+        RollbackDetected: a contract stands before its mark.
+        StaleAnswer: the header is older than a mark's; see `Marks.height_of`.
         LedgerRefused: the step's reason: `unknown_contract`, `not_assigned`, `wrong_epoch`, `superseded`, …
         AttestationRefused: reason `level`.
         ProofInvalid: code or policy on record are not the contract's.
@@ -113,13 +121,20 @@ def justify(
     if registration.instance != request.instance:
         raise LedgerRefused(Refusal.SUPERSEDED.word, "another instance is live")
     # (3) Code and policy are the contracts'.
-    records = {contract: _record(contracts, contract, network) for contract in _contracts(request)}
+    records = {contract: _record(contracts, contract, network) for contract in contracts_of(request.items)}
     # (4), (7) Each line's own rule.
     channels = {line: _channel(contracts, line) for line in request.items if isinstance(line, ChannelLine)}
     for line in request.items:
         check_line(line, records, channels, registration)
+    # (8) None was put back.
+    for contract, record in records.items():
+        marks.see(contract, record, contracts.height)
     return Justified._mint(  # noqa: SLF001 - the one place that makes it
-        request=request, registration=registration, height=contracts.height, header_hash=contracts.header_hash
+        request=request,
+        registration=registration,
+        height=contracts.height,
+        header_hash=contracts.header_hash,
+        marks=tuple(mark_of(contract, record) for contract, record in records.items()),
     )
 
 
@@ -128,11 +143,12 @@ def answer(
 ) -> KeyRelease:
     """Return this gatekeeper's partials for a justified request, sealed to the instance that asked.
 
-    The head goes in beside them: the worker uses the keys only on a chain that contains t of these headers.
+    The head goes in beside them, and where it shows the contracts: the worker uses the keys only on a chain that
+    contains t of these headers, and only once each contract stands there as far.
     """
     request = justified.request
     inputs = [prf_input(network, line) for line in request.items]
-    plain = ReleasePlain(partial(share, inputs, entropy), justified.height, justified.header_hash)
+    plain = ReleasePlain(partial(share, inputs, entropy), justified.height, justified.header_hash, justified.marks)
     context = ReleaseContext(network, gatekeeper, request.worker, request.instance, request.id)
     sealed = seal_partials(justified.registration.encryption_key, context, plain)
     return KeyRelease(worker=request.worker, instance=request.instance, request=request.id, sealed=sealed)
@@ -178,11 +194,7 @@ class Queue:
 def paths(request: Request) -> tuple[bytes, ...]:
     """Return the map paths that `justify` wants proven."""
     channels = [_channel_path(line) for line in request.items if isinstance(line, ChannelLine)]
-    return (*map(contract_path, _contracts(request)), *channels)
-
-
-def _contracts(request: Request) -> tuple[ContractId, ...]:
-    return tuple(dict.fromkeys(party.contract for line in request.items for party in parties(line)))
+    return (*map(contract_path, contracts_of(request.items)), *channels)
 
 
 def _channel_path(line: ChannelLine) -> bytes:

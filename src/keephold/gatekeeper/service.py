@@ -19,6 +19,7 @@ from keephold.base.errors import (
     LedgerRefused,
     NotFresh,
     ProofInvalid,
+    RollbackDetected,
     UnavailableError,
 )
 from keephold.base.ids import PublicKey
@@ -33,8 +34,11 @@ from keephold.follower.view import VerifiedBlock, VerifiedView
 from keephold.gatekeeper.ceremony import Ceremony, Heard, Opening
 from keephold.gatekeeper.core import Core, Errand, Spoken, VerifyOpening, VerifyVouch
 from keephold.gatekeeper.handover import Standing, check_handover, check_successors
+from keephold.gatekeeper.marks import Marks
 from keephold.gatekeeper.requests import Request, answer, justify, paths
+from keephold.gatekeeper.survey import Survey, survey
 from keephold.protocol.custody import CommitteeKeys, DkgDealing, DkgMessage, RoundState
+from keephold.protocol.lines import contracts_of
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import committee_path
 from keephold.protocol.wire import Interest
@@ -60,6 +64,8 @@ class Gatekeeper:
         self._follower: Final = session.follower
         ceremony = Ceremony(session.vault, session.identity, session.network, secrets.token_bytes)
         self.core: Final = Core(session.identity, session.network, ceremony, session.drew)
+        self.marks: Final = Marks(session.vault)
+        self.survey: Final = Survey(self.marks, session.network)
         self._work: Final = asyncio.Event()
         self._unresolved: tuple[VerifiedBlock, tuple[Spoken, ...]] | None = None
         self._sending: Final[dict[DkgMessage, asyncio.Future[Outcome]]] = {}
@@ -69,9 +75,16 @@ class Gatekeeper:
         """Round in which we deal: its receivers were verified again just before."""
 
     async def run(self) -> None:
-        """Follow, take part in ceremonies, answer requests: for ever."""
+        """Follow, take part in ceremonies, look at contracts, answer requests: for ever."""
         self._session.watch(self.core.interest())
-        await run_together(self._session.run(self._on_block, self._paths, self._on_fresh), self._answer())
+        try:
+            await run_together(
+                self._session.run(self._on_block, self._paths, self._on_fresh),
+                survey(self._follower, self.survey),
+                self._answer(),
+            )
+        finally:
+            self.marks.keep_now()
 
     def wipe(self) -> None:
         """Overwrite the shares in memory; what the vault holds stays."""
@@ -114,6 +127,7 @@ class Gatekeeper:
         if self._session.registrar.is_live:
             for vouch in self.core.vouching.due(block.height, block.header_hash):
                 self._session.sender.submit_nowait(vouch)
+        self.marks.keep(self._session.clock.monotonic())
         self._work.set()
 
     async def _run(self, errand: Errand) -> None:
@@ -273,9 +287,10 @@ class Gatekeeper:
     async def _release(self, request: Request) -> None:
         session = self._session
         try:
-            contracts = await self._follower.prove(paths(request), request.height + 1)
+            least = max(request.height + 1, self.marks.height_of(contracts_of(request.items)))
+            contracts = await self._follower.prove(paths(request), least)
             registration = await session.registrations.verify(request.worker, at_least=contracts.height)
-            justified = justify(request, contracts, registration, session.network)
+            justified = justify(request, contracts, registration, self.marks, session.network)
             # Looked at again after every wait: the window may have closed meanwhile.
             session.freshness.require(session.clock.monotonic())
             share = self.core.share
@@ -288,7 +303,14 @@ class Gatekeeper:
             self.core.queue.put_back(request)
             await asyncio.sleep(_RETRY_SECONDS)
             self._work.set()
+        except RollbackDetected as error:
+            # Nobody's mistake: the ledger's record was put back.
+            _LOG.error("request %s of %s refused: %s: %s", *_short(request), error.code, error)
         except _REFUSED as error:
-            _LOG.warning("request %s of %s refused: %s", request.id.hex()[:16], request.worker.hex()[:16], error)
+            _LOG.warning("request %s of %s refused: %s", *_short(request), error)
         else:
             _LOG.info("released %d keys to %s", len(request.items), request.worker.hex()[:16])
+
+
+def _short(request: Request) -> tuple[str, str]:
+    return request.id.hex()[:16], request.worker.hex()[:16]

@@ -13,6 +13,7 @@ Who may be told a line is decided by `gatekeeper.requests`, by a rule for each; 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from keephold.base.ids import ContractId
@@ -65,6 +66,11 @@ def parties(line: KeyLine) -> tuple[Party, ...]:
             return (Party(ContractId(contract), None),)
         case ChannelLine(source, source_epoch, target, target_epoch):
             return (Party(ContractId(source), source_epoch), Party(ContractId(target), target_epoch))
+
+
+def contracts_of(lines: Iterable[KeyLine]) -> tuple[ContractId, ...]:
+    """Return the contracts that lines are about, each once, in the order in which they are named first."""
+    return tuple(dict.fromkeys(party.contract for line in lines for party in parties(line)))
 
 
 def order(line: KeyLine) -> tuple[tuple[bytes, int], ...]:

@@ -9,6 +9,7 @@ from msgspec import Meta
 from keephold.contract.keys import MAX_MESSAGE, MAX_NAME, MAX_PATH, MAX_READERS, Scheme
 from keephold.protocol.codec import Record
 from keephold.protocol.custody import PartialBatch
+from keephold.protocol.marks import Mark
 from keephold.protocol.permits import SignedPermit
 from keephold.protocol.types import Bytes32, Bytes64, Positive, PublicKeyBytes, SignatureBytes, Text, Uint63
 
@@ -144,12 +145,15 @@ class SealedSlot(Record):
 
 
 class ReleasePlain(Record):
-    """One gatekeeper's partials for one request, with the head it released on.
+    """One gatekeeper's partials for one request, with the head it released on, and where that shows the contracts.
 
     The worker uses the key only on a chain that contains t of these headers: a gatekeeper on another fork, or a
-    worker led onto one, yields nothing.
+    worker led onto one, yields nothing. And only once the ledger's record of each contract that the worker runs
+    stands as far as with t of these gatekeepers.
     """
 
     batch: PartialBatch
     height: Positive
     header_hash: Bytes32
+    marks: tuple[Mark, ...]
+    """Of each contract that the request's lines are about, in the order in which they name them first."""

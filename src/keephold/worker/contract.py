@@ -184,14 +184,19 @@ class ContractCore:
             ProofInvalid: the ledger contradicts what it proved before.
             StateUnproven: no verified worker's result leads to its state.
         """
-        known = self._proven
-        if known is not None and proven.height <= known.height:
+        if self._proven is not None and proven.height <= self._proven.height:
             return
-        record = proven.record
+        record, known = proven.record, None if self._proven is None else self._proven.record
         if known is not None and (
             record.version < known.record.version or record.inbox_count < known.record.inbox_count
         ):
             raise ProofInvalid("the contract's record went back")
+        if (
+            known is not None
+            and record.version == known.record.version
+            and record.state_root != known.record.state_root
+        ):
+            raise ProofInvalid("another state of a version that was proven")
         self._proven = proven
         self._height = max(self._height, proven.height)
         self._follow()

@@ -18,6 +18,7 @@ from keephold.base.errors import (
     CryptoError,
     EncodingError,
     LedgerRefused,
+    RollbackDetected,
     UnavailableError,
 )
 from keephold.base.ids import ContractId, PublicKey
@@ -31,7 +32,7 @@ from keephold.protocol.lines import ChannelLine, KeyLine
 from keephold.protocol.state import CommitteeRecord
 from keephold.protocol.transactions import KeyRequest
 from keephold.worker.committee import VerifiedCommittee, pin, verify_committee
-from keephold.worker.keys import KeyDesk
+from keephold.worker.keys import KeyDesk, Reaches
 
 _LOG: Final = logging.getLogger("keephold.worker")
 _TICK_SECONDS: Final = 0.5
@@ -40,14 +41,20 @@ _REFUSED: Final = (AttestationRefused, LedgerRefused, CryptoError, EncodingError
 Keyed = Callable[[KeyLine, SecretBytes], None]
 """Takes a combined seed."""
 
+PutBack = Callable[[ContractId, RollbackDetected], None]
+"""Takes note of a contract that stands before where t gatekeepers saw it."""
+
 
 @final
 class KeyFetcher:
     """The one place of a worker where keys come in. `run` never returns."""
 
-    def __init__(self, session: Session, keyed: Keyed) -> None:
+    def __init__(self, session: Session, keyed: Keyed, reaches: Reaches, put_back: PutBack) -> None:
         self._session: Final = session
         self._keyed: Final = keyed
+        self._reaches: Final = reaches
+        self._put_back: Final = put_back
+        self._told: Final[set[ContractId]] = set()
         self._desk: Final = KeyDesk(session.network, session.identity)
         self._committee = CommitteeRecord()
         self._due: Final = asyncio.Event()
@@ -121,14 +128,27 @@ class KeyFetcher:
         follower = self._session.follower
         committee = await self._verified_committee()
         known = {at: await follower.header_hash(at) for at in heights if at <= follower.view.height}
-        seeds = self._desk.combine(committee, known.get)
+        seeds = self._desk.combine(committee, known.get, self._reaches)
         if self._desk.lying:
             _LOG.error("partials that do not hold, of seats %s", sorted(self._desk.lying))
+        self._tell(committee.keys.threshold)
         if seeds:
             # Only now did t attested gatekeepers prove shares of this master key: a record alone is pinned by nobody.
             pin(self._session.vault, committee.keys)
         for line, seed in seeds.items():
             self._keyed(line, seed)
+
+    def _tell(self, threshold: int) -> None:
+        """Tell of contracts that stand before gatekeepers' marks. If t of those say so, one of them is honest."""
+        told = self._desk.put_back
+        self._told.intersection_update(told)
+        for contract, seats in told.items():
+            error = next(iter(seats.values()))
+            if contract not in self._told:
+                self._told.add(contract)
+                _LOG.error("%s: %s, by the gatekeepers of seats %s", error.code, error, sorted(seats))
+            if len(seats) >= threshold:
+                self._put_back(contract, error)
 
     async def _verified_committee(self) -> VerifiedCommittee:
         """Return the committee in office with those members whose registration verifies now.

@@ -7,22 +7,26 @@ A request is an own transaction seen ordered; each gatekeeper answers with one. 
 3. It opens with the key of that instance, in exactly that context.
 4. It speaks for the sender's own seat, and the header inside lies on our chain: a gatekeeper on another fork, or a
    worker led onto one, yields nothing.
+5. It says where the contracts stood that the request is about, and each that this worker runs has come as far on the
+   ledger, as proven to us (`floors`): a state that was put back has no keys.
 
 t of them with proofs that hold make the keys (`custody.secret.release.combine`, which works around those that lie).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from keephold.base.errors import BadShare, CryptoError, EncodingError, LedgerRefused
+from keephold.base.errors import BadShare, CryptoError, EncodingError, LedgerRefused, RollbackDetected
 from keephold.base.ids import ContractId, NetworkId, PublicKey, TransactionId
 from keephold.crypto.secret import SecretBytes
 from keephold.custody.secret.release import combine, examine, prf_input
 from keephold.enclave.identity import Instance
-from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, order, parties
+from keephold.protocol.lines import ChannelLine, ContractLine, KeyLine, contracts_of, order, parties
+from keephold.protocol.marks import Mark
 from keephold.protocol.messages import ReleasePlain
 from keephold.protocol.transactions import KeyRelease, KeyRequest, open_signed
 from keephold.sealing.release import ReleaseContext, open_partials
@@ -33,6 +37,9 @@ MAX_ITEMS: Final = 64
 
 RETRY_SECONDS: Final = 6.0
 """How long answers may take before the same keys are asked for again."""
+
+Reaches = Callable[[Mark, int], bool]
+"""Whether a contract has come as far as a mark under a header of that height; see `floors`."""
 
 
 @dataclass(slots=True)
@@ -53,6 +60,8 @@ class KeyDesk:
         self._pending: Final[dict[TransactionId, _Pending]] = {}
         self.lying: frozenset[int] = frozenset()
         """Seats whose partials did not hold, the last time any were combined; for logs."""
+        self.put_back: Mapping[ContractId, Mapping[int, RollbackDetected]] = {}
+        """The contracts whose record stands before marks, and the seats that gave those, as of the last `combine`."""
 
     def want(self, line: KeyLine) -> None:
         """Ask for a line with the next request."""
@@ -127,22 +136,26 @@ class KeyDesk:
         return frozenset(plain.height for pending in self._pending.values() for plain in pending.releases.values())
 
     def combine(
-        self, committee: VerifiedCommittee, header_hash: Callable[[int], bytes | None]
+        self, committee: VerifiedCommittee, header_hash: Callable[[int], bytes | None], reaches: Reaches
     ) -> dict[KeyLine, SecretBytes]:
         """Return the 32-byte seeds that can be made now, and stop waiting for them.
 
         Args:
             committee: the one in office.
             header_hash: of our own chain at a height; None where that is not reached.
+            reaches: of a contract that this worker runs; true for any other.
         """
         seeds: dict[KeyLine, SecretBytes] = {}
+        put_back: dict[ContractId, dict[int, RollbackDetected]] = defaultdict(dict)
         for request, pending in list(self._pending.items()):
             # (1) Verified senders, (4) in their own seats, on our chain.
-            counted = [
-                plain.batch
+            heard = [
+                plain
                 for sender, plain in pending.releases.items()
                 if committee.seat_of(sender) == plain.batch.seat and header_hash(plain.height) == plain.header_hash
             ]
+            # (5) Of contracts that were not put back.
+            counted = [plain.batch for plain in heard if _stands(plain, pending.items, reaches, put_back)]
             inputs = [prf_input(self._network, line) for line in pending.items]
             try:
                 self.lying = frozenset(examine(counted, committee.keys, inputs).lying)
@@ -151,6 +164,7 @@ class KeyDesk:
                 continue  # not enough yet
             del self._pending[request]
             self._keep(seeds, pending.items, found)
+        self.put_back = put_back
         return seeds
 
     def _keep(self, seeds: dict[KeyLine, SecretBytes], items: Iterable[KeyLine], found: Iterable[SecretBytes]) -> None:
@@ -158,3 +172,20 @@ class KeyDesk:
             if item in self._wanted:
                 del self._wanted[item]
                 seeds[item] = seed
+
+
+def _stands(
+    plain: ReleasePlain,
+    items: tuple[KeyLine, ...],
+    reaches: Reaches,
+    put_back: dict[ContractId, dict[int, RollbackDetected]],
+) -> bool:
+    """Say whether each contract has come as far as where a gatekeeper saw it; note in `put_back` which was put back."""
+    stands = tuple(mark.contract for mark in plain.marks) == contracts_of(items)
+    for mark in plain.marks:
+        try:
+            stands = reaches(mark, plain.height) and stands
+        except RollbackDetected as error:
+            put_back[ContractId(mark.contract)][plain.batch.seat] = error
+            stands = False
+    return stands

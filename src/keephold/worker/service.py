@@ -31,6 +31,7 @@ from keephold.follower.remote import Gateway
 from keephold.follower.view import VerifiedBlock
 from keephold.protocol.codec import decode
 from keephold.protocol.lines import ChannelLine, KeyLine, SigningLine
+from keephold.protocol.marks import Mark
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import Roster, committee_path, contract_path, roster_path
 from keephold.protocol.transactions import (
@@ -42,6 +43,7 @@ from keephold.protocol.wire import AnswerEnvelope, Interest, QueryEnvelope
 from keephold.runtime.cache import CompiledGuest
 from keephold.worker.attach import Line
 from keephold.worker.fetching import KeyFetcher
+from keephold.worker.floors import reaches
 from keephold.worker.hosted import Hosted, Trusted
 from keephold.worker.inbox import Ordering
 from keephold.worker.lane import Lane
@@ -65,7 +67,7 @@ class Worker:
         self._session: Final = session
         self._gateways: Final = tuple(gateways)
         self._guest: Final = guest
-        self._fetcher: Final = KeyFetcher(session, self._keyed)
+        self._fetcher: Final = KeyFetcher(session, self._keyed, self._reaches, self._put_back)
         self._hosted: Final[dict[ContractId, Hosted]] = {}
         self._instance: InstanceId | None = None
         self._assigned: frozenset[ContractId] = frozenset()
@@ -265,6 +267,14 @@ class Worker:
         else:
             hosted.keyed(line.epoch, seed)
         hosted.go_on()
+
+    def _reaches(self, mark: Mark, head: int) -> bool:
+        hosted = self._hosted.get(ContractId(mark.contract))
+        return hosted is None or reaches(hosted.core.proven, mark, head)
+
+    def _put_back(self, contract: ContractId, error: RollbackDetected) -> None:
+        if contract in self._hosted:
+            self._halt(contract, error)
 
     # --- tasks ---
 
