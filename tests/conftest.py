@@ -31,6 +31,7 @@ SHARED = {
     "gatekeeper_asking": "gatekeeper/asking.py",
     "gatekeeper_relay": "gatekeeper/relay.py",
     "hostile_chain": "follower/conftest.py",
+    "hostile_colluding": "hostile/colluding.py",
     "hostile_custody": "custody/conftest.py",
     "hostile_desk": "ledger/conftest.py",
     "rotation_scene": "ledger/rules/rotation_scene.py",

@@ -43,8 +43,8 @@ class Story:
         self.net.start()
         await self.net.until(lambda: self.net.node.application.map.newest.time_ns > 0)
         self.net.bring_collateral()
-        for name in ("g0", "g1", "g2"):
-            self.net.run(self.net.gatekeeper(name).run())
+        self.gatekeepers = {name: self.net.gatekeeper(name) for name in ("g0", "g1", "g2")}
+        self.keeping = {name: self.net.run(gatekeeper.run()) for name, gatekeeper in self.gatekeepers.items()}
         self.workers = [self.worker(f"w{at}") for at in range(workers)]
         self.tasks = [self.net.run(worker.run()) for worker in self.workers]
         return self.workers[0]

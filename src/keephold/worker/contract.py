@@ -187,15 +187,9 @@ class ContractCore:
         if self._proven is not None and proven.height <= self._proven.height:
             return
         record, known = proven.record, None if self._proven is None else self._proven.record
-        if known is not None and (
-            record.version < known.record.version or record.inbox_count < known.record.inbox_count
-        ):
+        if known is not None and (record.version < known.version or record.inbox_count < known.inbox_count):
             raise ProofInvalid("the contract's record went back")
-        if (
-            known is not None
-            and record.version == known.record.version
-            and record.state_root != known.record.state_root
-        ):
+        if known is not None and record.version == known.version and record.state_root != known.state_root:
             raise ProofInvalid("another state of a version that was proven")
         self._proven = proven
         self._height = max(self._height, proven.height)
