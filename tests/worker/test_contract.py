@@ -16,6 +16,7 @@ from worker_scene import (
     OTHER,
     PAD,
     REPLY_KEY,
+    WORKER,
     Caller,
     Ledger,
     Sandbox,
@@ -25,7 +26,7 @@ from worker_scene import (
     started,
 )
 
-from keephold.base.errors import SandboxError, SealBroken
+from keephold.base.errors import ProofInvalid, SandboxError, SealBroken
 from keephold.base.ids import PublicKey
 from keephold.base.limits import MAX_CALL_OUTPUT, RESULT_BUDGET
 from keephold.contract.address import Address
@@ -40,6 +41,7 @@ from keephold.sealing.call import CallContext, seal_call
 from keephold.sealing.event import event_tag, open_event, public_event_key
 from keephold.sealing.receipt import open_receipt
 from keephold.worker.code import contract_code
+from keephold.worker.contract import ContractCore, Proven
 from keephold.worker.inbox import Ordering, ProvenBatch
 from keephold.worker.orders import FetchBatch, LoadCode, Submit
 from keephold.worker.results import Position
@@ -395,3 +397,14 @@ def test_a_state_that_does_not_open_is_reported_and_not_taken_for_an_unreadable_
     monkeypatch.setattr(ContractState, "next_nonce", broken)
     with pytest.raises(SealBroken):
         settle(worker, alice.call("inc"))
+
+
+def test_another_state_of_a_version_that_was_proven_is_refused_before_there_is_a_position():
+    """Nothing is downloaded yet, and no key is here: what was proven once is held against what comes all the same."""
+    record = replace(Ledger().record, version=3, done=3, state_root=b"r" * 32)
+    core = ContractCore(CONTRACT, NETWORK, WORKER, INSTANCE)
+    core.record(Proven(record, 5, b"h" * 32, 1))
+    for other in (replace(record, state_root=b"x" * 32), replace(record, version=2)):
+        with pytest.raises(ProofInvalid):
+            core.record(Proven(other, 6, b"h" * 32, 1))
+    core.record(Proven(replace(record, version=4, state_root=b"x" * 32), 6, b"h" * 32, 1))

@@ -224,9 +224,47 @@ def test_keys_are_asked_for_together_and_again_after_a_while():
     assert desk.due(instance, RETRY_SECONDS / 2) is None
     desk.refused(second)
     assert desk.due(instance, RETRY_SECONDS / 2).items == second.items
-    assert desk.due(instance, RETRY_SECONDS).items == first.items
     desk.forget(items[0].contract)
-    assert items[0] not in desk.due(instance, 3 * RETRY_SECONDS).items
+    assert items[0] not in desk.due(instance, RETRY_SECONDS).items
+
+
+def asked_for(desk: KeyDesk, instance: Instance, now: float) -> list[tuple[ContractLine, ...]]:
+    requests = []
+    while (request := desk.due(instance, now)) is not None:
+        requests.append(request.items)
+    return requests
+
+
+def test_one_line_that_is_never_released_keeps_no_other_waiting_for_long():
+    desk = KeyDesk(worker_scene.NETWORK, IDENTITY.public)
+    instance = Instance.fresh()
+    items = [ContractLine(bytes([at]) * 32, 1) for at in range(MAX_ITEMS)]
+    bad = items[37]
+    for item in items:
+        desk.want(item)
+    waiting = len(items)
+    for at in range(MAX_ITEMS.bit_length()):
+        requests = asked_for(desk, instance, at * RETRY_SECONDS)
+        assert sum(map(len, requests)) == waiting  # all that is wanted is asked for each time
+        assert len(requests) <= 2
+        for request in requests:
+            if bad not in request:  # then it is answered
+                for line in request:
+                    desk.forget(line.contract)
+        waiting = max(len(request) for request in requests if bad in request)
+    assert waiting == 1
+    # What nobody answers at all is asked for together again.
+    for item in items:
+        desk.want(item)
+    sizes = [max(map(len, asked_for(desk, instance, (10 + at) * RETRY_SECONDS))) for at in range(8)]
+    assert sizes == [63, 32, 16, 8, 4, 2, 1, 63]
+
+
+def test_answers_to_what_nobody_waits_for_any_more_are_dropped(committee, verified, desk):
+    desk.take(committee.release(0, desk))
+    desk.desk.forget(CONTRACT)
+    assert made(desk, verified) == {}
+    assert not desk.desk.heights()
 
 
 def test_keys_of_epochs_that_ended_are_asked_for_no_more():

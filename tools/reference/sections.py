@@ -17,6 +17,7 @@ from keephold.protocol import (
     evidence,
     genesis,
     governance,
+    marks,
     messages,
     permits,
     state,
@@ -46,6 +47,10 @@ def _paths() -> str:
         if name.endswith("_path") and not name.startswith("_"):
             rows.append((f"`{name}`", f"`{labels.hashed(state, name)}`", line(function.__doc__.split("\n\n")[0])))
     return table(("function", "parts", "what lies there"), rows)
+
+
+def _release() -> str:
+    return "\n\n".join((records(messages, "ReleasePlain", level=4), records(marks, "Mark", level=4)))
 
 
 def _bodies() -> str:
@@ -82,7 +87,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "permit": partial(records, permits, "Permit", "SignedPermit", level=4),
     "answer": partial(records, messages, "Answer", level=4),
     "slot": partial(records, messages, "SlotPlain", "SealedSlot", level=4),
-    "release": partial(records, messages, "ReleasePlain", level=4),
+    "release": _release,
     "evidence": partial(records, evidence),
     "committee": partial(records, custody, "CommitteeSeat", "CommitteeKeys", "PartialBatch"),
     "round": partial(records, custody, "Dealer", "Receiver", "Drop", "RoundState"),

@@ -18,7 +18,8 @@ record of the next epoch the old keys are dropped, and with their last reference
 **What a proof does not say.** A proven record is the ledger's word. No root in it is followed to which no verified
 worker's result leads (`lineage`); policy, code and id are recomputed from the deployment; calls are opened by their
 senders' signatures and seals. What remains the validators' word is order: which calls, in which sequence, and, for a
-worker that was not there, how late it is.
+worker that was not there, what came since the gatekeepers looked (`floors`). No record that was proven here is followed
+back, to another version or another state of the same.
 """
 
 from __future__ import annotations

@@ -15,11 +15,12 @@ worker stands, is no continuation: `StateUnproven`, and the contract is not run 
 out proves nothing against anybody: then the worker waits, and asks again with the next record.
 
 **What this does not show.** A worker without a position goes where the newest *genuine* votes lead that are shown to
-it. Validators who all collude can show it a record of long ago, and what came after never happened for it: a rollback
-to a whole earlier state, of which no slot is mixed with another version's or invented. What stands against it is what
-the worker has seen itself: its position, as long as it runs; the version sealed on its disk (`marks`) after that, where
-the platform seals durably and its host does not put an older disk back; and the other workers of the contract, which
-do not follow. The gatekeepers' heads under which its keys are released say which chain is present, not which state.
+it. Validators who all collude can show it a record of a while ago, and what came after never happened for it: a
+rollback to a whole earlier state, of which no slot is mixed with another version's or invented. What stands against it
+is what the worker has seen itself: its position, as long as it runs; the version sealed on its disk (`marks`) after
+that, where the platform seals durably and its host does not put an older disk back. And what the gatekeepers saw,
+without t of whom it has no key: it makes none where the record stands before that (`floors`). What came since they
+looked can be put back.
 """
 
 from __future__ import annotations

@@ -33,13 +33,24 @@ from keephold.sealing.release import ReleaseContext, open_partials
 from keephold.worker.committee import VerifiedCommittee
 
 MAX_ITEMS: Final = 64
-"""Lines asked for in one request."""
+"""Lines asked for in one request, the first time. Each time there is no answer it is half as many, down to one and then
+anew: a line that is not released refuses its whole request, and is not to keep the others waiting."""
+
+_SIZES: Final = MAX_ITEMS.bit_length()
 
 RETRY_SECONDS: Final = 6.0
 """How long answers may take before the same keys are asked for again."""
 
 Reaches = Callable[[Mark, int], bool]
 """Whether a contract has come as far as a mark under a header of that height; see `floors`."""
+
+
+@dataclass(slots=True)
+class _Wanted:
+    asked: float | None = None
+    """When, in monotonic seconds; None if it is due at once."""
+    times: int = 0
+    """How often it was asked for."""
 
 
 @dataclass(slots=True)
@@ -56,7 +67,7 @@ class KeyDesk:
     def __init__(self, network: NetworkId, identity: PublicKey) -> None:
         self._network: Final = network
         self._identity: Final = identity
-        self._wanted: Final[dict[KeyLine, float | None]] = {}
+        self._wanted: Final[dict[KeyLine, _Wanted]] = {}
         self._pending: Final[dict[TransactionId, _Pending]] = {}
         self.lying: frozenset[int] = frozenset()
         """Seats whose partials did not hold, the last time any were combined; for logs."""
@@ -65,7 +76,7 @@ class KeyDesk:
 
     def want(self, line: KeyLine) -> None:
         """Ask for a line with the next request."""
-        self._wanted.setdefault(line, None)
+        self._wanted.setdefault(line, _Wanted())
 
     def want_channels(self, lines: frozenset[ChannelLine]) -> None:
         """Ask for these channels, and no longer for others."""
@@ -87,22 +98,27 @@ class KeyDesk:
 
     def due(self, instance: Instance, now: float) -> KeyRequest | None:
         """Return the request to send now, if any; `now` is monotonic, in seconds."""
-        due = [item for item, asked in self._wanted.items() if asked is None or now - asked >= RETRY_SECONDS]
+        due = [
+            item for item, wanted in self._wanted.items() if wanted.asked is None or now - wanted.asked >= RETRY_SECONDS
+        ]
         if not due:
             return None
         # By themselves: one line that is not released any more refuses its whole request, and channels end sooner.
         channels: list[KeyLine] = [item for item in due if isinstance(item, ChannelLine)]
         due = channels if len(channels) == len(due) else [item for item in due if item not in channels]
-        items = tuple(sorted(due[:MAX_ITEMS], key=order))
+        # Those asked for as often, each time fewer together: what keeps a request from being answered is narrowed down.
+        times = min(self._wanted[item].times for item in due)
+        alike = sorted((item for item in due if self._wanted[item].times == times), key=order)
+        items = tuple(alike[: MAX_ITEMS >> times % _SIZES])
         for item in items:
-            self._wanted[item] = now
+            self._wanted[item] = _Wanted(now, times + 1)
         return KeyRequest(instance.id, items)
 
     def refused(self, request: KeyRequest) -> None:
         """The ledger refused a request: its items are due again."""
         for item in request.items:
             if item in self._wanted:
-                self._wanted[item] = None
+                self._wanted[item].asked = None
 
     def observe(self, identity: TransactionId, raw: bytes, instance: Instance) -> bool:
         """Take an ordered key request or release; return whether it may complete a key.
@@ -148,6 +164,9 @@ class KeyDesk:
         seeds: dict[KeyLine, SecretBytes] = {}
         put_back: dict[ContractId, dict[int, RollbackDetected]] = defaultdict(dict)
         for request, pending in list(self._pending.items()):
+            if not any(item in self._wanted for item in pending.items):
+                del self._pending[request]  # another request brought them, or nobody waits any more
+                continue
             # (1) Verified senders, (4) in their own seats, on our chain.
             heard = [
                 plain
