@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from statistics import median
@@ -143,6 +144,7 @@ def test_after_any_attack_the_next_call_runs_at_once_in_the_same_process(guest, 
         for name, (attack, after) in took.items():
             assert attack.reply.outcome == "failed", name
             assert ATTACKS[name][1] in attack.reply.detail, name
+            assert re.match(r"line [1-9]\d*: .* \(in: .+\)$", attack.reply.detail, re.DOTALL), attack.reply.detail
             assert after.reply.outcome == "ok", name
         assert starts == before
         assert median(after.seconds for _, after in took.values()) < BOUND_SECONDS

@@ -9,10 +9,12 @@ import pytest
 
 from keephold import Address
 from keephold.base.errors import SandboxError
-from keephold.base.limits import CALL_FUEL, MAX_EVENTS, MAX_WRITES
-from keephold.contract.check import SourceError, check_source
+from keephold.base.limits import CALL_FUEL, MAX_EVENTS, MAX_SLOT_KEY, MAX_SLOT_VALUE, MAX_WRITES
+from keephold.contract import context, storage
+from keephold.contract.check import SourceError, check_source, line_text
 from keephold.contract.lacking import ALLOWED
 from keephold.contract.native import NativeContract
+from keephold.runtime import effects
 from keephold.runtime.python.sandbox import TRAPPED
 
 TOKEN = (Path(__file__).parents[2] / "examples" / "token" / "token.py").read_text()
@@ -156,12 +158,56 @@ def test_a_failure_names_its_line(sandbox, slots, call, query):
     assert "TypeError" in outcome.detail
 
 
+PLACES = {
+    "a loop": ("while True: pass", "@call", TRAPPED),
+    "a result of another type": ("return [n]", "    return [n]", "BadResult: the result: expected text, got list"),
+    "a result of several": ("if n: return n\nreturn ''", "@call", "BadResult: the result: expected text, got int"),
+    "no result": ("n + 1", "    n + 1", "BadResult: the result: expected text, got NoneType"),
+    "a large result": ("return 'x' * 50_000", "@call", "a result has at most"),
+    "a large value": ("self.kept = 'x' * 70_000\nreturn ''", "    self.kept", "a stored value has at most 65536 bytes"),
+    "a large entry": ("self.m[1] = 'x' * 70_000\nreturn ''", "    self.m[1]", "a stored value has at most"),
+    "a large key": ("self.k['x' * 1020] = 1\nreturn ''", "    self.k", "a storage key has at most 1024 bytes"),
+    "a large key read": ("return str(self.k.get('x' * 1020))", "    return", "a storage key has at most"),
+    "a large event": ("ctx.emit(Seen('x' * 70_000), to='public')\nreturn ''", "    ctx.emit", "an event has at most"),
+    "a crowd": (
+        "ctx.emit(Seen(''), to=[Address(bytes(30) + i.to_bytes(2, 'big')) for i in range(257)])\nreturn ''",
+        "    ctx.emit",
+        "at most 256 recipients",
+    ),
+    "much together": ("for i in range(40): self.m[i] = 'x' * 30_000\nreturn ''", "@call", "together"),
+    "memory": ("x = 'x' * (1 << 30)\nreturn x", "    x =", "MemoryError"),
+    "recursion": ("def f(): return f()\nreturn f()", "    def f", "RecursionError"),
+}
+"""What fails, the line that is told (`@call` stands for the method's `def`, two lines of decorators below), and why."""
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_every_failure_has_a_line(sandbox, slots, call, name):
+    code, start, reason = PLACES[name]
+    lines = "".join(f"        {line}\n" for line in code.splitlines())
+    source = (
+        f"{HEAD}class Seen(Event):\n    what: str\ndef same(fn): return fn\n"
+        "class Lab(Contract):\n    kept: str = ''\n    m: Map[int, str]\n    k: Map[str, int]\n"
+        f"    @call\n    @same\n    def go(self, ctx: Call, n: int = 0) -> str:\n{lines}"
+    )
+    outcome = sandbox(source).execute(call("go", "[1]"), slots)
+    assert outcome.status == "failed"
+    assert reason in outcome.detail
+    told = line_text(source, outcome.line)
+    assert told.startswith("def go" if start == "@call" else start.strip())
+
+
+def test_what_the_contract_tells_of_limits_is_what_the_host_holds():
+    assert (storage.MAX_KEY, storage.MAX_VALUE) == (MAX_SLOT_KEY, MAX_SLOT_VALUE)
+    assert context.MAX_RECIPIENTS == effects.MAX_RECIPIENTS
+
+
 HOSTILE = "from keephold.contract import dispatch\nhost = ctx._host\nwhile hasattr(host, '_host'): host = host._host\n"
 VIOLATIONS = {
     "too many slots": (f"for i in range({MAX_WRITES + 1}): self.m[i] = ''", "slots"),
     "too many events": (f"for i in range({MAX_EVENTS + 1}): ctx.emit(Seen(''), to='public')", "events"),
-    "a large value": ("self.kept = 'x' * (1 << 17)", "bytes"),
-    "a large event": ("ctx.emit(Seen('x' * (1 << 17)), to='public')", "bytes"),
+    "a large value": (HOSTILE + "host.put('kept', 'x' * (1 << 17))", "bytes"),
+    "a large event": (HOSTILE + "host.emit('Seen', 'x' * (1 << 17), '\"public\"')", "bytes"),
     "many large values": ("for i in range(40): self.m[i] = 'x' * 30_000", "together"),
     "a large key": (HOSTILE + "host.put('x' * 2000, '1')", "key"),
     "no audience": (HOSTILE + "host.emit('Seen', '{}', '[]')", "recipients"),

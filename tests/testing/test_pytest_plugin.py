@@ -334,6 +334,8 @@ def test_a_failure_names_the_line(net, alice, tmp_path, monkeypatch):
     (tmp_path / "broken_example.py").write_text(
         "from keephold import Call, Contract, call\n\n\nclass Broken(Contract):\n"
         "    @call\n    def divide(self, ctx: Call, by: int) -> int:\n        return 1 // by\n"
+        "    @call\n    def half(self, ctx: Call, of: int) -> int:\n        if of: return str(of)\n        return ()\n"
+        "    @call\n    def third(self, ctx: Call, of: int) -> int:\n        of = str(of)\n        return of\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     from broken_example import Broken
@@ -342,6 +344,10 @@ def test_a_failure_names_the_line(net, alice, tmp_path, monkeypatch):
     assert broken.divide(1) == 1
     with pytest.raises(ContractFailed, match="line 7: ZeroDivisionError"):
         broken.divide(0)
+    with pytest.raises(ContractFailed, match=r"line 9: BadResult: the result: .* \(in: def half"):
+        broken.half(3)
+    with pytest.raises(ContractFailed, match=r"line 15: BadResult: the result: .* \(in: return of"):
+        broken.third(3)
 
 
 def test_time_and_blocks_move_when_told(net, alice):

@@ -18,7 +18,7 @@ from keephold.contract.dispatch import FILE
 from keephold.contract.errors import ContractTypeError
 from keephold.contract.floats import in_data
 from keephold.contract.lacking import Lack, in_code, in_tree
-from keephold.contract.model import Contract
+from keephold.contract.model import Contract, model_of
 from keephold.contract.text import Json
 
 MODULE: Final = "__contract__"
@@ -50,6 +50,8 @@ class ContractInfo:
     """See `keephold.contract.abi`."""
     code: types.CodeType
     """Compiled; valid for this interpreter only."""
+    lines: dict[str, int]
+    """Of each method's `def`: where a failure is told that has no line of its own."""
 
 
 def compile_source(source: str) -> types.CodeType:
@@ -128,11 +130,20 @@ def check_source(source: str) -> ContractInfo:
     code = compile_source(source)
     cls = load(code)
     try:
-        return ContractInfo(cls.__name__, abi(cls, source), code)
+        return ContractInfo(cls.__name__, abi(cls, source), code, method_lines(cls, source))
     except ContractTypeError as e:
         raise SourceError(f"{cls.__name__}: {e}", _declaration(source, str(e))) from e
     except Exception as e:  # annotations are the author's expressions
         raise SourceError(f"{type(e).__name__}: {e}", _line(e)) from e
+
+
+def method_lines(cls: type[Contract], source: str) -> dict[str, int]:
+    """Return the line of each method's `def` in the source that the class was made from."""
+    nodes = [node for node in ast.walk(ast.parse(source, _NO_FILE)) if isinstance(node, ast.FunctionDef)]
+    # A function's code counts from its first decorator.
+    lines = {min([node.lineno, *(mark.lineno for mark in node.decorator_list)]): node.lineno for node in nodes}
+    codes = {name: getattr(method.fn, "__code__", None) for name, method in model_of(cls).methods.items()}
+    return {name: lines.get(code.co_firstlineno, 0) for name, code in codes.items() if code is not None}
 
 
 def _line(error: BaseException) -> int:

@@ -18,12 +18,14 @@ from keephold.contract.errors import ContractTypeError, Reject
 from keephold.contract.keys import MAX_READERS, Key, Scheme, check_message, check_name
 from keephold.contract.records import Event
 from keephold.contract.sending import Message, Outcome, handler_name
-from keephold.contract.storage import Host
+from keephold.contract.storage import MAX_VALUE, Host
 from keephold.contract.text import Json, canonical
 from keephold.contract.values import codec_of
 
 _RANDOM: Final = b"keephold/contract-random/1"
 _MAX_RANDOM: Final = 1 << 16
+MAX_RECIPIENTS: Final = 256
+"""Of one event. The host has the same bounds on events and messages; told here, they are told with the line."""
 _POSITIONS: Final = 1 << 8
 """More than the messages of one call."""
 
@@ -139,7 +141,7 @@ class Call(_Context):
         Raises:
             Reject: `too_many_messages`: one call sends at most 8, and all that follow from one account's call are
                 bounded together.
-            ContractTypeError: not a message, a message to this very contract, or a `reply` that is no handler.
+            ContractTypeError: not a message, one to this very contract or too large, or a `reply` that is no handler.
         """
         if not isinstance(message, Message):
             raise ContractTypeError("send takes a message: Interface.at(address).method(…)")
@@ -149,6 +151,10 @@ class Call(_Context):
         if self._sent >= self._outgoing.room:
             raise Reject("too_many_messages")
         number = message_number(self._outgoing.entry, self._sent)
+        if len(message.arguments) > MAX_VALUE:
+            raise ContractTypeError(
+                f"a message has at most {MAX_VALUE} bytes of arguments, not {len(message.arguments)}"
+            )
         self._sent += 1
         self._host.send(message.target.text, message.method, message.arguments, handler)
         return number
@@ -157,11 +163,13 @@ class Call(_Context):
         """Emit `event`, sealed to each address in `to`; `to="public"` is readable by everyone.
 
         Raises:
-            ContractTypeError: not an Event, or a recipient that is no address.
+            ContractTypeError: not an Event, or one that is too large; a recipient that is no address, or too many.
         """
         if not isinstance(event, Event):
             raise ContractTypeError("emit takes an Event")
         body = canonical(codec_of(type(event)).encode(event))
+        if len(body) > MAX_VALUE:
+            raise ContractTypeError(f"an event has at most {MAX_VALUE} bytes of text, not {len(body)}")
         if isinstance(to, str):
             if to != "public":
                 raise ContractTypeError('`to` is a collection of addresses, or "public"')
@@ -174,6 +182,8 @@ class Call(_Context):
                 texts[address.text] = None
             if not texts:
                 return
+            if len(texts) > MAX_RECIPIENTS:
+                raise ContractTypeError(f"an event has at most {MAX_RECIPIENTS} recipients, not {len(texts)}")
             audience = canonical(list(texts))
         self._host.emit(type(event).__name__, body, audience)
 

@@ -6,13 +6,14 @@ for; the contract is initialised (or is being); the arguments fit; then the cont
 
 from __future__ import annotations
 
+import dis
 import types
 from collections.abc import Callable
 from typing import Any, Final, Literal, cast
 
 from keephold.contract.address import Address
 from keephold.contract.context import Block, Call, Outgoing, PublicView, View
-from keephold.contract.errors import MAX_DETAIL, Mismatch, Reject
+from keephold.contract.errors import MAX_DETAIL, BadResult, ContractTypeError, Mismatch, Reject
 from keephold.contract.model import Contract, Method, Model, bind, model_of
 from keephold.contract.sending import Failed, read_outcome
 from keephold.contract.storage import INITIALISED, Host, Storage, is_absent
@@ -26,6 +27,7 @@ Kind = Literal["call", "view", "reply"]
 """What runs: an @init or @call, a @view, or a @reply."""
 
 _BOOL: Final = codec_of(bool)
+_RETURNS: Final = frozenset({"RETURN_VALUE", "RETURN_CONST"})
 _NAMED: Final = "the arguments are an object of names, or a list in order"
 
 
@@ -63,8 +65,11 @@ def execute(cls: type[Contract], kind: Kind, method: str, args_json: str, env_js
 
 
 def failure(error: BaseException, file: str) -> str:
-    """Return the outcome `failed`, with the last line of the contract's own file that the traceback passes."""
-    line, step = 0, error.__traceback__
+    """Return the outcome `failed`, with the last line of the contract's own file that the traceback passes.
+
+    It passes none where the method has returned; then it is the line of its `return`, if that is known.
+    """
+    line, step = error.line if isinstance(error, BadResult) else 0, error.__traceback__
     while step is not None:
         if step.tb_frame.f_code.co_filename == file:
             line = step.tb_lineno or line
@@ -136,10 +141,21 @@ def _run(
     # (4) The contract's own code.
     contract = bind(cls, storage)
     fn = cast(Callable[..., Any], method.fn)
-    value = result.encode(fn(contract, _context(method, env, host), *arguments))
+    told = fn(contract, _context(method, env, host), *arguments)
+    try:
+        value = result.encode(told)
+    except ContractTypeError as e:
+        raise BadResult(str(e), _return_line(fn)) from e
     if method.mark.kind == "init":
         storage.write(INITIALISED, _BOOL, value=True)
     return value
+
+
+def _return_line(fn: Callable[..., Any]) -> int:
+    """Return the line of a method's only way out, 0 where it has several."""
+    ways = (step.positions for step in dis.get_instructions(fn) if step.opname in _RETURNS)
+    lines = {way.lineno or 0 for way in ways if way is not None}
+    return lines.pop() if len(lines) == 1 else 0
 
 
 def _check_initialised(model: Model, method: Method, env: dict[str, Any], storage: Storage) -> None:

@@ -32,6 +32,14 @@ class ContractTypeError(TypeError):
     """A declaration or value that the contract's types do not allow. Seen at deploy where it is a declaration's."""
 
 
+class BadResult(ContractTypeError):
+    """A method returned what its annotation has no place for; `line` is its only `return`'s, 0 where it has several."""
+
+    def __init__(self, message: str, line: int) -> None:
+        self.line: Final = line
+        super().__init__(f"the result: {message}")
+
+
 class Mismatch(ValueError):
     """Data that does not fit the type it is read as; the message says where and what was expected."""
 

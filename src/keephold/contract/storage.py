@@ -23,6 +23,13 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 _ABSENT: Final = object()
 
+MAX_KEY: Final = 1 << 10
+"""Bytes of a storage key: a name, and the text of a Map's key. Keys and values are ASCII. The host has the same bounds;
+told here, they are told with the line that breaks them."""
+
+MAX_VALUE: Final = 64 << 10
+"""Bytes of a stored value's text."""
+
 INITIALISED: Final = "#initialised"
 """Reserved slot, set by the @init: `#` starts no identifier."""
 
@@ -89,11 +96,14 @@ class Storage:
         """Collect a write.
 
         Raises:
-            ContractTypeError: in a view, or the value does not have the declared type.
+            ContractTypeError: in a view, or the value does not have the declared type, or is too large.
         """
         if not self.writable:
             raise ContractTypeError("a view reads; it cannot write")
-        self._written[key] = canonical(codec.encode(value))
+        text = canonical(codec.encode(value))
+        if len(text) > MAX_VALUE:
+            raise ContractTypeError(f"a stored value has at most {MAX_VALUE} bytes of text, not {len(text)}")
+        self._written[key] = text
         self._known[key] = value
 
     def delete(self, key: str) -> None:
@@ -137,7 +147,10 @@ class Map(Generic[_K, _V]):
         self._value = value
 
     def _slot(self, key: object) -> str:
-        return f"{self._name}[{canonical(self._key.encode(key))}]"
+        slot = f"{self._name}[{canonical(self._key.encode(key))}]"
+        if len(slot) > MAX_KEY:
+            raise ContractTypeError(f"a storage key has at most {MAX_KEY} bytes with its Map's name, not {len(slot)}")
+        return slot
 
     @overload
     def get(self, key: _K) -> _V | None: ...

@@ -99,7 +99,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     detail: str = ""
     """The rejection's detail, or what failed (for developers; users see one code)."""
     line: int = 0
-    """The line of the source that failed, 0 where unknown."""
+    """The line of the source that failed, or that of the method's `def`; 0 where neither is known."""
     writes: dict[str, bytes | None] = {}
     """Storage key to value, None for a deletion; in the order of the keys."""
     events: tuple[Emitted, ...] = ()

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, final
 
+from msgspec.structs import replace
+
 from keephold.base.ids import PublicKey
 from keephold.base.limits import (
     MAX_BATCH,
@@ -111,15 +113,16 @@ class Taken(NamedTuple):
 
 
 def output_of(outcome: Outcome, code: ContractCode, taken: Taken) -> Outcome:
-    """Return the outcome, or `TOO_LARGE` where a result could not carry it."""
+    """Return the outcome, or `TOO_LARGE`, at the method's line, where a result could not carry it."""
+    too_large = replace(TOO_LARGE, line=outcome.line)
     try:
         events = list(_events(outcome, taken.entry))
         cost = _Cost.of(reply_of(outcome, code), outcome, events, code, taken)
     except (ValueError, UnicodeEncodeError):  # an audience or text that the sandbox should not have let through
-        return TOO_LARGE
+        return too_large
     if len(outcome.messages) > taken.room:
-        return TOO_LARGE
-    return outcome if cost.is_within(MAX_CALL_OUTPUT, MAX_RECEIPT) else TOO_LARGE
+        return too_large
+    return outcome if cost.is_within(MAX_CALL_OUTPUT, MAX_RECEIPT) else too_large
 
 
 @final

@@ -107,7 +107,8 @@ class Sandbox:
         try:
             info = check.check_source(source)
             code = marshal.dumps(info.code).decode("latin-1")
-            return canonical({"name": info.name, "abi": cast(Json, info.abi), "code": code})
+            told = {"name": info.name, "abi": info.abi, "code": code, "lines": info.lines}
+            return canonical(cast(Json, told))
         except check.SourceError as e:
             return canonical({"error": e.message, "line": e.line, "column": e.column})
         except BaseException as e:  # noqa: BLE001 - an exception that leaves an export is a trap without a reason

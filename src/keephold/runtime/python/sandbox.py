@@ -48,6 +48,7 @@ class _Compiled(msgspec.Struct, frozen=True):
     name: str = ""
     abi: msgspec.Raw = msgspec.Raw(b"{}")
     code: str = ""
+    lines: dict[str, int] = {}
     error: str | None = None
     line: int = 0
     column: int = 0
@@ -91,6 +92,7 @@ class PythonSandbox:
         self._load(compiled.code)
         self.info: Final = ContractInfo(compiled.name, bytes(compiled.abi).decode())
         self._keys: Final = declared_keys(bytes(compiled.abi))
+        self._lines: Final = compiled.lines
 
     def _load(self, code: str) -> None:
         instance = self._program.instantiate(_COMPILE_FUEL)
@@ -120,9 +122,9 @@ class PythonSandbox:
         instance = self._program.instantiate(fuel, self._image)
         try:
             text = instance.call("run", request.kind, json.dumps(env), _message(request), effects=effects)
-            return _outcome(text, effects, fuel - instance.fuel(), fuel)
+            return self._told(request, _outcome(text, effects, fuel - instance.fuel(), fuel))
         except (Trapped, UnicodeEncodeError) as e:
-            return _trapped(e, effects, fuel)
+            return self._told(request, _trapped(e, effects, fuel))
         finally:
             instance.close()
 
@@ -143,10 +145,17 @@ class PythonSandbox:
             outcome = _outcome(text, effects, fuel - self._warm.fuel(), fuel)
         except (Trapped, UnicodeEncodeError) as e:
             outcome = _trapped(e, effects, fuel)
+        outcome = self._told(request, outcome)
         self._uses += 1
         if outcome.status == "failed" or self._uses >= _WARM_USES:
             self.close()
         return outcome
+
+    def _told(self, request: CallRequest | QueryRequest, outcome: Outcome) -> Outcome:
+        """Give an outcome that has no line of its own that of its method's `def`."""
+        if outcome.line:
+            return outcome
+        return msgspec.structs.replace(outcome, line=max(0, self._lines.get(request.method, 0)))
 
     def close(self) -> None:
         """Drop the warm instance."""

@@ -16,7 +16,7 @@ from keephold.client.account import Account, Reader
 from keephold.client.permits import Session
 from keephold.client.released import NOT_RELEASED, Released, released_of
 from keephold.contract.address import Address
-from keephold.contract.check import line_text
+from keephold.contract.check import line_text, method_lines
 from keephold.contract.context import Block, message_number
 from keephold.contract.dispatch import Kind, execute
 from keephold.contract.errors import ContractTypeError
@@ -208,8 +208,10 @@ class NativeDeployed:
             case "rejected":
                 raise Rejected(outcome["code"], outcome["detail"])
             case "failed":
-                where = f"line {outcome['line']}: " if outcome["line"] else ""
-                shown = line_text(code_of(self._cls).source.decode(), outcome["line"])
+                source = code_of(self._cls).source.decode()
+                line = outcome["line"] or method_lines(self._cls, source).get(method, 0)
+                where = f"line {line}: " if line else ""
+                shown = line_text(source, line)
                 raise ContractFailed(f"{where}{outcome['message']}{f' (in: {shown})' if shown else ''}")
         return model_of(self._cls).methods[method].signature()[1].decode(outcome["value"])
 
