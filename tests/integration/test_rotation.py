@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from keephold.base.errors import LedgerRefused
+from keephold.cli.main import run
 from keephold.client.network import Contract, Network
 from keephold.client.outside import OutsideContract, outside_contract
 from keephold.protocol.codec import decode
@@ -92,3 +94,31 @@ def test_one_gatekeeper_of_three_may_be_away(net: Devnet, gold: Contract) -> Non
 def test_only_its_creator_rotates_a_contract(net: Devnet, gold: Contract) -> None:
     with pytest.raises(LedgerRefused, match="not_creator"):
         gold.rotate(net.accounts["bob"])
+
+
+def test_who_held_an_ended_epoch_is_told_by_contract_and_by_worker(
+    net: Devnet, network: Network, gold: Contract, capsys
+):
+    before = outside(network, gold).deployment.record
+    gold.rotate(net.accounts["alice"], PATIENCE)
+    at = ["--network", str(net.home)]
+    assert run(["exposure", str(gold.address), *at, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    first, second = told["epochs"]
+    assert (first["epoch"], second["epoch"], second["ended"]) == (1, 2, 0)
+    assert {item["worker"] for item in first["holders"]} >= {worker.hex() for worker in before.workers}
+    assert max(item["since"] for item in first["holders"]) < first["ended"] <= told["height"]
+    said = f"ended epoch: what was sealed under it before height {first['ended']}"
+    assert run(["exposure", str(gold.address), *at]) == 0
+    assert f"epoch 1, {said}" in capsys.readouterr().out
+    worker = before.workers[0].hex()
+    assert run(["exposure", worker, *at]) == 0
+    assert f"{gold.address} epoch 1, {said}" in capsys.readouterr().out
+    assert run(["exposure", worker, *at, "--json"]) == 0
+    held = json.loads(capsys.readouterr().out)["held"]
+    mine = [(item["epoch"], item["why"], item["ended"]) for item in held if item["contract"] == str(gold.address)]
+    assert mine == [(1, "ended", first["ended"]), (2, "assigned", 0)]
+    assert run(["trust", str(gold.address), *at]) == 0
+    assert f"epoch 1, {said}" in capsys.readouterr().out
+    assert run(["exposure", "nobody", *at]) != 0
+    assert "no contract 'nobody'" in capsys.readouterr().err

@@ -96,3 +96,12 @@ def test_key_and_signature_outlive_the_key_epoch(net: Devnet, wallet: Contract, 
     assert wallet.rotate(net.accounts["alice"], deadline=60.0).epoch == 2
     assert wallet.query("ethereum_address", account=net.accounts["bob"]) == before
     assert wallet.released(released.topic, account=net.accounts["alice"]) == released
+
+
+def test_a_worker_of_an_ended_epoch_may_have_the_keys_that_do_not_rotate(net: Devnet, wallet: Contract, capsys):
+    """After the change of epoch above: whoever is listed for the ended one is listed with the contract's own keys."""
+    at = ["--network", str(net.home)]
+    assert run(["exposure", str(wallet.address), *at]) == 0
+    said = capsys.readouterr().out
+    assert "epoch 1, ended epoch: what was sealed under it before height" in said
+    assert "signing keys, for ever: each worker above may have ethereum (secp256k1)" in said

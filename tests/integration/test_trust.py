@@ -11,9 +11,10 @@ import pytest
 
 from keephold.base.ids import PublicKey
 from keephold.cli.main import run
+from keephold.client.exposure import exposure_of
 from keephold.client.network import Contract, Network
 from keephold.client.trust import TrustReport
-from keephold.client.trust_shell import exposure_of, trust_of
+from keephold.client.trust_shell import trust_of
 from keephold.protocol.contracts import ContractPolicy
 from keephold.testing.ceremony import Shape
 from keephold.testing.devnet import Devnet
@@ -68,7 +69,7 @@ def test_what_a_worker_holds_is_on_the_ledger(network: Network, gold: Contract, 
     here = gold.address.value
     assert [[held.contract for held in item.held] for item in report.facts.exposures] == [[here]] * 3
     assert sum(held.is_published for item in report.facts.exposures for held in item.held) >= 1
-    nobody = network.run(lambda n: exposure_of(n.connection, PublicKey(bytes(range(32)))))
+    nobody = network.run(lambda n: exposure_of(n.connection.follower, PublicKey(bytes(range(32)))))
     assert nobody.held == ()
     assert nobody.not_proven
 

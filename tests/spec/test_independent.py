@@ -318,6 +318,27 @@ def test_votes():
         assert case["out"]["outvoted"] == outvoted
 
 
+def test_holders_of_key_epochs(spec):
+    for case in cases("holders", "path"):
+        given = case["in"]
+        owner = "contract" if "contract" in given else "worker"
+        name = ("holders" if owner == "contract" else "tenures") + ("-page" if "page" in given else "")
+        numbers = [spec.n(given[field]) for field in ("epoch", "page") if field in given]
+        path = spec.H("path/1", name.encode(), bytes.fromhex(given[owner]), *numbers)
+        assert path.hex() == case["out"]["path"]
+    for case in cases("holders", "whole"):
+        kind = case["in"]["kind"]
+        head = spec.record(bytes.fromhex(case["in"]["head"]))
+        pages = [spec.record(bytes.fromhex(page))[kind] for page in case["in"]["pages"]]
+        count = head.get("count", 0)
+        newest = head.get("newest", [])
+        full = max(0, count - 1) // 64
+        holds = [len(page) for page in pages] == [64] * full and len(newest) == count - 64 * full
+        assert holds == (case["outcome"] == "accept"), case["name"]
+        if holds:
+            assert [entry for part in (*pages, newest) for entry in part] == plain(case["out"].get("entries", []))
+
+
 def test_inbox_and_receipts(spec):
     for case in cases("inbox", "heads"):
         head, heads = bytes.fromhex(case["in"]["head"]), []

@@ -17,6 +17,7 @@ from keephold.protocol import (
     evidence,
     genesis,
     governance,
+    holders,
     marks,
     messages,
     permits,
@@ -42,10 +43,11 @@ def _types() -> str:
 def _paths() -> str:
     """Return the map's paths: what each function hashes, and what lies there."""
     rows = []
-    for name in sorted(vars(state)):
-        function = getattr(state, name)
-        if name.endswith("_path") and not name.startswith("_"):
-            rows.append((f"`{name}`", f"`{labels.hashed(state, name)}`", line(function.__doc__.split("\n\n")[0])))
+    for module in (state, holders):
+        for name, function in vars(module).items():
+            if name.endswith("_path") and function.__module__ == module.__name__:
+                rows.append((f"`{name}`", f"`{labels.hashed(module, name)}`", line(function.__doc__.split("\n\n")[0])))
+    rows.sort()
     return table(("function", "parts", "what lies there"), rows)
 
 
@@ -79,6 +81,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "parts": partial(records, transactions, "SlotWrite", "SealedEvent", "Result", "Migration"),
     "governance": partial(records, governance),
     "state": partial(records, state),
+    "holders": partial(records, holders),
     "paths": _paths,
     "call-plain": partial(records, messages, "CallPlain", level=4),
     "reply": partial(records, messages, "Reply", level=4),

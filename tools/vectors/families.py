@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vectors import ceremony, chain, channel, encoding, files, keys, law, ledger, sealing
+from vectors import ceremony, chain, channel, encoding, files, holders, keys, law, ledger, sealing
 from vectors.base import Family
 
 ALL: Final[tuple[Family, ...]] = (
@@ -21,6 +21,7 @@ ALL: Final[tuple[Family, ...]] = (
     ledger.INBOX,
     ledger.RECEIPTS,
     ledger.VOTES,
+    holders.HOLDERS,
     chain.HEADERS,
     chain.LIGHTCLIENT,
     keys.REPORT,

@@ -71,6 +71,10 @@ MAX_OFFENCES: Final = 64
 MAX_DISSENTS: Final = 16
 """Dissents of one worker that are kept by name; older ones only count."""
 
+MAX_HISTORY: Final = 64
+"""Entries in one record of a list that only grows (holders of a key epoch, tenures of a worker); the oldest so many lie
+in page 0, the next in page 1."""
+
 MAX_COMMITTEE_ROUNDS: Final = 16
 """Restarts of one key generation."""
 

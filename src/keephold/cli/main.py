@@ -45,7 +45,7 @@ _WRITE, _USE, _LOOK, _OPERATE = (
 _GROUPS: Final = {
     **dict.fromkeys(("new", "test", "leaks", "devnet", "demo", "client"), _WRITE),
     **dict.fromkeys(("deploy", "call", "view", "events", "released", "rotate", "account", "permit"), _USE),
-    **dict.fromkeys(("show", "verify", "trust", "doctor"), _LOOK),
+    **dict.fromkeys(("show", "verify", "trust", "exposure", "doctor"), _LOOK),
     **dict.fromkeys(("network", "node", "govern", "collateral", "debug"), _OPERATE),
 }
 """Under which heading each command is listed."""
@@ -108,6 +108,7 @@ _COMMANDS: Final = (
     ("show", "keephold.cli.inspect:show", "Show what an outsider sees of a network, contract or account."),
     ("verify", "keephold.cli.inspect:verify", "Say who can read a contract, and prove it from the genesis up."),
     ("trust", "keephold.cli.trust:trust", "Say whom a contract rests on: who could read, forge or stop it."),
+    ("exposure", "keephold.cli.exposure:exposure", "Say which key epochs a worker may hold, ended ones too."),
     ("doctor", "keephold.cli.doctor:doctor", "Print what a bug report needs."),
 )
 _ACCOUNT_COMMANDS: Final = (

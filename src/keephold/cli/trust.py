@@ -9,12 +9,13 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from keephold.base.errors import InputError
+from keephold.cli.exposure import epoch_lines, epochs_body, exposure_body, exposure_lines
 from keephold.cli.output import emit
 from keephold.cli.place import ON_NETWORK, OnNetwork, contract_address
 from keephold.client.breaking import Breaking
 from keephold.client.network import Network
 from keephold.client.trust import TrustReport
-from keephold.client.trust_facts import Enclave, Exposure
+from keephold.client.trust_facts import Enclave
 from keephold.client.trust_picture import count, headline, picture
 from keephold.client.trust_words import duration
 from keephold.contract.address import Address
@@ -73,7 +74,10 @@ def _lines(address: Address, report: TrustReport) -> list[str]:
     lines += [f"  {item.party.label}: {item.sentence}" for item in report.alone]
     lines += ["", "What each assigned worker may hold:"]
     for exposure in facts.exposures:
-        lines += _exposure(exposure)
+        lines += exposure_lines(exposure)
+    if ended := tuple(epoch for epoch in facts.epochs.epochs if epoch.ended):
+        lines += ["", "Key epochs that have ended; who kept the key opens what was recorded:"]
+        lines += epoch_lines(ended, facts.epochs.owned)
     lines += ["", "Messages with other contracts:", *(f"  {sentence}" for sentence in report.messages)]
     lines += ["", "Proofs:", *(f"  {number}. {sentence}" for number, sentence in enumerate(facts.proofs, 1))]
     lines += ["", "Not counted above:", *(f"  {sentence}" for sentence in report.not_counted)]
@@ -102,18 +106,6 @@ def _goal(goal: Breaking) -> list[str]:
             lines.append(f"  - and {len(goal.smallest) - _SHOWN} more (--json lists them)")
     lines += [f"  {count(way.fewest())}: {way.how}" for way in goal.ways]
     return lines
-
-
-def _exposure(exposure: Exposure) -> list[str]:
-    lines = [f"  worker {exposure.worker.hex()[:16]} (header {exposure.height}):"]
-    for held in exposure.held:
-        had = "had it: it published the public keys" if held.is_published else "may ask for it"
-        lines.append(f"    {Address.contract(held.contract)} epoch {held.epoch}, {held.why}; {had}")
-    lines += [
-        f"    {Address.contract(signing.contract)} signing keys, {signing.why}, for ever: {', '.join(signing.keys)}"
-        for signing in exposure.signing
-    ]
-    return lines if exposure.held else [*lines, "    nothing"]
 
 
 def _body(address: Address, report: TrustReport) -> dict[str, object]:
@@ -177,31 +169,8 @@ def _body(address: Address, report: TrustReport) -> dict[str, object]:
             }
             for item in report.alone
         ],
-        "exposure": [
-            {
-                "worker": exposure.worker,
-                "height": exposure.height,
-                "held": [
-                    {
-                        "contract": Address.contract(held.contract),
-                        "epoch": held.epoch,
-                        "why": held.why,
-                        "published": held.is_published,
-                    }
-                    for held in exposure.held
-                ],
-                "signing": [
-                    {
-                        "contract": Address.contract(signing.contract),
-                        "keys": list(signing.keys),
-                        "why": signing.why,
-                    }
-                    for signing in exposure.signing
-                ],
-                "not_proven": list(exposure.not_proven),
-            }
-            for exposure in facts.exposures
-        ],
+        "exposure": [exposure_body(item) for item in facts.exposures],
+        "key_epochs": epochs_body(facts.epochs),
         "messages": list(report.messages),
         "proofs": list(facts.proofs),
         "not_counted": list(report.not_counted),

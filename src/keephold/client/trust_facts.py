@@ -89,6 +89,10 @@ class Governance:
     """Actions signed and ordered that are not in force yet, a sentence each."""
 
 
+Why = Literal["assigned", "next epoch", "left", "ended"]
+"""Assigned in the present epoch, or in the one on its way in; no more, in an open one; or the epoch has ended."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -96,9 +100,47 @@ class Held:
 
     contract: ContractId
     epoch: int
-    why: Literal["assigned", "next epoch", "left"]
+    why: Why
     is_published: bool
-    """The worker signed this epoch's public keys: so it had them. Otherwise the ledger shows only that it may ask."""
+    """The worker signed this open epoch's public keys: so it had them. Else the ledger shows only that it could ask."""
+    since: int = 0
+    """Height from which on gatekeepers release it this key."""
+    ended: int = 0
+    """Height of the block that ended the epoch: the key opens what was sealed under it before. 0 while it is open."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A worker that may have the key of one epoch."""
+
+    worker: PublicKey
+    since: int
+    """Height from which on gatekeepers release it this key."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class KeyEpoch:
+    """One key epoch of a contract, and everybody who may have its keys."""
+
+    number: int
+    ended: int
+    """Height of the block that ended it; 0 while it is open."""
+    holders: tuple[Holding, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ContractEpochs:
+    """Every key epoch that a contract has had."""
+
+    epochs: tuple[KeyEpoch, ...]
+    """In order, from 1 on."""
+    height: int
+    """Of the header that proves up to which."""
+    owned: tuple[str, ...]
+    """Label and scheme of each key that the contract owns: every holder of every epoch may have them, for ever."""
 
 
 @final
@@ -109,13 +151,14 @@ class Signing:
     contract: ContractId
     keys: tuple[str, ...]
     """Label and scheme of each, as the contract's interface declares them."""
-    why: Literal["assigned", "left"]
+    why: Literal["assigned", "left", "ended"]
+    """Assigned now; or no more, in an epoch that is open; or in ended ones only."""
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """What breaking one worker exposes, as far as the ledger proves it now."""
+    """What breaking one worker exposes, as far as the ledger proves it: every epoch that it ever was assigned in."""
 
     worker: PublicKey
     held: tuple[Held, ...]
@@ -125,19 +168,18 @@ class Exposure:
     """Keys that those contracts own."""
     not_proven: tuple[str, ...] = (
         (
-            "Epochs that have ended are on no record: what the worker held of them is in past blocks only, and is not "
-            "listed."
+            "Gatekeepers answer under seal: that a key was released shows only where the worker published it. Listed "
+            "is every epoch whose keys they release, or released, to it."
         ),
         (
-            "A contract that it left in an epoch that has ended is on no record either; the keys that such a contract "
-            "owns, which do not rotate, it may have kept."
+            "The key of a channel to another contract outlives an epoch while a message sealed under it waits, and "
+            "goes to the workers assigned then; they are not listed for that epoch."
         ),
         (
             "With a contract's key goes the right to ask for the keys of its messages, of the same epochs, in either "
             "direction and with any other contract: with which, the ledger keeps no list."
         ),
-        "Gatekeepers answer under seal: that a key was released shows only where the worker published it.",
-        "Several headers prove these records; a contract that moved between them may be missing.",
+        "Several headers prove these records; an epoch that began between them may be missing.",
     )
 
 
@@ -159,13 +201,15 @@ class TrustFacts:
     workers: tuple[Enclave, ...]
     """Assigned."""
     departed: tuple[Enclave, ...]
-    """Not assigned any more; each may hold keys of the present epoch."""
+    """Not assigned any more; each may hold keys of an epoch that is open."""
     committee: Committee
     governance: Governance
     validators: tuple[Validator, ...]
     vendors: tuple[VendorFact, ...]
     exposures: tuple[Exposure, ...] = ()
     """Of the assigned workers."""
+    epochs: ContractEpochs = ContractEpochs((), 0, ())
+    """Who may hold the keys of each epoch that the contract has had."""
     proofs: tuple[str, ...] = ()
     """Which header proves what, and why the contract's key is believed: a sentence each."""
     height: int = 0

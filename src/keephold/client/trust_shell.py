@@ -4,7 +4,7 @@
 2. Committee and law: proven values; the law folded from governance's signatures over the pinned genesis.
 3. Every enclave: `follower.trust`. One whose registration does not verify is kept, with the doubt: it may hold keys.
 4. The contract's published keys: the sentences of `verify_contract`, or why there are none now.
-5. What each assigned worker may hold: its rosters, proven, and the records of the contracts on them.
+5. Who may hold the keys of every epoch that the contract has had, and what each assigned worker may hold: `exposure`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,14 @@ from keephold.base.errors import (
     NoLiveWorker,
 )
 from keephold.base.ids import ContractId, PublicKey
-from keephold.client.abi import owned_keys
 from keephold.client.connection import Connection
+from keephold.client.exposure import exposure_of, key_epochs
 from keephold.client.trust import TrustReport, trust_report
 from keephold.client.trust_facts import (
     Committee,
     Enclave,
-    Exposure,
     Governance,
-    Held,
-    Signing,
+    KeyEpoch,
     TrustFacts,
     Validator,
     VendorFact,
@@ -46,16 +44,11 @@ from keephold.protocol.state import (
     CommitteeRecord,
     ContractRecord,
     Registration,
-    Roster,
     committee_path,
-    contract_path,
-    departed_path,
     governance_path,
     registration_path,
-    roster_path,
     round_path,
 )
-from keephold.protocol.transactions import PublishKey, open_signed
 
 _DOUBTS: Final = (LedgerRefused, AttestationRefused, ChainRefused, CryptoError, EncodingError)
 
@@ -81,7 +74,8 @@ async def trust_of(connection: Connection, contract: ContractId) -> TrustReport:
     # (3) The enclaves.
     at = proven.height
     workers = await _enclaves(connection, record.workers, "worker", at)
-    departed = await _enclaves(connection, record.departed, "worker", at)
+    epochs = await key_epochs(follower, deployment)
+    departed = await _enclaves(connection, _departed(record, epochs.epochs), "worker", at)
     guardians = await _committee(connection, committee, at)
     # (4) The published keys.
     try:
@@ -92,7 +86,7 @@ async def trust_of(connection: Connection, contract: ContractId) -> TrustReport:
     except (LedgerRefused, NoLiveWorker) as error:
         sentences = (f"The contract cannot be sealed to now: {error}.",)
     # (5) What its workers may hold.
-    exposures = tuple([await exposure_of(connection, PublicKey(worker)) for worker in record.workers])
+    exposures = tuple([await exposure_of(follower, PublicKey(worker)) for worker in record.workers])
     header = (
         f"Header {proven.height} ({proven.header_hash.hex()[:16]}) proves the committee "
         f"({committee.phase}, sharing epoch {guardians.sharing_epoch}) and the law's history: "
@@ -120,6 +114,7 @@ async def trust_of(connection: Connection, contract: ContractId) -> TrustReport:
             validators=tuple(Validator(item.public_key, item.power) for item in law.validators),
             vendors=tuple(VendorFact(item.name, isinstance(item, SimulatedVendor)) for item in law.attestation.vendors),
             exposures=exposures,
+            epochs=epochs,
             proofs=(*sentences, header, *_registered((*workers, *departed, *guardians.members))),
             height=proven.height,
             header_hash=proven.header_hash,
@@ -128,81 +123,10 @@ async def trust_of(connection: Connection, contract: ContractId) -> TrustReport:
     )
 
 
-async def exposure_of(connection: Connection, worker: PublicKey) -> Exposure:
-    """Return which contract keys a worker may hold, as far as the ledger proves it now; see `Exposure.not_proven`.
-
-    Raises:
-        ChainRefused, CryptoError, EncodingError: what the node sent does not hold.
-        UnavailableError
-    """
-    follower = connection.follower
-    paths = {"assigned": roster_path(worker), "left": departed_path(worker)}
-    proven = await follower.prove(paths.values())
-    listed: dict[str, tuple[bytes, ...]] = {}
-    for why, path in paths.items():
-        raw = proven[path]
-        listed[why] = () if raw is None else decode(raw, Roster).contracts
-    contracts = [ContractId(item) for item in dict.fromkeys((*listed["assigned"], *listed["left"]))]
-    records = await follower.prove([contract_path(item) for item in contracts], proven.height) if contracts else None
-    held: list[Held] = []
-    signing: list[Signing] = []
-    for contract in contracts:
-        raw = None if records is None else records[contract_path(contract)]
-        if raw is not None:
-            record = decode(raw, ContractRecord)
-            held += await _held(connection, contract, record, worker)
-            signing += await _signing(connection, contract, record, worker)
-    return Exposure(worker, tuple(held), proven.height, tuple(signing))
-
-
-async def _signing(
-    connection: Connection, contract: ContractId, record: ContractRecord, worker: PublicKey
-) -> list[Signing]:
-    """Return the keys that a contract owns, if the worker could ask for their seed."""
-    if worker not in (*record.workers, *record.departed):
-        return []
-    deployed = await verify_deployment(connection.follower, contract)
-    keys = owned_keys(deployed.code.abi)
-    return [Signing(contract, keys, "assigned" if worker in record.workers else "left")] if keys else []
-
-
-async def _held(connection: Connection, contract: ContractId, record: ContractRecord, worker: PublicKey) -> list[Held]:
-    """Return the epochs of one contract: the present one, and the one on its way in for who is assigned."""
-    assigned = worker in record.workers
-    if not assigned and worker not in record.departed:
-        return []
-    epochs: list[tuple[int, Literal["assigned", "next epoch", "left"], tuple[bytes, ...]]] = [
-        (
-            record.epoch,
-            "assigned" if assigned else "left",
-            tuple(item.transaction for item in record.publications if item.worker == worker),
-        )
-    ]
-    if assigned:
-        epochs += [
-            (
-                rotation.to_epoch,
-                "next epoch",
-                tuple(item.transaction for item in rotation.publications if item.worker == worker),
-            )
-            for rotation in record.rotation
-        ]
-    return [
-        Held(contract, epoch, why, await _published(connection, contract, epoch, worker, published))
-        for epoch, why, published in epochs
-    ]
-
-
-async def _published(
-    connection: Connection, contract: ContractId, epoch: int, worker: PublicKey, transactions: tuple[bytes, ...]
-) -> bool:
-    """Say whether the worker itself signed that it has these keys."""
-    for raw in (await connection.follower.transactions(transactions)).values():
-        signed = open_signed(raw, connection.network)
-        body = signed.body
-        if isinstance(body, PublishKey) and (signed.sender, body.contract, body.epoch) == (worker, contract, epoch):
-            return True
-    return False
+def _departed(record: ContractRecord, epochs: Iterable[KeyEpoch]) -> tuple[bytes, ...]:
+    """Return who may hold keys of an open epoch and is not assigned any more."""
+    holders = (item.worker for epoch in epochs if not epoch.ended for item in epoch.holders)
+    return tuple(dict.fromkeys(worker for worker in holders if worker not in record.workers))
 
 
 async def _committee(connection: Connection, record: CommitteeRecord, at_least: int) -> Committee:

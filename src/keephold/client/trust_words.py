@@ -22,8 +22,10 @@ NOT_PROVEN: Final = (
         "That those in the committee's record hold the shares: enclaves check that when the committee is formed or "
         "handed on, and its key ceremony is argued, not proven here."
     ),
-    "What a party broke in the past: the keys of ended epochs open what was sealed under them, for ever.",
-    "Which workers were assigned in the past: each may have kept the keys that the contract owns, which do not rotate.",
+    (
+        "Who kept a key: the holders of ended epochs are proven, whether one was broken is not. Such a key opens what "
+        "was sealed under its epoch, for ever; the keys that the contract owns do not rotate at all."
+    ),
     "That hardware keeps its promise: a vendor's root is where every proof here ends.",
 )
 """Plainly."""
@@ -119,8 +121,17 @@ def _operator(facts: TrustFacts, party: Party, enclaves: tuple[Enclave, ...]) ->
             for exposure in facts.exposures
             if exposure.worker in identities
             for held in exposure.held
-            if held.contract != facts.contract
+            if held.contract != facts.contract and not held.ended
         }
+        past = sorted(
+            {
+                held.epoch
+                for exposure in facts.exposures
+                if exposure.worker in identities
+                for held in exposure.held
+                if held.contract == facts.contract and held.ended
+            }
+        )
         owned = sorted(
             {
                 key
@@ -136,11 +147,15 @@ def _operator(facts: TrustFacts, party: Party, enclaves: tuple[Enclave, ...]) ->
             f"As {_labels(workers)}: state, calls, answers and messages of epoch {facts.epoch}{also}; it has "
             f"{len(workers)} of {facts.quorum} votes that make a result."
         )
+        if past:
+            epochs = f"epoch{'' if len(past) == 1 else 's'} {', '.join(map(str, past))}"
+            said.append(f"What was sealed under {epochs}, which ended, if it kept the key.")
         if owned:
             said.append(f"It signs with the contract's own keys for ever, for they do not rotate: {', '.join(owned)}.")
     if left:
         said.append(
-            f"As {_labels(left)}, not assigned any more: what is sealed under epoch {facts.epoch}, if it had it."
+            f"As {_labels(left)}, not assigned any more: what is sealed under epoch {facts.epoch}, or under the next "
+            "one while it changes, if it had the key."
         )
     if seats:
         count, need = len(seats), facts.committee.threshold

@@ -34,7 +34,7 @@ from keephold.protocol.state import ContractRecord, contract_path, governance_pa
 KEPT_VERSIONS: Final = 256
 """Versions in memory; older ones have no proofs any more."""
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Version of the file; another one is refused, not guessed at."""
 
 _SCHEMA: Final = """

@@ -294,58 +294,59 @@ class CollateralRecord(Record):
     floor: CollateralFloor
 
 
-def _path(name: str, *parts: bytes) -> bytes:
+def path_of(name: str, *parts: bytes) -> bytes:
+    """Return the path of what `name` and its parts stand for. One name, one kind of record."""
     return tagged_hash(PATH, name.encode(), *parts)
 
 
 def account_path(account: PublicKey) -> bytes:
     """Path of an `AccountRecord`."""
-    return _path("account", account)
+    return path_of("account", account)
 
 
 def revocation_path(issuer: PublicKey, permit: bytes) -> bytes:
     """Path of a `RevokedPermit`, by its hash: under its issuer, so that nobody revokes another's."""
-    return _path("revoked-permit", issuer, permit)
+    return path_of("revoked-permit", issuer, permit)
 
 
 def registration_path(identity: PublicKey) -> bytes:
     """Path of a `Registration`."""
-    return _path("registration", identity)
+    return path_of("registration", identity)
 
 
 def roll_path(role: str) -> bytes:
     """Path of a `Roll`."""
-    return _path("roll", role.encode())
+    return path_of("roll", role.encode())
 
 
 def roster_path(worker: PublicKey) -> bytes:
     """Path of a `Roster`."""
-    return _path("roster", worker)
+    return path_of("roster", worker)
 
 
 def waiting_path() -> bytes:
     """Path of the `Waiting` list."""
-    return _path("waiting")
+    return path_of("waiting")
 
 
 def departed_path(worker: PublicKey) -> bytes:
     """Path of a `Roster`: contracts that the worker left and whose key epoch has not ended since."""
-    return _path("departed", worker)
+    return path_of("departed", worker)
 
 
 def departures_path() -> bytes:
     """Path of the `Departures`."""
-    return _path("departures")
+    return path_of("departures")
 
 
 def due_path() -> bytes:
     """Path of the `Due` list."""
-    return _path("due")
+    return path_of("due")
 
 
 def contract_path(contract: ContractId) -> bytes:
     """Path of a `ContractRecord`."""
-    return _path("contract", contract)
+    return path_of("contract", contract)
 
 
 def batch_path(contract: ContractId, first: int) -> bytes:
@@ -354,52 +355,52 @@ def batch_path(contract: ContractId, first: int) -> bytes:
     A result may consume a part of it; what remains is then found under its own first entry. So what is executed next
     always lies at `done + 1`.
     """
-    return _path("batch", contract, number(first))
+    return path_of("batch", contract, number(first))
 
 
 def letter_path(contract: ContractId, index: int) -> bytes:
     """Path of a `LetterRecord`: an entry of a contract's inbox that no account signed, until it is consumed."""
-    return _path("letter", contract, number(index))
+    return path_of("letter", contract, number(index))
 
 
 def channel_path(source: ContractId, target: ContractId) -> bytes:
     """Path of a `Channel`."""
-    return _path("channel", source, target)
+    return path_of("channel", source, target)
 
 
 def epoch_path(contract: ContractId, epoch: int) -> bytes:
     """Path of an `EpochRecord`; absent until that epoch began."""
-    return _path("epoch", contract, number(epoch))
+    return path_of("epoch", contract, number(epoch))
 
 
 def committee_path() -> bytes:
     """Path of the `CommitteeRecord`."""
-    return _path("committee")
+    return path_of("committee")
 
 
 def round_path(round_number: int) -> bytes:
     """Path of a key generation's `RoundState`."""
-    return _path("round", number(round_number))
+    return path_of("round", number(round_number))
 
 
 def governance_path() -> bytes:
     """Path of the `GovernanceRecord`."""
-    return _path("governance")
+    return path_of("governance")
 
 
 def offences_path() -> bytes:
     """Path of the `Offences`."""
-    return _path("offences")
+    return path_of("offences")
 
 
 def dissents_path(worker: PublicKey) -> bytes:
     """Path of a worker's `Dissents`."""
-    return _path("dissents", worker)
+    return path_of("dissents", worker)
 
 
 def collateral_path(kind: bytes) -> bytes:
     """Path of a `CollateralRecord`; `kind` is `evidence.collateral_key` of the platform."""
-    return _path("collateral", kind)
+    return path_of("collateral", kind)
 
 
 def inbox_head(head: bytes, index: int, entry: bytes, height: Height) -> bytes:

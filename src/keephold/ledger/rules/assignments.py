@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from keephold.base.ids import ContractId, PublicKey
 from keephold.base.limits import MAX_CONTRACTS_PER_WORKER, MAX_DEPARTED
 from keephold.ledger.overlay import Overlay
+from keephold.ledger.rules import holders
 from keephold.ledger.rules.context import BlockContext, is_live
 from keephold.protocol.channel import EpochRecord
 from keephold.protocol.rotation import is_agreed
@@ -124,7 +125,7 @@ def dismiss(state: Overlay, contract: ContractId, record: ContractRecord, identi
 
 
 def settle(state: Overlay, contract: ContractId, record: ContractRecord) -> ContractRecord:
-    """Store the record with the phase that its workers and publications imply; keep `Waiting` in step."""
+    """Store the record with the phase that its workers and publications imply; keep `Waiting` and `holders` in step."""
     if record.phase in ("waiting", "keying"):
         if is_agreed(record.publications, record.workers):
             record = replace(record, phase="active")
@@ -133,6 +134,7 @@ def settle(state: Overlay, contract: ContractId, record: ContractRecord) -> Cont
             record = replace(record, phase="keying" if record.workers else "waiting")
     if not record.publications:
         record = replace(record, signing_key=b"", encryption_key=b"")
+    holders.note(state, contract, state.find(contract_path(contract), ContractRecord), record)
     state.put(contract_path(contract), record)
     waiting = state.get(waiting_path(), Waiting()).contracts
     wants = record.phase not in _ENDED and len(record.workers) < record.policy.workers
