@@ -23,7 +23,7 @@ def chain(tmp_path):
 @pytest.fixture
 def desk(tmp_path):
     """A ledger with a hand crank."""
-    from hostile_desk import Desk
+    from ledger_desk import Desk
 
     made = Desk(tmp_path)
     yield made

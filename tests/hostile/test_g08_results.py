@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hostile_desk import Desk, Enclave, key
+from ledger_desk import Desk, Enclave, key
 from msgspec.structs import replace
 
 from keephold.base.ids import PublicKey

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hostile_desk import Desk, key
+from ledger_desk import Desk, key
 
 from keephold.base.errors import ProofInvalid, SealBroken
 from keephold.client import keystore

@@ -42,9 +42,9 @@ while True:
 
 def run_and_kill(directory: Path, lines: int) -> list[tuple[int, str]]:
     """Run a node that acknowledges what it ordered; kill it after so many acknowledgements, and return them all."""
-    conftest = Path(__file__).with_name("conftest.py")
+    desk = Path(__file__).with_name("desk.py")
     with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(conftest), str(directory)],
+        [sys.executable, "-c", CHILD, str(desk), str(directory)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

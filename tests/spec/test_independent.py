@@ -1,9 +1,8 @@
-"""What is written from the specification's text alone comes to what the vectors say."""
+"""What is written from the specification's text alone comes to what the vectors say: spellings, keys and seals."""
 
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,9 +12,9 @@ import pytest
 import sr25519
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from spec_vectors import cases, plain, raw, refuses
 
 HERE = Path(__file__).parent
-VECTORS = HERE.parents[1] / "docs" / "spec" / "vectors"
 FORM_ONLY = {
     "an unknown field",
     "a field too few",
@@ -28,36 +27,6 @@ FORM_ONLY = {
     "a default that is spelled out",
 }
 """Refused for what the record is, which the second implementation does not know; its spelling is the one."""
-
-
-def cases(name: str, function: str, *, accepted: bool | None = None) -> list[dict[str, Any]]:
-    found = json.loads((VECTORS / f"{name}.json").read_text())["cases"]
-    chosen = [case for case in found if case["function"] == function]
-    if accepted is not None:
-        chosen = [case for case in chosen if (case["outcome"] == "accept") == accepted]
-    assert chosen, (name, function)
-    return chosen
-
-
-def raw(given: dict[str, Any], *names: str) -> list[bytes]:
-    return [bytes.fromhex(given[name]) for name in names]
-
-
-def plain(value: Any) -> Any:
-    """Undo the notation of byte strings in `out`."""
-    if isinstance(value, dict):
-        return {name: plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [plain(inner) for inner in value]
-    return bytes.fromhex(value[2:-1]) if isinstance(value, str) and value.startswith("h'") else value
-
-
-def refuses(spec, work: Callable[[], object], name: str) -> None:
-    try:
-        work()
-    except spec.Refused:
-        return
-    pytest.fail(f"accepted: {name}")
 
 
 def test_it_shares_no_code_with_the_implementation():
@@ -180,24 +149,6 @@ def test_keys(spec):
         ]
 
 
-def test_the_threshold_prf(spec):
-    for case in cases("threshold", "prf_input"):
-        network, line = raw(case["in"], "network", "line")
-        fields = spec.record(line)
-        ends = {
-            "contract": ("contract", "epoch"),
-            "signing": ("contract",),
-            "channel": ("source", "source_epoch", "target", "target_epoch"),
-        }[fields["line"]]
-        parts = [spec.n(fields[name]) if name.endswith("epoch") else fields[name] for name in ends]
-        assert spec.H(f"line-{fields['line']}/1", network, *parts).hex() == case["out"]["x"]
-    for case in cases("threshold", "combine", accepted=True)[:2]:
-        partials = [spec.record(bytes.fromhex(partial)) for partial in case["in"]["partials"]]
-        for at, (x, seed) in enumerate(zip(case["in"]["inputs"], case["out"]["seeds"], strict=True)):
-            points = {partial["seat"]: partial["points"][at] for partial in partials}
-            assert spec.combine(points, partials[0]["macs"][at], bytes.fromhex(x)).hex() == seed
-
-
 def hpke_cases(spec) -> list[tuple[dict[str, Any], Callable[[], bytes]]]:
     found: list[tuple[dict[str, Any], Callable[[], bytes]]] = []
     for function, label in (("open_call", "seal-call/1"), ("open_query", "seal-query/1")):
@@ -293,170 +244,6 @@ def test_slots(spec):
         sealed = spec.shared_seal(spec.derive(root, "key-state/1"), "seal-slot/1", padded, *bound)
         slot = spec.cbor({"epoch": given["epoch"], "context": context, "sealed": sealed})
         assert (tag.hex(), slot.hex()) == (case["out"]["tag"], case["out"]["sealed"])
-
-
-def test_the_map(spec):
-    for case in cases("map", "root"):
-        entries = [(bytes.fromhex(key), bytes.fromhex(value)) for key, value in case["in"]["entries"]]
-        assert spec.map_root(entries).hex() == case["out"]["root"]
-    for case in cases("map", "verify"):
-        root, key, proof = raw(case["in"], "root", "key", "proof")
-        value = bytes.fromhex(case["in"]["value"]) if "value" in case["in"] else None
-        if case["outcome"] == "accept":
-            spec.map_verify(root, key, value, proof)
-        else:
-            refuses(spec, lambda a=(root, key, value, proof): spec.map_verify(*a), case["name"])
-
-
-def test_votes():
-    for case in cases("votes", "tally"):
-        said = dict(case["in"]["votes"])
-        digests = list(said.values())
-        decisive = [digest for digest in digests[-1:] if digests.count(digest) >= case["in"]["quorum"]]
-        assert case["out"]["settled"] == [worker for worker, digest in said.items() if digest in decisive]
-        outvoted = [worker for worker, digest in said.items() if decisive and digest not in decisive]
-        assert case["out"]["outvoted"] == outvoted
-
-
-def test_holders_of_key_epochs(spec):
-    for case in cases("holders", "path"):
-        given = case["in"]
-        owner = "contract" if "contract" in given else "worker"
-        name = ("holders" if owner == "contract" else "tenures") + ("-page" if "page" in given else "")
-        numbers = [spec.n(given[field]) for field in ("epoch", "page") if field in given]
-        path = spec.H("path/1", name.encode(), bytes.fromhex(given[owner]), *numbers)
-        assert path.hex() == case["out"]["path"]
-    for case in cases("holders", "whole"):
-        kind = case["in"]["kind"]
-        head = spec.record(bytes.fromhex(case["in"]["head"]))
-        pages = [spec.record(bytes.fromhex(page))[kind] for page in case["in"]["pages"]]
-        count = head.get("count", 0)
-        newest = head.get("newest", [])
-        full = max(0, count - 1) // 64
-        holds = [len(page) for page in pages] == [64] * full and len(newest) == count - 64 * full
-        assert holds == (case["outcome"] == "accept"), case["name"]
-        if holds:
-            assert [entry for part in (*pages, newest) for entry in part] == plain(case["out"].get("entries", []))
-
-
-def test_inbox_and_receipts(spec):
-    for case in cases("inbox", "heads"):
-        head, heads = bytes.fromhex(case["in"]["head"]), []
-        for at, (entry, height) in enumerate(case["in"]["entries"], case["in"]["first"]):
-            head = spec.H("inbox/1", head, spec.n(at), bytes.fromhex(entry), spec.n(height))
-            heads.append(head.hex())
-        assert heads == case["out"]["heads"]
-    for case in cases("receipts", "tree"):
-        contract = bytes.fromhex(case["in"]["contract"])
-        leaves = [
-            spec.H("receipts/1", contract, spec.n(at), bytes.fromhex(call), bytes.fromhex(receipt))
-            for at, (call, receipt) in enumerate(case["in"]["receipts"], case["in"]["first"])
-        ]
-        assert [leaf.hex() for leaf in leaves] == case["out"]["leaves"]
-        assert spec.tree(leaves).hex() == case["out"]["root"]
-
-
-def test_headers_and_report_data(spec):
-    for case in cases("headers", "header", accepted=True):
-        assert spec.header_hash(bytes.fromhex(case["in"]["header"])).hex() == case["out"]["hash"]
-    for case in cases("report", "report_data"):
-        claim = spec.record(bytes.fromhex(case["in"]["claim"]))
-        parts = [claim[name] for name in ("network", "signing_key", "encryption_key", "operator", "instance")]
-        parts.insert(1, claim["role"].encode())
-        bound = spec.framed("report-data/1", *parts, spec.n(claim["anchor_height"]), claim["anchor_hash"])
-        assert spec.hashlib.sha512(bound).hexdigest() == case["out"]["report_data"]
-
-
-def test_governance_and_the_context_of_a_round(spec):
-    (case,) = cases("governance", "head")
-    enacted = {"signed": spec.record(bytes.fromhex(case["in"]["signed"])), "enacted_ns": case["in"]["enacted_ns"]}
-    assert (
-        spec.H("governance-chain/1", bytes.fromhex(case["in"]["head"]), spec.cbor(enacted)).hex() == case["out"]["head"]
-    )
-    (case,) = cases("ceremony", "context")
-    state = spec.record(bytes.fromhex(case["in"]["opened"]))
-    numbers = [spec.n(state[name]) for name in ("sharing_epoch", "round", "threshold")]
-    dealers = [spec.n(one["seat"]) + one["member"] + one.get("anchor", b"") for one in state["dealers"]]
-    receivers = [spec.n(one["seat"]) + one["member"] for one in state["receivers"]]
-    named = (state["network"], state["purpose"].encode(), *numbers, spec.n(len(dealers)), *dealers, *receivers)
-    assert spec.H("dkg-context/1", *named).hex() == case["out"]["context"]
-
-
-def test_partials_are_proven(spec, group):
-    for case in cases("threshold", "partial", accepted=True):
-        committee, partial = (spec.record(raw(where, name)[0]) for where, name in (
-            (case["in"], "committee"), (case["out"], "partial")))  # fmt: skip
-        (public,) = [seat["public_share"] for seat in committee["seats"] if seat["seat"] == case["in"]["seat"]]
-        inputs = [bytes.fromhex(x) for x in case["in"]["inputs"]]
-        assert group.dleq_holds(public, inputs, partial["points"], partial["proof"])
-        assert not group.dleq_holds(public, inputs[::-1], partial["points"], partial["proof"])
-        assert partial["macs"] == [spec.mac(bytes.fromhex(case["in"]["pepper"]), "master-pepper/1", x) for x in inputs]
-
-
-def messages(case: dict[str, Any], spec, kind: str) -> dict[str, dict[str, Any]]:
-    """Return the messages of one kind by their sender; of a round that restarts, the last."""
-    sent = [message for message in case["in"]["messages"] if message["kind"] == kind]
-    return {message["sender"]: spec.record(bytes.fromhex(message["message"])) for message in sent}
-
-
-def test_a_generation_yields_what_its_extractions_add_up_to(spec, group):
-    case = cases("ceremony", "replay", accepted=True)[0]
-    state = spec.record(bytes.fromhex(case["in"]["opened"]))
-    (context,) = [bytes.fromhex(item["out"]["context"]) for item in cases("ceremony", "context")]
-    dealings, extractions = messages(case, spec, "DkgDealing"), messages(case, spec, "DkgExtraction")
-    keys = plain(case["out"]["committee"])
-    polynomials = []
-    for dealer in state["dealers"]:
-        sender = dealer["member"].hex()
-        committed, extraction = dealings[sender]["commitments"], extractions[sender]
-        bound = (context, spec.n(dealer["seat"]))
-        assert group.extraction_holds(spec.framed, committed, extraction["commitments"], extraction, *bound)
-        another = (context, spec.n(dealer["seat"] + 1))
-        assert not group.extraction_holds(spec.framed, committed, extraction["commitments"], extraction, *another)
-        polynomials.append(extraction["commitments"])
-    total = [group.plus(*column) for column in zip(*polynomials, strict=True)]
-    assert keys["master"] == total[0]
-    assert [seat["public_share"] for seat in keys["seats"]] == [
-        group.value_at(total, seat["seat"]) for seat in keys["seats"]
-    ]
-    assert keys["peppers"] == [dealings[dealer["member"].hex()]["pepper"] for dealer in state["dealers"]]
-
-
-def test_a_resharing_keeps_the_master_key(spec, group):
-    (case,) = [case for case in cases("ceremony", "replay") if case["name"].startswith("a resharing")]
-    state = spec.record(bytes.fromhex(case["in"]["opened"]))
-    dealings, keys = messages(case, spec, "DkgDealing"), plain(case["out"]["committee"])
-    dealers = [dealer for dealer in state["dealers"] if dealer["member"].hex() in dealings]
-    assert [dealings[dealer["member"].hex()]["commitments"][0] for dealer in dealers] == [
-        dealer["anchor"] for dealer in dealers
-    ]
-    factors = group.weights([dealer["seat"] for dealer in dealers])
-    columns = zip(*(dealings[dealer["member"].hex()]["commitments"] for dealer in dealers), strict=True)
-    total = [
-        group.plus(*(group.times(factor, point) for factor, point in zip(factors, column, strict=True)))
-        for column in columns
-    ]
-    assert keys["master"] == total[0] == state["master"]
-    assert [seat["public_share"] for seat in keys["seats"]] == [
-        group.value_at(total, seat["seat"]) for seat in keys["seats"]
-    ]
-
-
-def test_votes_and_validators(spec, chain):
-    (case,) = cases("headers", "commit")
-    commit, chain_id = bytes.fromhex(case["in"]["commit"]), case["in"]["chain_id"].encode()
-    cast = [vote for vote in chain.votes(commit) if vote.signature]
-    assert [chain.sign_bytes(chain_id, commit, vote).hex() for vote in cast] == case["out"]["sign_bytes"]
-    assert [vote.signature.hex() for vote in cast] == case["out"]["signatures"]
-    (case,) = cases("headers", "validators")
-    found = chain.members(bytes.fromhex(case["in"]["validators"]))
-    assert [member.address.hex() for member in found] == case["out"]["addresses"]
-    assert spec.tree([member.leaf for member in found]).hex() == case["out"]["hash"]
-
-
-def test_the_light_client(spec, chain):
-    for case in cases("lightclient", "follow"):
-        assert chain.follow(spec, case["in"]) == case["outcome"], case["name"]
 
 
 def test_keystores(spec):
