@@ -96,6 +96,62 @@ def test_time_is_told_by_fuel(file, capsys):
     assert len(seen) == 2
 
 
+ASKED = """
+from keephold import Call, Contract, Map, View, call, init, view
+
+
+class Asked(Contract, pad=(512, 4096)):
+    notes: Map[int, str]
+
+    @init
+    def setup(self, ctx: Call) -> None:
+        self.notes[0] = "x" * 600
+
+    @call
+    def note(self, ctx: Call, number: int) -> None:
+        self.notes[number] = "short"
+
+    @view
+    def read(self, ctx: View, number: int) -> str:
+        return self.notes.get(number, "")
+
+    @view
+    def told(self, ctx: View, text: str) -> bool:
+        return text == "x"
+
+    @view
+    def sought(self, ctx: View, number: int) -> bool:
+        found = 0
+        for place in range(number % 8 * 5000):
+            found += place == number
+        return found > 0
+
+    @view
+    def same(self, ctx: View, number: int) -> int:
+        return 1 if number in self.notes else 0
+"""
+
+
+def test_views_are_tried_for_what_their_gateway_and_host_see(file, capsys):
+    file.write_text(ASKED)
+    assert main.run(["leaks", str(file), "--json", "--examples", "64"]) == 0
+    rows = found(capsys)
+    assert set(rows) == {("note", "number"), ("read", "number"), ("told", "text"), ("sought", "number")}
+    assert set(rows["read", "number"]) == {"question: bytes of the answer"}
+    seen = rows["read", "number"]["question: bytes of the answer"]
+    assert {seen["is seen as"], seen["seen as"]} == {"512", "4096"}
+    assert set(rows["told", "text"]) == {"question: bytes sent"}
+    assert set(rows["sought", "number"]) == {"question: time"}
+
+
+def test_what_views_show_is_said_where_there_are_views(file, capsys):
+    assert main.run(["leaks", str(file), "--no-time", "--examples", "4"]) == 0
+    assert "Views" not in capsys.readouterr().out
+    file.write_text(ASKED)
+    assert main.run(["leaks", str(file), "--no-time", "--examples", "4"]) == 0
+    assert "Views leave nothing on the ledger" in capsys.readouterr().out
+
+
 def test_for_people(file, capsys):
     assert main.run(["leaks", str(file), "--no-time"]) == 0
     shown = capsys.readouterr()

@@ -14,7 +14,7 @@ from typing import Final, final
 from keephold.crypto.secret import SecretBytes
 from keephold.runtime.artefact import cache_directory, guest_artefact
 from keephold.runtime.cache import CompiledCache, CompiledGuest
-from keephold.runtime.outcome import CallRequest, KeyName
+from keephold.runtime.outcome import CallRequest, KeyName, QueryRequest
 from keephold.runtime.process import ExecutionProcess
 
 _CACHE_KEY: Final = b"keephold fuel meter".ljust(32, b"\0")
@@ -54,6 +54,18 @@ class FuelMeter:
             SandboxError: the source makes no contract.
             ExecutionCrashed: the call kills its process.
         """
+        return self._process(source).execute(call, Committed(slots)).fuel_used
+
+    def fuel_to_answer(self, source: str, question: QueryRequest, slots: Mapping[str, str]) -> int:
+        """Return about what a question burns on this state: a worker's instance stays warm for those after it.
+
+        Raises:
+            SandboxError: the source makes no contract.
+            ExecutionCrashed: the question kills its process.
+        """
+        return self._process(source).query(question, Committed(slots)).fuel_used
+
+    def _process(self, source: str) -> ExecutionProcess:
         if self._guest is None:
             cache = CompiledCache(cache_directory() / "fuel", SecretBytes(_CACHE_KEY))
             self._guest = self._held.enter_context(cache.guest(guest_artefact()))
@@ -61,7 +73,7 @@ class FuelMeter:
         if process is None or not process.is_alive:
             process = self._held.enter_context(ExecutionProcess.start(self._guest, source))
             self._processes[source] = process
-        return process.execute(call, Committed(slots)).fuel_used
+        return process
 
     def close(self) -> None:
         """End the processes."""

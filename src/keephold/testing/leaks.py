@@ -15,7 +15,9 @@ A call's time is its fuel in the sandbox: the same on every run. The host of a w
 its own machine disturbs, so differences below half a millisecond are left out here; over many calls he can average them
 out, and what caches show him is in no figure of ours.
 
-Not compared: what travels below the ledger.
+Not compared in a story: what travels beside the ledger. A question leaves nothing there; the gateway that carries it
+and the host of the worker that answers see its size, the size of its answer, and how long that took (`SeenQuestion`).
+Which slots it reads they do not see: the state lies in the enclave's memory.
 """
 
 from __future__ import annotations
@@ -55,6 +57,18 @@ class SeenCall:
     """Target and size of each, in order."""
     fuel: int = 0
     """What it burned in the sandbox, which stands for the time it took; 0 where that was not measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenQuestion:
+    """One question, as its gateway and the host of its worker see it. The ledger does not."""
+
+    size: int
+    """Bytes of the sealed question."""
+    answer: int
+    """Bytes of the sealed answer."""
+    fuel: int = 0
+    """What it burned in the sandbox; 0 where that was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +115,17 @@ def differences(first: Sequence[SeenContract], second: Sequence[SeenContract]) -
         ]
         found += [_difference(f"{place}, {what}", a, b) for what, a, b in rows if a != b]
     return found
+
+
+def told_apart(first: SeenQuestion, second: SeenQuestion) -> list[Difference]:
+    """Return everything that tells two questions apart; nothing for questions that look alike."""
+    rows: list[tuple[str, object, object]] = [
+        ("question: bytes sent", first.size, second.size),
+        ("question: bytes of the answer", first.answer, second.answer),
+    ]
+    if abs(first.fuel - second.fuel) > NOISE:
+        rows.append(("question: time", _time(first.fuel), _time(second.fuel)))
+    return [_difference(what, a, b) for what, a, b in rows if a != b]
 
 
 def table(found: Sequence[Difference], first: str, second: str) -> str:

@@ -1,11 +1,14 @@
 """Which arguments of a contract's methods shape what its operator sees? Tried out, natively, with made-up arguments.
 
-For each method and each of its arguments: deploy, let alice call the method, then bob, with a secret in that argument;
+For each call and each of its arguments: deploy, let alice call the method, then bob, with a secret in that argument;
 and once more with another secret. Everything else is the same, so whatever differs (`leaks.differences`) is the
 argument's doing. Hypothesis looks for pairs of secrets that differ in something not found yet, and shrinks each.
 
-What is found is real: run it again and it shows. What is not found may still be there: in states that two calls do not
-reach, for values that were not tried. Questions are not tried: they leave nothing on the ledger, but their sizes show.
+A view leaves nothing on the ledger, but whoever carries and answers the question sees sizes and times. So for each of
+its arguments alice asks twice, of a contract on which she has made each call once (`leaks.told_apart`).
+
+What is found is real: run it again and it shows. What is not found may still be there: in states that these calls do
+not reach, for values that were not tried.
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ from keephold.client.abi import Method, encode_value, parse_abi
 from keephold.contract.model import Contract
 from keephold.contract.values import Schema
 from keephold.testing import strategies
-from keephold.testing.handle import Deployed
-from keephold.testing.leaks import SeenContract, differences
+from keephold.testing.leaks import SeenContract, differences, told_apart
 from keephold.testing.native import NativeBackend
+from keephold.testing.native.deployed import NativeDeployed
 from keephold.testing.network import code_of
 
 _CALL: Final = re.compile(r"call \d+: ")
@@ -145,13 +148,17 @@ class _Story:
         self._constants = constants(code_of(cls).source.decode())
         deployed = self._deploy()
         self.abi: Final = deployed.abi
+        self._asked: NativeDeployed | None = None
 
     @property
     def is_timed(self) -> bool:
         return self._backend.is_timed
 
     def methods(self) -> list[Method]:
-        return [method for method in self.abi.methods.values() if method.kind == "call"]
+        return sorted(
+            (method for method in self.abi.methods.values() if method.kind in ("call", "view")),
+            key=lambda method: method.kind,
+        )
 
     def values(self, schema: Any) -> st.SearchStrategy[Any]:
         """Return values of a schema; of numbers and texts, often those that the source compares with."""
@@ -160,7 +167,7 @@ class _Story:
         # Twice: half of all values, where `usual` is two kinds itself.
         return st.one_of(st.sampled_from(named), st.sampled_from(named), usual) if named else usual
 
-    def _deploy(self) -> Deployed:
+    def _deploy(self) -> NativeDeployed:
         self._backend.restore(self._empty)
         alice = self._backend.accounts["alice"]
         arguments = self._arguments() if self._setup is None else self._setup
@@ -169,8 +176,11 @@ class _Story:
     def _arguments(self) -> tuple[object, ...]:
         """Make arguments of @init up, once: middling ones, so that there is something to have."""
         init = parse_abi(code_of(self._cls).abi).init
-        self._setup = () if init is None else tuple(self._middling(parameter.schema) for parameter in init.parameters)
+        self._setup = () if init is None else self._middling_of(init)
         return self._setup
+
+    def _middling_of(self, method: Method) -> tuple[object, ...]:
+        return tuple(self._middling(parameter.schema) for parameter in method.parameters)
 
     def _middling(self, schema: Any) -> object:
         if schema.get("format") in ("uint128", "int128"):
@@ -180,9 +190,24 @@ class _Story:
 
     def compare(self, method: str, at: int, others: tuple[Any, ...], first: Any, second: Any) -> Rows:
         """Return what tells the two secrets apart, by its row in the table."""
-        runs = [self._run(method, others, (*others[:at], secret, *others[at + 1 :])) for secret in (first, second)]
-        rows = differences(*runs)
+        told = [(*others[:at], secret, *others[at + 1 :]) for secret in (first, second)]
+        if self.abi.methods[method].kind == "view":
+            alice, asked = self._backend.accounts["alice"], self._used()
+            rows = told_apart(*(asked.asked(method, arguments, alice) for arguments in told))
+            return {row.where: (row.first, row.second) for row in rows}
+        self._asked = None
+        rows = differences(*(self._run(method, others, arguments) for arguments in told))
         return {_CALL.sub("", row.where.partition(", ")[2]): (row.first, row.second) for row in rows}
+
+    def _used(self) -> NativeDeployed:
+        """Return a contract on which alice made each call once; questions leave it as it is."""
+        if self._asked is None:
+            self._asked = self._deploy()
+            for method in self.abi.methods.values():
+                if method.kind == "call":
+                    with suppress(Rejected, ContractFailed):
+                        self._asked.call(method.name, self._middling_of(method), {}, self._backend.accounts["alice"])
+        return self._asked
 
     def _run(self, method: str, base: tuple[Any, ...], told: tuple[Any, ...]) -> list[SeenContract]:
         deployed = self._deploy()

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 _WIDEST: Final = 40
 _MODULE: Final = "keephold_leaks_contract"
+_QUESTIONS: Final = (
+    "Views leave nothing on the ledger: of a question, the gateway that carries it and the host of the worker that "
+    "answers see the sizes and the time, and which slots it reads nobody sees."
+)
 _COLUMNS: Final = ("method", "argument", "shapes", "one secret", "is seen as", "another", "seen as")
 
 Row = tuple[str, str, str, str, str, str, str]
@@ -34,10 +38,12 @@ def leaks(
     contract: Annotated[str, Parameter(help="path/to/file.py, or path/to/file.py:Class")],
     *words: Annotated[str, Parameter(help="Arguments of @init (default: made up).", allow_leading_hyphen=False)],
     examples: Annotated[int, Parameter(help="Pairs of secrets tried for each finding.")] = 200,
-    time: Annotated[bool, Parameter(help="Run each call in the sandbox as well, for the time it takes.")] = True,
+    time: Annotated[
+        bool, Parameter(help="Run each call and view in the sandbox as well, for the time it takes.")
+    ] = True,
     shared: Shared = SHARED,
 ) -> None:
-    """Try each argument of each call with made-up secrets, and say what of it an operator can see.
+    """Try each argument of each call and view with made-up secrets, and say what of it an operator can see.
 
     Nothing is sent anywhere. What is found is real; what is not found may still be there.
     """
@@ -72,7 +78,9 @@ def leaks(
     known = {address.text: name for name, address in people.items()}
     rows = [_row(shape, known) for shape in found]
     body = {"contract": code.name, "shaped": [dict(zip(_COLUMNS, row, strict=True)) for row in rows]}
-    emit(body, _text(code.name, rows), as_json=shared.json)
+    has_views = any(method.kind == "view" for method in parse_abi(code.abi).methods.values())
+    text = _text(code.name, rows)
+    emit(body, f"{text}\n\n{_QUESTIONS}" if has_views else text, as_json=shared.json)
 
 
 def _loaded(target: str, name: str) -> type[Contract]:

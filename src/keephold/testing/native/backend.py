@@ -17,7 +17,6 @@ from keephold.contract.model import Contract
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.testing.fuel import FuelMeter
-from keephold.testing.handle import Deployed
 from keephold.testing.native.deployed import NativeDeployed
 from keephold.testing.native.world import Snapshot, World
 from keephold.testing.network import code_of, unattackable
@@ -53,7 +52,7 @@ class NativeBackend:
 
     def deploy(
         self, cls: type[Contract], arguments: tuple[object, ...], named: dict[str, object], sender: Account
-    ) -> Deployed:
+    ) -> NativeDeployed:
         """See `Backend`."""
         abi = parse_abi(code_of(cls).abi)
         self._deployed += 1

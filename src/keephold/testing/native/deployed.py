@@ -30,11 +30,11 @@ from keephold.protocol.channel import room, share
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.messages import KeyName, SigningRequest
 from keephold.protocol.permits import EVENTS_SCOPE, RELEASED_SCOPE
-from keephold.runtime.outcome import CallRequest
+from keephold.runtime.outcome import CallRequest, QueryRequest
 from keephold.sealing.owned_keys import OwnedKeys
-from keephold.testing.leaks import SeenCall
+from keephold.testing.leaks import SeenCall, SeenQuestion
 from keephold.testing.native.permits import NATIVE_NETWORK
-from keephold.testing.native.seen import Ran, seen_call
+from keephold.testing.native.seen import Ran, seen_call, seen_question
 from keephold.testing.native.world import Mail, World
 from keephold.testing.network import code_of, event_classes
 
@@ -137,9 +137,30 @@ class NativeDeployed:
         """See `Deployed`."""
         encoded = self.abi.method(method, "view").encode(arguments, named)
         self._permitted(reader, None if self.abi.methods[method].public else model_of(self._cls).methods[method].scope)
+        return self._value(method, self._answer(method, encoded.decode(), reader))
+
+    def asked(self, method: str, arguments: tuple[object, ...], reader: Account) -> SeenQuestion:
+        """Run a @view method, whatever it comes to; return what its gateway and its worker's host see of that."""
+        encoded = self.abi.method(method, "view").encode(arguments, {})
+        outcome = self._answer(method, encoded.decode(), reader)
+        fuel = 0
+        if self._world.meter is not None:
+            question = QueryRequest(
+                method=method,
+                args_json=encoded.decode(),
+                reader=reader.address.text,
+                contract=self.address.text,
+                height=self._world.block.height,
+                time_ns=self._world.block.time_ns,
+            )
+            slots = self._world.states[self.address].slots
+            fuel = self._world.meter.fuel_to_answer(code_of(self._cls).source.decode(), question, slots)
+        return seen_question(method, encoded, outcome, fuel, self.abi.pad)
+
+    def _answer(self, method: str, arguments: str, reader: Reader | None) -> dict[str, Any]:
         host = MemoryHost(self._world.states[self.address].slots, keys=self._public_key)
         env: dict[str, Json] = {"reader": None if reader is None else Address.account(reader.reader).text}
-        return self._value(method, self._run("view", method, encoded.decode(), env, self._world.block, host))
+        return self._run("view", method, arguments, env, self._world.block, host)
 
     def events(self, reader: Reader | None) -> list[Event]:
         """See `Deployed`."""

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 from keephold.contract.text import canonical
 from keephold.crypto.padding import padded_size
 from keephold.protocol.codec import encode
-from keephold.protocol.messages import CallPlain, EventPlain, MessagePlain, Reply
-from keephold.testing.leaks import SeenCall
+from keephold.protocol.messages import Answer, Asked, CallPlain, EventPlain, MessagePlain, QueryBody, Reply, SignedQuery
+from keephold.testing.leaks import SeenCall, SeenQuestion
 from keephold.worker.state import slot_size
 
 _NONCE_KEY: Final = "n" * 64
@@ -44,13 +44,6 @@ class Ran:
 
 def seen_call(ran: Ran, entry: int, buckets: tuple[int, ...]) -> SeenCall:
     """Return what everybody would see of a call on a network that tells nobody why a contract failed."""
-    match ran.outcome["status"]:
-        case "ok":
-            reply = Reply("ok", canonical(ran.outcome["value"]).encode())
-        case "rejected":
-            reply = Reply("rejected", code=ran.outcome["code"], detail=ran.outcome["detail"])
-        case _:
-            reply = Reply("failed")
     writes: dict[object, int] = {
         key: 0 if text is None else slot_size(key, text.encode(), buckets) for key, text in ran.writes.items()
     }
@@ -74,12 +67,39 @@ def seen_call(ran: Ran, entry: int, buckets: tuple[int, ...]) -> SeenCall:
     return SeenCall(
         sender=ran.sender,
         size=size,
-        receipt=0 if ran.kind == "reply" else padded_size(len(encode(reply)), buckets),
+        receipt=0 if ran.kind == "reply" else padded_size(len(encode(_reply(ran.outcome))), buckets),
         writes=writes,
         events=tuple(sorted(events)),
         messages=tuple(sent),
         fuel=ran.fuel,
     )
+
+
+def seen_question(
+    method: str, arguments: bytes, outcome: Mapping[str, Any], fuel: int, buckets: tuple[int, ...]
+) -> SeenQuestion:
+    """Return what a gateway and a worker's host would see of a question, on such a network."""
+    some = bytes(32)
+    body = QueryBody(
+        network=some, contract=some, epoch=1, instance=some, reader=some, method=method, arguments=arguments,
+        answer_key=some, min_height=1,
+    )  # fmt: skip
+    answer = Answer(request=some, version=1, height=1, header_hash=some, epoch=1, reply=_reply(outcome))
+    return SeenQuestion(
+        size=padded_size(len(encode(Asked(SignedQuery(body, bytes(64))))), buckets),
+        answer=padded_size(len(encode(answer)), buckets),
+        fuel=fuel,
+    )
+
+
+def _reply(outcome: Mapping[str, Any]) -> Reply:
+    match outcome["status"]:
+        case "ok":
+            return Reply("ok", canonical(outcome["value"]).encode())
+        case "rejected":
+            return Reply("rejected", code=outcome["code"], detail=outcome["detail"])
+        case _:
+            return Reply("failed")
 
 
 def _copies(audience: str) -> int:
