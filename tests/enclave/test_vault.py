@@ -8,6 +8,7 @@ from keephold.enclave.head import SealedHead
 from keephold.enclave.identity import Instance, open_identity
 from keephold.enclave.vault import ForgetfulVault, open_vault
 from keephold.follower.view import VerifiedView
+from keephold.protocol.governance import GovernanceRecord
 from keephold.protocol.wire import Interest
 from keephold.testing.local import GATEKEEPER, WORKER, LocalNetwork
 from keephold.testing.vendor import Machine
@@ -72,9 +73,9 @@ def blocks(net, count: int) -> VerifiedView:
 def test_a_sealed_head_is_trusted_again(net) -> None:
     view = blocks(net, 3)
     head = SealedHead(vault(net))
-    assert head.load() is None
-    head.keep_now(view.trusted)
-    again = VerifiedView(net.genesis, SealedHead(vault(net)).load())
+    assert head.load(net.genesis).height == 0
+    head.keep_now(view)
+    again = SealedHead(vault(net)).load(net.genesis)
     assert (again.height, again.header(3).hash()) == (3, view.header(3).hash())
     with pytest.raises(HeaderInvalid):  # an older chain
         again.accept(net.node.reader.frame(3, Interest()))
@@ -83,23 +84,23 @@ def test_a_sealed_head_is_trusted_again(net) -> None:
 def test_a_head_is_written_at_most_once_a_second(net) -> None:
     view = blocks(net, 1)
     head = SealedHead(vault(net))
-    head.keep(view.trusted, 10.0)
+    head.keep(view, 10.0)
     view.accept(net.node.reader.frame(net.node.engine.step(), Interest()))
-    head.keep(view.trusted, 10.9)
-    assert SealedHead(vault(net)).load().height == 1
-    head.keep(view.trusted, 11.0)
-    assert SealedHead(vault(net)).load().height == 2
+    head.keep(view, 10.9)
+    assert SealedHead(vault(net)).load(net.genesis).height == 1
+    head.keep(view, 11.0)
+    assert SealedHead(vault(net)).load(net.genesis).height == 2
 
 
 def test_a_broken_head_is_an_attack(net) -> None:
     kept = vault(net)
     kept.write("head", SecretBytes(b"nonsense"))
     with pytest.raises(RollbackDetected):
-        SealedHead(kept).load()
+        SealedHead(kept).load(net.genesis)
     path = net.directory / "disk" / "head.sealed"
     path.write_bytes(b"\0" * 64)
     with pytest.raises(RollbackDetected):
-        SealedHead(kept).load()
+        SealedHead(kept).load(net.genesis)
 
 
 def test_a_head_of_another_network_is_refused(net, tmp_path) -> None:
@@ -109,3 +110,11 @@ def test_a_head_of_another_network_is_refused(net, tmp_path) -> None:
     other.kill_node()
     with pytest.raises(HeaderInvalid, match="another chain"):
         VerifiedView(net.genesis, view.trusted)
+
+
+def test_what_governance_did_is_sealed_with_the_head(net) -> None:
+    view = blocks(net, 1)
+    view.know(GovernanceRecord(2, b"2" * 32))
+    view.know(GovernanceRecord(1, b"1" * 32))
+    SealedHead(vault(net)).keep_now(view)
+    assert SealedHead(vault(net)).load(net.genesis).governance == GovernanceRecord(2, b"2" * 32)

@@ -26,7 +26,7 @@ from keephold.protocol.governance import (
     sign_proposal,
 )
 from keephold.protocol.state import registration_path
-from keephold.protocol.wire import FoundTransactions, Frame, Interest, ProveAnswer
+from keephold.protocol.wire import FoundTransactions, Frame, GovernanceHistory, Interest, ProveAnswer
 from keephold.testing.local import named_key
 from keephold.testing.remote import LocalRemote
 
@@ -233,6 +233,40 @@ def test_law_that_governance_did_not_sign_or_in_another_order_is_refused(scene) 
     ):
         with pytest.raises(LedgerRefused, match="governance"):
             verify_history(net.genesis, entries)
+
+
+def recorded(entries) -> GovernanceRecord:
+    record = GovernanceRecord()
+    for entry in entries:
+        record = GovernanceRecord(record.count + 1, chain_head(record.head, entry))
+    return record
+
+
+def test_what_governance_did_is_never_undone_for_who_saw_it(scene) -> None:
+    """Validators who all collude prove whatever record they like, and serve the history that belongs to it."""
+    net = scene.net
+    revoked = enacted(net, 1, RevokeIdentity(bytes(32)))
+    other = enacted(net, 1, RevokeIdentity(b"x" * 32))
+    later = enacted(net, 2, RevokeIdentity(b"y" * 32))
+    served: list[Enacted] = [revoked]
+
+    async def run() -> None:
+        liar = LocalRemote(net.node, on("governance", GovernanceHistory, lambda _: GovernanceHistory(tuple(served))))
+        made = follower(scene, liar)
+        await made.sync()
+        assert bytes(32) in (await made.law_of(encode(recorded(served)))).at(made.view.time_ns).revoked
+        for lie in ([], [other], [other, later]):
+            served[:] = lie
+            with pytest.raises(ProofInvalid, match="does not go on from the 1 actions known"):
+                await made.law_of(encode(recorded(served)))
+        # Nor in another life, which starts with what was sealed.
+        again = Follower([liar], VerifiedView(net.genesis, made.view.trusted, made.view.governance), pause=no_pause)
+        with pytest.raises(ProofInvalid, match="does not go on from the 1 actions known"):
+            await again.law_of(encode(recorded(served)))
+        served[:] = [revoked, later]
+        assert (await again.law_of(encode(recorded(served)))).record.count == again.view.governance.count == 2
+
+    asyncio.run(run())
 
 
 def test_every_signed_validator_set_is_named(scene) -> None:

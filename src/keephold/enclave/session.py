@@ -77,7 +77,7 @@ class Session:
         self.vault: Final[Vault] = open_vault(platform, self.network, role, home)
         self.keys: Final[EntityKeys] = open_identity(self.vault)
         self._head: Final = SealedHead(self.vault)
-        self.follower: Final = Follower(remotes, VerifiedView(genesis, self._head.load()))
+        self.follower: Final = Follower(remotes, self._head.load(genesis))
         self.sender: Final = Sender(self.follower, self.keys.signing, clock)
         self.registrar: Final = Registrar(self.follower, self.sender, platform, self.keys.signing, operator, role)
         self.registrations: Final = Registrations(self.follower)
@@ -115,7 +115,7 @@ class Session:
 
     def seal_head(self) -> None:
         """Seal the newest verified header now: before something that an older chain must not see again."""
-        self._head.keep_now(self.view.trusted)
+        self._head.keep_now(self.view)
 
     async def run(self, on_block: OnBlock, paths: Paths = tuple, on_fresh: OnFresh | None = None) -> None:
         """Run for ever.
@@ -141,7 +141,7 @@ class Session:
         async for block in self.follower.blocks():
             self.sender.observe(block)
             self.registrar.observe(block)
-            self._head.keep(self.view.trusted, self.clock.monotonic())
+            self._head.keep(self.view, self.clock.monotonic())
             await on_block(block)
 
     async def _echo(self, paths: Paths, on_fresh: OnFresh | None) -> None:

@@ -281,6 +281,7 @@ class Follower:
         record = GovernanceRecord() if raw is None else decode(raw, GovernanceRecord)
         if self._law is None or self._law.record != record:
             self._law = await self._nodes.checked(lambda: self._complete(record))
+            self.view.know(record)
         return self._law
 
     async def _complete(self, record: GovernanceRecord) -> Law:

@@ -11,7 +11,7 @@ from typing import Final, final
 
 from keephold.base.errors import LedgerRefused, NotEnoughTrust, ProofInvalid, RollbackDetected, TrustExpired
 from keephold.chain.header import Header
-from keephold.follower.law import Law, as_proof, verify_history
+from keephold.follower.law import Law, as_proof, check_extends, verify_history
 from keephold.follower.nodes import Nodes
 from keephold.follower.view import VerifiedView
 from keephold.protocol.wire import LightBlock
@@ -132,7 +132,8 @@ class Headers:
     async def history(self) -> Law:
         """Return the law that the present node's history of governance makes, and know its validator sets.
 
-        Whether the history is complete is the caller's to check: `law.check_complete`.
+        It goes on from the history that the view knows. Whether it is complete is the caller's to check:
+        `law.check_complete`.
 
         Raises:
             ChainRefused, NodeUnreachable
@@ -140,6 +141,7 @@ class Headers:
         history = await self._nodes.ask(lambda remote: remote.governance())
         try:
             law = verify_history(self._view.genesis, history.entries)
+            check_extends(law, self._view.governance)
         except LedgerRefused as error:
             raise as_proof(error) from error
         for validators in law.validator_sets():

@@ -94,6 +94,22 @@ def check_complete(law: Law, proven: GovernanceRecord) -> None:
         raise ProofInvalid(f"{law.record.count} governance actions where the ledger has {proven.count}")
 
 
+def check_extends(law: Law, known: GovernanceRecord) -> None:
+    """Check that the law begins with the history that was verified before: what governance did is never undone.
+
+    Nobody but validators who all collude can prove a record that forgets an action, or one beside it. To a reader who
+    saw the action they cannot: a revocation that he knows stays, whatever they order from then on.
+
+    Raises:
+        ProofInvalid: an action that was verified before is missing, or another stands in its place.
+    """
+    record = GovernanceRecord()
+    for entry in law.entries[: known.count]:
+        record = GovernanceRecord(record.count + 1, chain_head(record.head, entry))
+    if record != known:
+        raise ProofInvalid(f"a governance history that does not go on from the {known.count} actions known")
+
+
 def as_proof(error: LedgerRefused) -> ProofInvalid:
     """Return a refused history as what it is to a follower: a node's answer that does not hold."""
     return ProofInvalid(f"governance history: {error.detail}")

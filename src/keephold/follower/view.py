@@ -38,7 +38,7 @@ from keephold.chain.wire import decode_signed_header
 from keephold.crypto.hashing import sha256
 from keephold.follower.light_client import TrustedState, verify_header
 from keephold.protocol import genesis as genesis_records
-from keephold.protocol.governance import ValidatorEntry
+from keephold.protocol.governance import GovernanceRecord, ValidatorEntry
 from keephold.protocol.state import receipt_leaf
 from keephold.protocol.transactions import transaction_id
 from keephold.protocol.wire import (
@@ -54,6 +54,8 @@ from keephold.protocol.wire import (
 
 REMEMBERED_HEADERS: Final = 8192
 """Verified headers kept, newest first: about 2 KB each."""
+
+_NO_ACTIONS: Final = GovernanceRecord()
 
 Values = Mapping[bytes, bytes | None]
 """Values by path; None is proven absence."""
@@ -120,8 +122,13 @@ class LocatedTransaction(metaclass=NoPublicConstructor):
 class VerifiedView:
     """What has been verified so far, and the one way to extend it."""
 
-    def __init__(self, genesis: genesis_records.Genesis, trusted: TrustedState | None = None) -> None:
-        """Start from a pinned genesis, or from a state sealed earlier under the same genesis.
+    def __init__(
+        self,
+        genesis: genesis_records.Genesis,
+        trusted: TrustedState | None = None,
+        governance: GovernanceRecord = _NO_ACTIONS,
+    ) -> None:
+        """Start from a pinned genesis, or from a state and a history of governance sealed earlier under it.
 
         Raises:
             ConfigurationError: the genesis cannot be lived under.
@@ -136,6 +143,7 @@ class VerifiedView:
         if trusted is not None and trusted.header.chain_id != origin.header.chain_id:
             raise HeaderInvalid("the trusted header is of another chain")
         self._trusted = trusted or origin
+        self._governance = governance
         self._sets: Final = {first.hash(): first}
         self._headers: Final[dict[int, Header]] = {}
         if trusted is not None and isinstance(trusted.header, Header):
@@ -145,6 +153,16 @@ class VerifiedView:
     def trusted(self) -> TrustedState:
         """The newest accepted state, for sealing."""
         return self._trusted
+
+    @property
+    def governance(self) -> GovernanceRecord:
+        """How many actions of governance were ever proven, and the head of their chain: for sealing."""
+        return self._governance
+
+    def know(self, governance: GovernanceRecord) -> None:
+        """Remember a history. The caller owes that it is proven, whole, and goes on from the one known before."""
+        if governance.count > self._governance.count:
+            self._governance = governance
 
     @property
     def height(self) -> Height:
