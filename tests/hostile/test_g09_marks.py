@@ -14,9 +14,12 @@ from hostile_colluding import Past, lie, played, version_of
 from msgspec.structs import replace
 from worker_story import Story, story
 
-from keephold.base.errors import NoLiveWorker
+from keephold.base.errors import NodeUnreachable, NoLiveWorker
 from keephold.base.ids import ContractId
-from keephold.protocol.state import Roster, roster_path
+from keephold.protocol.codec import decode, encode
+from keephold.protocol.state import ContractRecord, Roster, contract_path, roster_path
+from keephold.protocol.wire import Frame, ProveAnswer, ProvenValue
+from keephold.testing.remote import Tamper, honest
 from keephold.worker.service import Worker
 
 guest = worker_story.guest
@@ -44,23 +47,47 @@ async def restart(it: Story, *, forgetful: int) -> None:
         it.keeping[name] = it.net.run(it.gatekeepers[name].run())
 
 
-async def newcomer(it: Story, contract: ContractId, past: Past) -> Worker:
+async def newcomer(it: Story, contract: ContractId, past: Past, tamper: Tamper = honest) -> Worker:
     """A worker that was never there, and to which the validators assign a contract's past."""
     await it.net.cancel(it.tasks[0])
-    it.workers[0] = it.worker("newcomer")
+    remote = it.net.remote()
+    remote.tamper = tamper
+    it.workers[0] = Worker(it.net.session("newcomer", "worker", remote=remote), [it.gateway], it.guest)
     it.tasks[0] = it.net.run(it.workers[0].run())
     await it.net.until(lambda: it.workers[0]._session.registrar.is_live)
-    identity = it.workers[0]._session.identity
-    assigned = {roster_path(identity): Roster((contract,))}
-    await lie(it, contract, replace(past.record, workers=(identity,)), past.slots, assigned)
+    await show(it, it.workers[0], contract, past)
     return it.workers[0]
+
+
+async def show(it: Story, worker: Worker, contract: ContractId, moment: Past) -> None:
+    """Have the validators prove a contract as it was at some moment, assigned to this worker."""
+    identity = worker._session.identity
+    assigned = {roster_path(identity): Roster((contract,))}
+    await lie(it, contract, replace(moment.record, workers=(identity,)), moment.slots, assigned)
+
+
+def hiding(moment: Past) -> Tamper:
+    """A node that leaves out every record of a contract as it is at some moment."""
+    path = contract_path(moment.contract)
+
+    def is_hidden(proven: ProvenValue) -> bool:
+        return proven.path == path and decode(proven.value, ContractRecord).version == moment.record.version
+
+    def tamper(name: str, answer: bytes) -> bytes:
+        if name == "stream":
+            frame = decode(answer, Frame)
+            return encode(replace(frame, values=tuple(value for value in frame.values if not is_hidden(value))))
+        if name == "prove" and any(map(is_hidden, decode(answer, ProveAnswer).values)):
+            raise NodeUnreachable("does not answer this")
+        return answer
+
+    return tamper
 
 
 async def is_silent(it: Story, worker: Worker, contract: ContractId) -> None:
     """It has no key, stands on nothing, and answers nobody."""
-    core = worker._hosted[contract].core
-    assert core._epochs.present is None
-    assert core.position is None
+    hosted = worker._hosted.get(contract)
+    assert hosted is None or (hosted.core._epochs.present, hosted.core.position) == (None, None)
     with pytest.raises(NoLiveWorker):
         await worker.answer(it.question(contract, worker), worker._session.instance.id)
 
@@ -86,9 +113,30 @@ def test_a_worker_that_was_never_there_gets_no_keys_of_a_past(guest, tmp_path, c
         await it.net.until(lambda: contract in worker._hosted)
         await is_silent(it, worker, contract)
         # Put right again, the contract goes on: nothing was lost but time.
-        identity = worker._session.identity
-        await lie(it, contract, replace(now.record, workers=(identity,)), now.slots)
+        await show(it, worker, contract, now)
         await it.net.until(lambda: version_of(worker, contract) == now.record.version)
+
+    story(guest, tmp_path, tell, freshness_s=20)
+
+
+def test_keys_that_were_released_for_the_present_open_no_past(guest, tmp_path, monkeypatch) -> None:
+    """The gatekeepers are shown the present for as long as it takes them to answer; the worker, only the past."""
+    monkeypatch.setattr("keephold.worker.keys.RETRY_SECONDS", 0.5)
+
+    async def tell(it: Story) -> None:
+        contract, before, now = await played(it)
+        await remembered(it, contract, now.record.version)
+        worker = await newcomer(it, contract, before, hiding(now))
+        desk = worker._fetcher._desk
+        await it.net.until(lambda: bool(desk._pending))
+        await show(it, worker, contract, now)
+        await it.net.until(lambda: any(len(pending.releases) == 3 for pending in desk._pending.values()))
+        assert desk.heights()
+        await is_silent(it, worker, contract)
+        await show(it, worker, contract, before)
+        await it.net.until(lambda: contract in worker._halted)
+        assert worker._halted[contract].code == "rollback_detected"
+        await is_silent(it, worker, contract)
 
     story(guest, tmp_path, tell, freshness_s=20)
 
