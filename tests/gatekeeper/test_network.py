@@ -35,9 +35,17 @@ async def scenario(net) -> None:
     await net.until(lambda: len(worker.answers.get(request, ())) == 3)
     assert worker.seeds(contract, request, committee) == [first]
 
+    # Each knows how far the contract came; a candidate, who has no share, sees it for itself.
+    dan = net.gatekeeper("dan")
+    candidate = net.run(dan.run())
+    await net.until(lambda: all(one.marks.of(contract) is not None for one in (dan, *gatekeepers.values())))
+    assert dan.core.share is None
+    await net.cancel(candidate)
+
     # One gatekeeper is restarted: mute until a peer vouched, then it answers with the same share.
     await net.cancel(running.pop("cyd"))
     again = gatekeepers["cyd"] = net.gatekeeper("cyd")
+    assert again.marks.of(contract) == gatekeepers["ada"].marks.of(contract)
     assert not again.core.standing.is_vouched
     running["cyd"] = net.run(again.run())
     await net.until(lambda: again.may_speak)

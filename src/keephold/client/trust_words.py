@@ -35,7 +35,7 @@ NOT_COUNTED: Final = (
         "Answers to questions: they are sealed, not signed. Whoever has the contract's key and carries the question "
         "(its node or gateway) can answer it, without any worker."
     ),
-    "A past: validators who all collude can show older state to a worker that just started.",
+    "A past: validators who all collude can show a worker that just started the state as t gatekeepers saw it last.",
     (
         "Pauses: the creator may end the key epoch, and calls wait meanwhile; a node may refuse to serve you, and "
         "another one serves."
@@ -187,7 +187,7 @@ def _validator(facts: TrustFacts, party: Party, _: tuple[Enclave, ...]) -> str:
     if 3 * power > 2 * total:
         return said + (
             "It orders, delays and refuses as it likes, assigns workers among those that are attested, and can show a "
-            "worker that just started an older state."
+            "worker that just started the state as t gatekeepers saw it last."
         )
     return said + "With others it can delay and refuse."
 
