@@ -65,12 +65,12 @@ def main() -> None:
         setup = process.execute(call("setup", "GLD", "1000000000"), slots)
         slots |= {key: value for key, value in setup.writes.items() if value is not None}
         transfer = call("transfer", BOB, "5")
-        (outcome,) = process.execute_batch([transfer], slots)
+        outcome = process.execute(transfer, slots)
         print(f"a transfer: {outcome.status}, {outcome.fuel_used} fuel")
-        process.execute_batch([transfer] * BATCH, slots)
+        list(process.execute_batch([transfer] * BATCH, slots))
         began, before = time.perf_counter(), Usage(process.pid)
         for _ in range(count // BATCH):
-            process.execute_batch([transfer] * BATCH, slots)
+            list(process.execute_batch([transfer] * BATCH, slots))
         report("transfer", count, began, before, Usage(process.pid))
         question = QueryRequest(method="balance", args_json="[]", reader=ALICE, contract=CONTRACT, height=7, time_ns=1)
         began, before = time.perf_counter(), Usage(process.pid)

@@ -109,7 +109,7 @@ def run(seconds: float) -> Result:
         before = cpu_seconds(process.pid)
         spent = interleaved(
             {
-                "batch": lambda: process.execute_batch(many, state),
+                "batch": lambda: list(process.execute_batch(many, state)),
                 **{f"fork {at}": lambda: fork.call("transfer", TRANSFER, slots) for at in range(ALONE)},
                 **{f"alone {at}": lambda: process.execute(one, state) for at in range(ALONE)},
                 **{f"warm {at}": lambda: process.query(question, state) for at in range(ALONE)},

@@ -62,6 +62,7 @@ class World:
         self.outcomes: list[Outcome] = []
 
     def execute(self, calls, store):
+        calls = list(calls)
         self.ran += calls
         return [self.outcomes.pop(0) if self.outcomes else Outcome(status="ok", value_json="1") for _ in calls]
 

@@ -43,7 +43,7 @@ def test_honest_workers_are_never_named_and_a_lying_one_is(guest, tmp_path, monk
         honest_execute = Lane.execute
 
         def execute(self, calls, store):
-            outcomes = honest_execute(self, calls, store)
+            outcomes = list(honest_execute(self, calls, store))
             if self is broken:
                 return [replace(outcome, writes={}) for outcome in outcomes]
             time.sleep(0.05)  # so that the liar, mostly, does not come too late to count

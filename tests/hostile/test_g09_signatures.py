@@ -6,7 +6,7 @@ The wallet of the examples in the real sandbox, on a worker whose host drops, wi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,7 @@ class Sandbox:
     def __init__(self, guest: CompiledGuest) -> None:
         self.process = ExecutionProcess.start(guest, SOURCE)
 
-    def execute(self, calls: Sequence[CallRequest], store: StateReader) -> Sequence[Outcome]:
+    def execute(self, calls: Iterable[CallRequest], store: StateReader) -> Iterable[Outcome]:
         return self.process.execute_batch(calls, store)
 
     def restart(self) -> None:

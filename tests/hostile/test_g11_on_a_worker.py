@@ -25,7 +25,7 @@ from keephold.protocol.messages import Reply
 from keephold.runtime.process import ExecutionProcess
 from keephold.runtime.python.sandbox import TRAPPED
 from keephold.sealing.receipt import open_receipt
-from keephold.worker.execution import CRASHED
+from keephold.worker.running import CRASHED
 
 guest = worker_story.guest
 
@@ -161,6 +161,7 @@ def test_a_call_that_kills_its_process_each_time_costs_two_starts_and_the_next_o
     execute = ExecutionProcess.execute_batch
 
     def deadly(self, calls, store):
+        calls = list(calls)
         if any(call.method == "bomb" for call in calls):
             os.kill(self.pid, signal.SIGKILL)
         return execute(self, calls, store)

@@ -38,7 +38,7 @@ def test_it_tells_what_it_loaded(token):
 def test_a_batch_sees_its_own_writes_and_asks_once_for_each_slot(token, slots, call, query):
     before = dict(slots)
     transfer = call("transfer", json.dumps([BOB, "60"]))
-    outcomes = token.execute_batch([transfer, transfer, transfer], slots)
+    outcomes = list(token.execute_batch([transfer, transfer, transfer], slots))
     assert [outcome.status for outcome in outcomes] == ["ok", "rejected", "rejected"]
     assert len(slots.asked) == len(set(slots.asked)) == 4  # three that a transfer reads, and one that setup wrote
     assert dict(slots) == before
@@ -74,7 +74,7 @@ def test_warm_slots_are_bounded_in_number_and_bytes(token, slots, call, monkeypa
 
 def test_a_batch_equals_its_calls_one_by_one(token, slots, call):
     calls = [call("transfer", json.dumps([BOB, str(amount)])) for amount in (1, 2, 1000, 3)]
-    together = token.execute_batch(calls, slots)
+    together = list(token.execute_batch(calls, slots))
     apart = []
     for one in calls:
         apart.append(token.execute(one, slots))

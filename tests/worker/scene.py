@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -38,7 +38,6 @@ from keephold.sealing.owned_keys import OwnedKeys
 from keephold.sealing.receipt import open_receipt
 from keephold.worker.code import ContractCode, contract_code
 from keephold.worker.contract import ContractCore, Proven
-from keephold.worker.execution import Executor
 from keephold.worker.inbox import Ordering, ProvenBatch
 from keephold.worker.lineage import Vote, vote_of
 from keephold.worker.orders import (
@@ -56,6 +55,7 @@ from keephold.worker.orders import (
     Order,
     Submit,
 )
+from keephold.worker.running import Executor
 from keephold.worker.witnesses import transaction_of
 
 NETWORK = NetworkId(b"n" * 32)
@@ -149,7 +149,7 @@ class Sandbox:
     ran: list[str] = field(default_factory=list)
     restarts: int = 0
 
-    def execute(self, calls: Sequence[CallRequest], store: StateReader) -> list[Outcome]:
+    def execute(self, calls: Iterable[CallRequest], store: StateReader) -> list[Outcome]:
         pending: dict[str, bytes | None] = {}
         outcomes = []
         for call in calls:

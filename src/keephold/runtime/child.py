@@ -105,10 +105,12 @@ def serve(channel: wire.Channel, program: Program, image: Image) -> None:
         return
     channel.send(wire.encode(wire.Loaded(sandbox.info.name, sandbox.info.abi_json)))
     keys: dict[KeyName, bytes] = {}
+    committed: _Committed | None = None
     while True:
         message = wire.decode_to_child(channel.receive())
         if isinstance(message, wire.Execute):
             committed = _Committed(channel, message.known, keys)
+        if isinstance(message, wire.Execute | wire.More) and committed is not None:
             for call in message.calls:
                 outcome = sandbox.execute(call, committed)
                 committed.apply(outcome)

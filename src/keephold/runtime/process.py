@@ -6,7 +6,8 @@ to it.
 
     with CompiledCache(…).guest(artefact) as guest:
         process = ExecutionProcess.start(guest, source)
-        outcomes = process.execute_batch(calls, store)
+        for outcome in process.execute_batch(calls, store):
+            …
 
 A process that crashes, is killed as stuck, or breaks the order of messages is gone: `ExecutionCrashed`. Start another
 and retry once; a call that does it twice is consumed as failed.
@@ -19,7 +20,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from types import TracebackType
 from typing import Final, Self
 
@@ -36,6 +39,9 @@ SILENCE_SECONDS: Final = 20.0
 
 START_SECONDS: Final = 60.0
 """The same while it starts and compiles its contract."""
+
+PART: Final = 16
+"""Calls that are sent at a time: what a process may run for nothing when its outcomes are not wanted any more."""
 
 WARM_KEYS: Final = 256
 """Storage keys whose values are sent along with calls, unasked."""
@@ -150,18 +156,36 @@ class ExecutionProcess:
 
     def execute(self, call: CallRequest, store: StateReader) -> Outcome:
         """Run one transaction; see `execute_batch`."""
-        return self.execute_batch((call,), store)[0]
+        (outcome,) = self.execute_batch((call,), store)
+        return outcome
 
-    def execute_batch(self, calls: Sequence[CallRequest], store: StateReader) -> list[Outcome]:
+    def execute_batch(self, calls: Iterable[CallRequest], store: StateReader) -> Iterator[Outcome]:
         """Run transactions in order, each in a fresh instance, each seeing what those before it wrote.
 
+        Outcomes come as soon as they are there, and calls are taken `PART` at a time, one part ahead of what runs. So
+        whoever makes the calls, and whoever works on the outcomes, does so while the process runs. Take all of them:
+        a process whose outcomes are left in the middle is killed.
+
         `store` answers for the state before the batch, at most once for each slot: those that calls of late used, then
-        those that are asked for. Nothing is written to it.
+        those that are asked for. Nothing is written to it; what earlier calls of the batch wrote it may show or not.
 
         Raises:
-            ExecutionCrashed: the process is gone; no outcome of this batch is returned.
+            ExecutionCrashed: the process is gone; the calls whose outcomes did not come have none.
         """
-        return self._ask(wire.Execute(tuple(calls), self._warm.values(store)), len(calls), store)
+        with self._conversation():
+            parts = _parts(calls)
+            running = next(parts, ())
+            if running:
+                self._channel.send(wire.encode(wire.Execute(running, self._warm.values(store))))
+            while running:
+                coming = next(parts, ())
+                more = wire.encode(wire.More(coming))
+                for left in reversed(range(len(running))):
+                    outcome = self._outcome(store)
+                    if left == 0 and coming:
+                        self._channel.send(more)
+                    yield outcome
+                running = coming
 
     def query(self, query: QueryRequest, store: StateReader) -> Outcome:
         """Answer one question in the warm instance.
@@ -169,27 +193,32 @@ class ExecutionProcess:
         Raises:
             ExecutionCrashed: the process is gone.
         """
-        return self._ask(wire.Ask(query, {INITIALISED: store.get(INITIALISED)}), 1, store)[0]
+        with self._conversation():
+            self._channel.send(wire.encode(wire.Ask(query, {INITIALISED: store.get(INITIALISED)})))
+            outcome = self._outcome(store)
+            if outcome.writes or outcome.events or outcome.messages or outcome.releases:
+                raise wire.Closed("a question wrote")
+            return outcome
 
-    def _ask(self, request: wire.Execute | wire.Ask, count: int, store: StateReader) -> list[Outcome]:
+    @contextmanager
+    def _conversation(self) -> Iterator[None]:
+        """Hold the process for one batch or question; one that is left in the middle is no process any more."""
         with self._lock:
-            finished = False
+            is_finished = False
             try:
-                outcomes = self._converse(request, count, store)
-                finished = True
+                yield
+                is_finished = True
             except TimeoutError as e:
                 raise ExecutionCrashed(f"stuck: silent for {self._silence:g} s, killed") from e
             except wire.Closed as e:
                 raise ExecutionCrashed(str(e)) from e
             finally:
-                if not finished:  # a store that raised leaves the conversation in the middle, too
+                if not is_finished:
                     self._kill()
-            return outcomes
 
-    def _converse(self, request: wire.Execute | wire.Ask, count: int, store: StateReader) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        self._channel.send(wire.encode(request))
-        while len(outcomes) < count:
+    def _outcome(self, store: StateReader) -> Outcome:
+        """Return the next outcome, telling the process meanwhile what it asks for."""
+        while True:
             message = wire.decode_to_parent(self._channel.receive())
             if isinstance(message, wire.Need):
                 self._warm.use(message.key)
@@ -197,14 +226,11 @@ class ExecutionProcess:
             elif isinstance(message, wire.NeedKey):
                 self._channel.send(wire.encode(wire.PublicKey(_public_key(store, message.name))))
             elif isinstance(message, wire.Done) and wire.is_within_limits(message.outcome):
-                if isinstance(request, wire.Ask) and not _only_reads(message.outcome):
-                    raise wire.Closed("a question wrote")
-                outcomes.append(message.outcome)
                 for key in message.outcome.writes:
                     self._warm.use(key)
+                return message.outcome
             else:
                 raise wire.Closed("broke the order of messages, or a limit")
-        return outcomes
 
     def _kill(self) -> None:
         self._process.kill()
@@ -224,8 +250,10 @@ class ExecutionProcess:
         self.close()
 
 
-def _only_reads(outcome: Outcome) -> bool:
-    return not (outcome.writes or outcome.events or outcome.messages or outcome.releases)
+def _parts(calls: Iterable[CallRequest]) -> Iterator[tuple[CallRequest, ...]]:
+    rest = iter(calls)
+    while part := tuple(islice(rest, PART)):
+        yield part
 
 
 def _public_key(store: StateReader, name: KeyName) -> bytes:

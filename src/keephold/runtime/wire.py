@@ -38,11 +38,17 @@ class Load(Struct, frozen=True, tag="load"):
 
 
 class Execute(Struct, frozen=True, tag="execute"):
-    """Parent: transactions, in order; each sees what those before it wrote."""
+    """Parent: a batch begins with these transactions, in order; each sees what those before it wrote."""
 
     calls: tuple[CallRequest, ...]
     known: dict[str, bytes | None]
     """Slots that every call reads, to save the child from asking."""
+
+
+class More(Struct, frozen=True, tag="more"):
+    """Parent: further transactions of the same batch; each sees what all before it wrote."""
+
+    calls: tuple[CallRequest, ...]
 
 
 class Ask(Struct, frozen=True, tag="ask"):
@@ -98,7 +104,7 @@ class PublicKey(Struct, frozen=True, tag="public-key"):
     public: bytes
 
 
-ToChild = Load | Execute | Ask | Value | PublicKey
+ToChild = Load | Execute | More | Ask | Value | PublicKey
 ToParent = Loaded | Refused | Need | NeedKey | Done
 
 encode: Final = msgspec.msgpack.Encoder().encode

@@ -14,21 +14,17 @@ breaks its rules: it changes nothing either, and its receipt, of the same size, 
 is another one. What other contracts' results carried is judged in `letters`.
 
 A job may need keys of lines, or other contracts' epochs, that are not here: it then says which (`Lacking`), and nothing
-of it counts.
-
-Crashes. A process that dies during a batch says nothing about who killed it. So each entry is then run alone, in a
-fresh process after each death; an entry that dies alone twice is consumed as failed. A host can kill processes at will
-and so make calls fail, as it can refuse to run them: it learns nothing, and no state changes.
+of it counts. How entries are run, and what becomes of crashes, is in `running`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, NamedTuple, Protocol, final
+from typing import Final, NamedTuple
 
-from keephold.base.errors import CryptoError, EncodingError, ExecutionCrashed, LedgerRefused
+from keephold.base.errors import CryptoError, EncodingError, LedgerRefused
 from keephold.base.ids import PublicKey
 from keephold.base.limits import MESSAGE_CREDIT
 from keephold.contract.address import Address
@@ -37,7 +33,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.protocol.channel import room
 from keephold.protocol.messages import Reply
 from keephold.protocol.transactions import Call, open_signed
-from keephold.runtime.outcome import CallRequest, KeyName, Outcome, StateReader
+from keephold.runtime.outcome import CallRequest
 from keephold.sealing.call import CallContext, open_call
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.owned_keys import OwnedKeys
@@ -47,36 +43,15 @@ from keephold.worker.inbox import Entry
 from keephold.worker.letters import Consumed, OpenedLetter, line_needed, lines_of, open_letter, peers_of
 from keephold.worker.mail import Lacking, Mail
 from keephold.worker.reading import Reading
-from keephold.worker.results import Built, Drafting, Position, Taken, output_of
+from keephold.worker.results import Built, Drafting, Position, Taken
+from keephold.worker.running import Executor, Run, Task
 from keephold.worker.state import nonce_key
 
-CRASHED: Final = Outcome(status="failed", detail="the execution process died twice")
-"""What an entry comes to that kills its process, alone, twice."""
+MOST_RESULTS: Final = 8
+"""Results of one job. What is left of its batch is the next one's: so a batch whose calls write much is never in memory
+as a whole, and its results, which end where the budget says, are the same ones."""
 
 _SILENT: Final = Reply("failed")
-_ATTEMPTS: Final = 2
-_CAREFUL: Final = 8
-"""Entries run at once after one's output was refused: those behind it have to be run again."""
-
-
-class Executor(Protocol):
-    """Runs calls of one contract; blocks."""
-
-    def execute(self, calls: Sequence[CallRequest], store: StateReader) -> Sequence[Outcome]:
-        """Run transactions in order, each seeing what those before it wrote.
-
-        Raises:
-            ExecutionCrashed: the process is gone; nothing of this batch counts.
-        """
-        ...
-
-    def restart(self) -> None:
-        """Replace the process.
-
-        Raises:
-            ExecutionCrashed: no process can be had: nothing was executed, and nothing is consumed.
-        """
-        ...
 
 
 class OpenedCall(NamedTuple):
@@ -87,16 +62,6 @@ class OpenedCall(NamedTuple):
     nonce: int
     request: CallRequest
     reply_key: SecretBytes
-
-
-class _Task(NamedTuple):
-    """An entry, judged."""
-
-    taken: Taken
-    request: CallRequest | None
-    """None: nothing runs."""
-    reply: Reply
-    """What is answered then."""
 
 
 @lru_cache(maxsize=65536)
@@ -145,28 +110,8 @@ def open_entry(keys: ContractKeys, code: ContractCode, entry: Entry) -> OpenedCa
     return OpenedCall(entry, sender, transaction.nonce, request, SecretBytes(plain.reply_key))
 
 
-def _unread(entry: Entry, answering: Filler | Repetition) -> _Task:
-    return _Task(Taken(entry, answering, {}, 0), None, _SILENT)
-
-
-@final
-class _Overlay:
-    """The state before a batch with what its earlier entries wrote: a `StateReader`."""
-
-    __slots__ = ("_before", "values")
-
-    def __init__(self, before: Reading) -> None:
-        self._before: Final = before
-        self.values: Final[dict[str, bytes | None]] = {}
-
-    def get(self, key: str) -> bytes | None:
-        return self.values[key] if key in self.values else self._before.get(key)
-
-    def public_key(self, name: KeyName) -> bytes:
-        return self._before.public_key(name)
-
-    def add(self, writes: Mapping[str, bytes | None]) -> None:
-        self.values.update(writes)
+def _unread(entry: Entry, answering: Filler | Repetition) -> Task:
+    return Task(Taken(entry, answering, {}, 0), None, _SILENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,55 +142,52 @@ class Job:
         lacking = self.mail.lacking(line for line in needed if line is not None)
         if lacking:
             return lacking
-        tasks = self._open()
-        running = [(task.taken, task.request) for task in tasks if task.request is not None]
-        done = self._execute(running, executor)
-        peers = [
-            peer for (taken, _), outcome in zip(running, done, strict=True) for peer in peers_of(taken.entry, outcome)
-        ]
-        lacking = self.mail.lacking(lines_of(self.keys, self.mail, peers), peers)
-        if lacking:
-            return lacking
-        outcomes = iter(done)
         drafting = Drafting(self.keys, self.code, self.mail, self.start)
-        for task in tasks:
-            if task.request is None:
+        run = Run(self._open(), Reading(self.start.state, self.code, self.owned), self.code, executor)
+        for task, outcome in run:
+            if outcome is not None:
+                peers = peers_of(task.taken.entry, outcome)
+                lacking |= self.mail.lacking(lines_of(self.keys, self.mail, peers), peers)
+            if lacking:
+                continue  # whom else it lacks is worth finding out at once
+            if outcome is None:
                 drafting.add_unread(task.taken, task.reply)
             else:
-                drafting.add(task.taken, next(outcomes))
-        return drafting.finish()
+                drafting.add(task.taken, outcome)
+            if len(drafting.built) == MOST_RESULTS:
+                run.stop()
+        return lacking or (drafting.built if run.is_stopped else drafting.finish())
 
-    def _open(self) -> list[_Task]:
+    def _open(self) -> Iterator[Task]:
+        """Yield the entries, judged."""
         used: dict[PublicKey, int] = {}
         consumed = Consumed(self.start.state)
 
         def lowest(sender: PublicKey) -> int:
             return used[sender] if sender in used else self.start.state.next_nonce(sender)
 
-        opened: list[_Task] = []
         for entry in self.entries:
             if entry.letter is not None:
-                opened.append(self._letter(entry, open_letter(self.keys.contract, entry.letter, self.mail, consumed)))
+                yield self._letter(entry, open_letter(self.keys.contract, entry.letter, self.mail, consumed))
                 continue
             try:
                 call = open_entry(self.keys, self.code, entry)
             except (EncodingError, LedgerRefused, CryptoError):
-                opened.append(_unread(entry, Filler()))
+                yield _unread(entry, Filler())
                 continue
             # (4) For the first time. Outside the `try`: a state that does not open is not the sender's fault.
             if call.nonce < lowest(call.sender):
-                opened.append(_unread(entry, Repetition(call.reply_key)))
+                yield _unread(entry, Repetition(call.reply_key))
                 continue
             used[call.sender] = call.nonce + 1
             own = {nonce_key(call.sender): as_bytes(call.nonce + 1)}
             taken = Taken(entry, ByReceipt(call.reply_key), own, MESSAGE_CREDIT)
-            opened.append(_Task(taken, call.request, _SILENT))
-        return opened
+            yield Task(taken, call.request, _SILENT)
 
-    def _letter(self, entry: Entry, opened: OpenedLetter) -> _Task:
+    def _letter(self, entry: Entry, opened: OpenedLetter) -> Task:
         taken = Taken(entry, opened.answering, opened.own, opened.credit)
         if opened.told is None:
-            return _Task(taken, None, opened.reply or _SILENT)
+            return Task(taken, None, opened.reply or _SILENT)
         request = CallRequest(
             method=opened.told.method,
             args_json=opened.told.arguments,
@@ -259,31 +201,4 @@ class Job:
             entry=entry.index,
             room=taken.room,
         )
-        return _Task(taken, request, _SILENT)
-
-    def _execute(self, calls: Sequence[tuple[Taken, CallRequest]], executor: Executor) -> list[Outcome]:
-        """Return what each call comes to, each on the state that those before it really left."""
-        overlay = _Overlay(Reading(self.start.state, self.code, self.owned))
-        done: list[Outcome] = []
-        at_once, deaths = len(calls), 0
-        while len(done) < len(calls):
-            part = calls[len(done) : len(done) + at_once]
-            try:
-                outcomes = executor.execute([request for _, request in part], overlay)
-            except ExecutionCrashed:
-                executor.restart()
-                deaths += len(part) == 1
-                at_once = 1
-                if deaths < _ATTEMPTS:
-                    continue
-                outcomes = (CRASHED,)
-            deaths = 0
-            for (taken, _), told in zip(part, outcomes, strict=True):
-                outcome = output_of(told, self.code, taken)
-                done.append(outcome)
-                overlay.add(outcome.writes)
-                if outcome is not told:
-                    # Those behind it ran on writes that do not count.
-                    at_once = min(at_once, _CAREFUL)
-                    break
-        return done
+        return Task(taken, request, _SILENT)

@@ -40,7 +40,7 @@ from keephold.sealing.owned_keys import OwnedKeys
 from keephold.worker import downloads, permits, queries, witnesses
 from keephold.worker.code import ContractCode
 from keephold.worker.contract import ContractCore, Proven, Readable
-from keephold.worker.execution import CRASHED, Job
+from keephold.worker.execution import Job
 from keephold.worker.inbox import Ordering
 from keephold.worker.lane import Lane
 from keephold.worker.mail import Lacking
@@ -63,6 +63,7 @@ from keephold.worker.orders import (
     Submit,
 )
 from keephold.worker.results import Built
+from keephold.worker.running import CRASHED
 
 _LOG: Final = logging.getLogger("keephold.worker")
 _FIRST_PAUSE: Final = 0.1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, TypeVar, final
@@ -61,8 +61,8 @@ class Lane:
         self._end()
         self._running()
 
-    def execute(self, calls: Sequence[CallRequest], store: StateReader) -> Sequence[Outcome]:
-        """Run transactions in order; see `ExecutionProcess.execute_batch`.
+    def execute(self, calls: Iterable[CallRequest], store: StateReader) -> Iterator[Outcome]:
+        """Run transactions in order, in this thread; see `ExecutionProcess.execute_batch`.
 
         Raises:
             ExecutionCrashed: the process is gone.

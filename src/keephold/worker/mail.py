@@ -70,6 +70,9 @@ class Lacking:
         """Return what of it still is not here."""
         return mail.lacking(self.lines, tuple(self.peers)) if self else self
 
+    def __or__(self, other: Lacking) -> Lacking:
+        return Lacking(self.lines | other.lines, self.peers | other.peers)
+
     def __bool__(self) -> bool:
         return bool(self.lines or self.peers)
 

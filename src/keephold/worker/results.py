@@ -164,10 +164,15 @@ class Drafting:
         self._draft.messages += messages
         self._draft.own.update(awaited)
 
-    def finish(self) -> tuple[Built, ...]:
-        """Return the results."""
-        self._end()
+    @property
+    def built(self) -> tuple[Built, ...]:
+        """The results that have ended."""
         return tuple(self._built)
+
+    def finish(self) -> tuple[Built, ...]:
+        """End the last result; return all."""
+        self._end()
+        return self.built
 
     def _sealed(self, event: _Event) -> SealedEvent:
         keys = self._keys
