@@ -82,6 +82,27 @@ def test_a_batch_equals_its_calls_one_by_one(token, slots, call):
     assert together == apart
 
 
+def test_calls_are_taken_a_part_ahead_of_what_runs_and_see_what_earlier_parts_wrote(token, slots, call, monkeypatch):
+    monkeypatch.setattr(process_module, "PART", 3)
+    transfer, taken, seen = call("transfer", json.dumps([BOB, "1"])), [], []
+    for outcome in token.execute_batch((taken.append(1) or transfer for _ in range(10)), slots):
+        seen.append(len(taken))
+        assert outcome.status == "ok"
+    assert seen == [6, 6, 6, 9, 9, 9, 10, 10, 10, 10]
+    slots.apply(outcome)
+    balance = next(key for key in slots if ALICE in key)
+    assert slots[balance] == b"90"
+
+
+def test_a_process_whose_outcomes_are_left_in_the_middle_is_killed(token, slots, call):
+    outcomes = token.execute_batch([call("transfer", json.dumps([BOB, "1"]))] * 3, slots)
+    next(outcomes)
+    outcomes.close()
+    assert not token.is_alive
+    with pytest.raises(ExecutionCrashed):
+        token.execute(call("transfer", json.dumps([BOB, "1"])), slots)
+
+
 def test_two_processes_with_different_hash_seeds_agree(process, slots, call, monkeypatch):
     first, second = process(), process()
     setup = call("setup", '["GLD","100"]')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -149,9 +149,8 @@ class Sandbox:
     ran: list[str] = field(default_factory=list)
     restarts: int = 0
 
-    def execute(self, calls: Iterable[CallRequest], store: StateReader) -> list[Outcome]:
+    def execute(self, calls: Iterable[CallRequest], store: StateReader) -> Iterator[Outcome]:
         pending: dict[str, bytes | None] = {}
-        outcomes = []
         for call in calls:
             self.ran.append(call.method)
             if call.method in self.poison and self.deaths_left:
@@ -159,8 +158,7 @@ class Sandbox:
                 raise ExecutionCrashed("killed")
             outcome = self.behaviour(call, lambda key: pending[key] if key in pending else store.get(key))
             pending.update(outcome.writes)
-            outcomes.append(outcome)
-        return outcomes
+            yield outcome
 
     def restart(self) -> None:
         self.restarts += 1
