@@ -62,6 +62,15 @@ def _bodies() -> str:
     )
 
 
+def _decisions() -> str:
+    """Return the records by their headings, oldest first."""
+    rows = []
+    for path in sorted((DOCS / "adr").glob("[0-9]*.md")):
+        number, _, decided = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").partition(": ")
+        rows.append((f"[{number}]({path.name})", decided))
+    return table(("", "decided"), rows)
+
+
 SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "labels": labels.label_table,
     "types": _types,
@@ -104,6 +113,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "config-node": partial(fields, node, "NodeConfig"),
     "config-cometbft": partial(fields, cometbft, "CometConfig"),
     "config-history": partial(fields, history, "HistoryConfig"),
+    "decisions": _decisions,
     **scaling.SECTIONS,
 }
 """`gatekeeper` adds no key to an enclave's; a test asks that this stays so."""

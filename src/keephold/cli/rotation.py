@@ -1,4 +1,4 @@
-"""`keephold rotate`."""
+"""`keephold rotate`: end a contract's key epoch, so that whoever left in it is shut out."""
 
 from __future__ import annotations
 

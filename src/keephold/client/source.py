@@ -1,4 +1,9 @@
-"""From a source file to what is deployed."""
+"""From a source file to what is deployed.
+
+Types are known only when the source has run, and it may be somebody else's, or never end: so it runs in a process of
+its own with limits (`source_child`), which is no sandbox. What comes out is a convenience for whoever deploys. Workers
+derive the same inside theirs, and refuse the code if it differs.
+"""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ here: nothing on a ledger shows who owns a key.
 ordered as an assigned worker's.
 
 1. *q of the assigned workers*, q the quorum: identical bytes of q workers are accepted.
-2. *Whoever reveals by 1 or 2, with more than two thirds of the validators' power*: clients and workers take receipts
-   and state roots under the validators' headers, and do not check who signed the result. A quorum does not bind
-   validators who all collude with a holder of the key.
+2. *Whoever reveals by 1 or 2, with more than two thirds of the validators' power*: clients take receipts under the
+   validators' headers, sealed under the contract's key, and do not check who signed the result. Workers do
+   (`worker.lineage`), and stop. A quorum does not bind validators who all collude with a holder of the key.
 3. Governance, a vendor, and validators with a broken machine, as above. Without keys validators can put *older*
    genuine slots back, and nothing else: a past, not a forgery. It is said of them, and not counted here.
 

@@ -3,6 +3,7 @@
 The rules cannot judge the content: it is sealed, and deterministic, so that honest workers say the same. They enforce
 that an accepted result is the next one, that it leads to the state root it names, and that nothing in it is left to a
 worker's choice but where it ends.
+
 What an accepted result sends to other contracts happens with it, or not at all (`messages`).
 """
 
