@@ -6,6 +6,7 @@ none. Here t is 2, of 3.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -14,11 +15,19 @@ from hostile_colluding import Past, lie, played, version_of
 from msgspec.structs import replace
 from worker_story import Story, story
 
-from keephold.base.errors import NodeUnreachable, NoLiveWorker
-from keephold.base.ids import ContractId
+from keephold.base.errors import NodeUnreachable, NoLiveWorker, RollbackDetected
+from keephold.base.ids import ContractId, InstanceId, PublicKey, TransactionId
+from keephold.enclave.vault import ForgetfulVault
+from keephold.follower.follow import Follower
+from keephold.follower.trust import Registrations
+from keephold.follower.view import VerifiedView
+from keephold.gatekeeper.marks import Marks
+from keephold.gatekeeper.requests import Justified, Request, justify, paths
 from keephold.protocol.codec import decode, encode
+from keephold.protocol.lines import ContractLine
 from keephold.protocol.state import ContractRecord, Roster, contract_path, roster_path
 from keephold.protocol.wire import Frame, ProveAnswer, ProvenValue
+from keephold.testing.adversaries import Colluders
 from keephold.testing.remote import Tamper, honest
 from keephold.worker.service import Worker
 
@@ -139,6 +148,38 @@ def test_keys_that_were_released_for_the_present_open_no_past(guest, tmp_path, m
         await is_silent(it, worker, contract)
 
     story(guest, tmp_path, tell, freshness_s=20)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_an_epoch_that_ended_is_open_to_nobody_again(chain, is_restarted: bool) -> None:
+    """Whoever was assigned then is assigned again, on the record of then; the gatekeeper saw the epoch after."""
+    vault, path = ForgetfulVault(), contract_path(chain.contract)
+    then = chain.net.node.reader.record(path, ContractRecord)
+    marks = Marks(vault)
+    assert gatekeeper_answers(chain, marks, epoch=1)
+    Colluders(chain.net.node).prove({path: replace(then, epoch=2)})
+    assert gatekeeper_answers(chain, marks, epoch=2)
+    Colluders(chain.net.node).prove({path: then})
+    marks.keep_now()
+    with pytest.raises(RollbackDetected):
+        gatekeeper_answers(chain, Marks(vault) if is_restarted else marks, epoch=1)
+    # One that saw nothing of it has nothing to hold against it.
+    assert gatekeeper_answers(chain, Marks(ForgetfulVault()), epoch=1)
+
+
+def gatekeeper_answers(chain, marks: Marks, epoch: int) -> Justified:
+    """What a gatekeeper that remembers makes of a request."""
+
+    async def work() -> Justified:
+        follower = Follower([chain.net.remote()], VerifiedView(chain.net.genesis))
+        await follower.sync()
+        identity, items = PublicKey(chain.worker.public), (ContractLine(chain.contract, epoch),)
+        request = Request(TransactionId(bytes(32)), identity, InstanceId(chain.instance), items, 3)
+        contracts = await follower.prove(paths(request), marks.height_of([chain.contract]))
+        registration = await Registrations(follower).verify(identity, at_least=contracts.height)
+        return justify(request, contracts, registration, marks, chain.net.network)
+
+    return asyncio.run(work())
 
 
 def test_it_takes_t_disks_that_forgot(guest, tmp_path) -> None:

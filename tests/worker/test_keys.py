@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import worker_scene
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from worker_committee import HEADER, HEIGHT, ITEM, MARK, Committee, Desk, entropy, inputs, law, registered
 from worker_scene import CONTRACT
@@ -174,6 +176,33 @@ def test_a_record_that_may_still_come_is_waited_for(committee, verified, desk):
     assert made(desk, verified, put_back(5, root=b"x" * 32, height=HEIGHT - 1)) == {}
     assert desk.desk.put_back
     assert made(desk, verified, put_back(5, height=HEIGHT - 1))
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    at=st.lists(st.integers(1, 6), min_size=2, max_size=3),
+    liar=st.tuples(st.integers(0, 2), st.integers(0, 9)),
+    shown=st.integers(1, 7),
+)
+def test_a_key_is_made_where_the_record_has_come_as_far_as_t_saw_it(at, liar, shown):
+    """Of three, two make a key and one lies: it is made on nothing that was put back, and the liar stops nobody."""
+    committee = Committee()
+    verified = verify_committee(committee.keys, law(2), [registered(key.public) for key in committee.members])
+    desk = Desk(KeyDesk(worker_scene.NETWORK, IDENTITY.public), IDENTITY)
+    seat, claimed = liar
+    said = [claimed if seat == index else version for index, version in enumerate(at)]
+    for index, version in enumerate(said):
+        desk.take(committee.release(index, desk, marks=(Mark(CONTRACT, 1, version, bytes([version]) * 32),)))
+    is_made = bool(made(desk, verified, put_back(shown, root=bytes([shown]) * 32)))
+    honest = [version for index, version in enumerate(at) if index != seat]
+    if is_made:
+        assert shown >= min(honest)
+    if len(honest) >= 2 and shown >= max(honest):
+        assert is_made
+    assert is_made == (sum(version <= shown for version in said) >= 2)
+    assert {seat - 1 for seat in desk.desk.put_back.get(CONTRACT, ())} == {
+        index for index, version in enumerate(said) if version > shown
+    }
 
 
 @pytest.mark.parametrize(

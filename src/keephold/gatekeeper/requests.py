@@ -7,14 +7,14 @@ Partials of t gatekeepers *are* contract keys, so this argument is the one that 
 3. Each contract id is the hash of the code and policy on record: nobody can relax a policy, or swap code, behind an id.
 4. The line's own rule holds (`lines`): the worker is assigned and not suspended, the contract is in use, and a key
    epoch that the line names is the present one or, while it changes, the one on its way in; of a channel one that
-   passed, while something sealed under it waits. Whoever was excluded is
-   assigned nothing, so he gets neither; when the next epoch has begun, the one before is on no record again, for epochs
-   only rise.
+   passed, while something sealed under it waits. Whoever was excluded is assigned nothing, so he gets neither; when the
+   next epoch has begun, the one before is on no record again: epochs only rise, to which 8 holds the ledger.
 5. The worker's registration verifies now, evidence included, in the role of worker (`follower.trust`).
 6. The live instance is the one that asks: what is sealed to it, no clone and no earlier boot can open.
 7. Its confidence level, as judged here, is at least as good as the contract's policy asks for (`lines`, too).
-8. No contract's record stands before one that this gatekeeper saw (`marks`): whoever is told its keys now could be
-   shown a past to use them on. Where it stands goes to the worker beside the partials, who holds the ledger to it.
+8. No contract's record stands before one that this gatekeeper saw (`marks`): whoever is told its keys could be shown a
+   past to use them on, and an epoch that ended would be open again. Where it stands goes to the worker beside the
+   partials, who holds the ledger to it.
 
 Assignment is the validators' word: they can give a contract to any worker that passes 5 to 7, and to nobody else.
 

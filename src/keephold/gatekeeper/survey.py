@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import islice
 from typing import Final, NamedTuple, final
 
 from keephold.base.errors import (
@@ -80,7 +81,7 @@ class Survey:
         if not self._waiting:
             self._waiting.update(dict.fromkeys(map(_Roster, self._workers)))
             self._waiting.update(dict.fromkeys(map(_Contract, self._marks.contracts)))
-        self._asked = tuple(self._waiting)[:AT_ONCE]
+        self._asked = tuple(islice(self._waiting, AT_ONCE))
         return (_ROLL, *(item.path for item in self._asked))
 
     def learn(self, proven: ProvenValues) -> None:
@@ -102,7 +103,7 @@ class Survey:
             except (EncodingError, ProofInvalid, RollbackDetected) as error:
                 # One that is wrong hides none of the others.
                 if item not in self.wrong:
-                    _LOG.error("%s: %s: its keys are not released", error.code, error)
+                    _LOG.error("%s: %s", error.code, error)
                 self.wrong[item] = error
             else:
                 if self.wrong.pop(item, None) is not None:
