@@ -34,7 +34,7 @@ def primitives() -> dict[str, Callable[[], object]]:
     secret, message = SecretBytes(b"s" * 32), bytes(256)
     key, validator = signing.SigningKey(secret), ValidatorKey(secret)
     signature, vote = key.sign(SIGN_QUERY, message), validator.sign(message)
-    box = hpke.EncryptionKey.from_seed(secret)
+    box = hpke.EncryptionKey(secret)
     sealed = hpke.seal(box.public, message, SEAL_CALL)
     element, scalar = hash_to_group(message), ristretto.secret_scalar(SecretBytes(bytes(64)))
     return {

@@ -56,7 +56,7 @@ def test_it_is_served_and_moves_with_the_ledger(node):
     before = scrape()
     assert before["keephold_height"] == 0
     assert before["keephold_engine_up"] == 1
-    engine.submit([sign(network, SigningKey.from_seed(SecretBytes(b"a" * 32)), 0, RevokePermits())])
+    engine.submit([sign(network, SigningKey(SecretBytes(b"a" * 32)), 0, RevokePermits())])
     assert scrape()["keephold_mempool_transactions"] == 1
     engine.step()
     after = scrape()

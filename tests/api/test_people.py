@@ -20,7 +20,7 @@ from keephold.protocol.state import Dissent, Dissents
 from keephold.protocol.transactions import RevokePermits, sign, transaction_id
 from keephold.protocol.wire import Fault, Submission
 
-ALICE = SigningKey.from_seed(SecretBytes(b"a" * 32))
+ALICE = SigningKey(SecretBytes(b"a" * 32))
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ class PaperNode:
     """A node (`Remote` and `Gateway`) with its ledger, and a worker for one contract inside."""
 
     def __init__(self) -> None:
-        self.validator = ValidatorKey.from_seed(SecretBytes(bytes(32)))
+        self.validator = ValidatorKey(SecretBytes(bytes(32)))
         entry = ValidatorEntry(self.validator.public, 1)
         governor = SigningKey(SecretBytes(bytes(31) + b"\x09")).public
         law = Constitution(

@@ -9,7 +9,7 @@ from keephold.base.errors import BadKey, BadSignature
 from keephold.crypto.ed25519 import ValidatorKey, check_public, verify
 from keephold.crypto.secret import SecretBytes
 
-KEY = ValidatorKey.from_seed(SecretBytes(bytes(range(32))))
+KEY = ValidatorKey(SecretBytes(bytes(range(32))))
 SIGNATURE = KEY.sign(b"vote")
 
 P = 2**255 - 19
@@ -22,7 +22,7 @@ NOT_CANONICAL = [y | sign for y in (P, P + 1, P + 3, 2**255 - 1) for sign in (0,
 def test_the_first_case_of_rfc_8032() -> None:
     """RFC 8032, section 7.1, test 1."""
     seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
-    key = ValidatorKey.from_seed(SecretBytes(seed))
+    key = ValidatorKey(SecretBytes(seed))
     assert key.public.hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
     assert key.sign(b"").hex() == (
         "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595b"
@@ -85,4 +85,4 @@ def test_about_half_of_all_bytes_are_no_point() -> None:
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 def test_a_seed_has_32_bytes(size: int) -> None:
     with pytest.raises(BadKey):
-        ValidatorKey.from_seed(SecretBytes(bytes(size)))
+        ValidatorKey(SecretBytes(bytes(size)))

@@ -14,11 +14,11 @@ SEED = SecretBytes(bytes(range(32)))
 
 
 def test_one_seed_gives_two_independent_keys() -> None:
-    keys = EntityKeys.from_seed(SEED)
-    assert keys.signing.public == SigningKey.from_seed(derive(SEED, labels.SEED_SIGNING)).public
-    assert keys.encryption.public == EncryptionKey.from_seed(derive(SEED, labels.SEED_ENCRYPTION)).public
-    assert keys.signing.public != SigningKey.from_seed(SEED).public
-    assert keys.encryption.public != EncryptionKey.from_seed(SEED).public
+    keys = EntityKeys(SEED)
+    assert keys.signing.public == SigningKey(derive(SEED, labels.SEED_SIGNING)).public
+    assert keys.encryption.public == EncryptionKey(derive(SEED, labels.SEED_ENCRYPTION)).public
+    assert keys.signing.public != SigningKey(SEED).public
+    assert keys.encryption.public != EncryptionKey(SEED).public
 
 
 def test_both_keys_work() -> None:
@@ -36,11 +36,11 @@ def test_generated_entities_differ() -> None:
 @pytest.mark.parametrize("size", [0, 16, 31, 33, 64])
 def test_a_seed_has_32_bytes(size: int) -> None:
     with pytest.raises(BadKey):
-        EntityKeys.from_seed(SecretBytes(bytes(size)))
+        EntityKeys(SecretBytes(bytes(size)))
 
 
 def test_a_wiped_seed_makes_no_keys() -> None:
     seed = SecretBytes(bytes(32))
     seed.wipe()
     with pytest.raises(BadKey):
-        EntityKeys.from_seed(seed)
+        EntityKeys(seed)

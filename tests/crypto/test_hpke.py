@@ -9,7 +9,7 @@ from keephold.crypto import hpke, labels
 from keephold.crypto.hpke import OVERHEAD, PUBLIC_SIZE, EncryptionKey, check_public, seal
 from keephold.crypto.secret import SecretBytes
 
-KEY = EncryptionKey.from_seed(SecretBytes(bytes(range(32))))
+KEY = EncryptionKey(SecretBytes(bytes(range(32))))
 OTHER = EncryptionKey.generate()
 
 P = 2**255 - 19
@@ -20,7 +20,7 @@ SMALL_ORDER = [0, 1, P - 1, P, P + 1, 0xB8495F16056286FDB1329CEB8D09DA6AC49FF1FA
 def test_a_seed_expands_as_x_wing_lays_down() -> None:
     """draft-connolly-cfrg-xwing-kem, appendix C, first vector: head and tail of the public key."""
     seed = bytes.fromhex("7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26")
-    public = EncryptionKey.from_seed(SecretBytes(seed)).public
+    public = EncryptionKey(SecretBytes(seed)).public
     assert public.hex().startswith("e2236b35a8c24b39b10aa1323a96a919a2ced88400633a7b07131713fc14b2b5b19cfc3d")
     assert public.hex().endswith("ef6534")
     assert len(public) == PUBLIC_SIZE
@@ -101,4 +101,4 @@ def test_a_key_is_parsed_once_and_the_memory_is_bounded() -> None:
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_a_seed_has_32_bytes(size: int) -> None:
     with pytest.raises(BadKey):
-        EncryptionKey.from_seed(SecretBytes(bytes(size)))
+        EncryptionKey(SecretBytes(bytes(size)))

@@ -21,10 +21,10 @@ SEED = bytes(range(32))
 
 MAKERS: dict[type[Opaque], Callable[[], Opaque]] = {
     ContextSealer: lambda: ContextSealer(SecretBytes(SEED), labels.SEAL_SLOT),
-    EncryptionKey: lambda: EncryptionKey.from_seed(SecretBytes(SEED)),
-    EntityKeys: lambda: EntityKeys.from_seed(SecretBytes(SEED)),
-    SigningKey: lambda: SigningKey.from_seed(SecretBytes(SEED)),
-    ValidatorKey: lambda: ValidatorKey.from_seed(SecretBytes(SEED)),
+    EncryptionKey: lambda: EncryptionKey(SecretBytes(SEED)),
+    EntityKeys: lambda: EntityKeys(SecretBytes(SEED)),
+    SigningKey: lambda: SigningKey(SecretBytes(SEED)),
+    ValidatorKey: lambda: ValidatorKey(SecretBytes(SEED)),
 }
 
 every_key = pytest.mark.parametrize("kind", MAKERS)

@@ -11,7 +11,7 @@ from keephold.crypto.hashing import tagged_hash
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import PUBLIC_SIZE, SIGNATURE_SIZE, SigningKey, check_public, verify
 
-KEY = SigningKey.from_seed(SecretBytes(bytes(range(32))))
+KEY = SigningKey(SecretBytes(bytes(range(32))))
 SIGNATURE = KEY.sign(labels.SIGN_GOVERNANCE, b"ab", b"c")
 IDENTITY = bytes(32)
 
@@ -19,7 +19,7 @@ IDENTITY = bytes(32)
 def test_a_seed_expands_as_in_substrate() -> None:
     """Substrate's published development account `//Alice`: its mini secret and public key."""
     seed = bytes.fromhex("e5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a")
-    public = SigningKey.from_seed(SecretBytes(seed)).public
+    public = SigningKey(SecretBytes(seed)).public
     assert public.hex() == "d43593c715fdd31c61141abd04a99fd6822c8558854ccde39a5684e7a56da27d"
 
 
@@ -97,4 +97,4 @@ def test_two_signatures_of_one_message_differ() -> None:
 @pytest.mark.parametrize("size", [0, 31, 33, 64])
 def test_a_seed_has_32_bytes(size: int) -> None:
     with pytest.raises(BadKey):
-        SigningKey.from_seed(SecretBytes(bytes(size)))
+        SigningKey(SecretBytes(bytes(size)))

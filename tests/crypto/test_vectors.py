@@ -41,7 +41,7 @@ def bound(case: Case) -> tuple[Any, ...]:
 
 
 def entity(case: Case) -> bytes:
-    keys = EntityKeys.from_seed(secret(case, "seed"))
+    keys = EntityKeys(secret(case, "seed"))
     return keys.signing.public + keys.encryption.public
 
 
@@ -55,7 +55,7 @@ FUNCTIONS: dict[str, Callable[[Case], bytes | None]] = {
     "pad": lambda c: pad(octets(c, "plaintext"), c["buckets"]),
     "unpad": lambda c: unpad(octets(c, "padded")),
     "entity": entity,
-    "hpke_open": lambda c: EncryptionKey.from_seed(secret(c, "seed")).open(octets(c, "ciphertext"), *bound(c)),
+    "hpke_open": lambda c: EncryptionKey(secret(c, "seed")).open(octets(c, "ciphertext"), *bound(c)),
     "sr25519_verify": lambda c: signing.verify(octets(c, "public"), octets(c, "signature"), *bound(c)),
     "ed25519_verify": lambda c: ed25519.verify(octets(c, "public"), octets(c, "signature"), octets(c, "message")),
     "bip340_sign": lambda c: CurveKey(secret(c, "secret")).sign_schnorr(octets(c, "message")),

@@ -15,7 +15,7 @@ from keephold.crypto.sharing import polynomial
 from keephold.custody.public import dealing
 from keephold.protocol.custody import Dealer, RoundState
 
-KEY = EncryptionKey.from_seed(SecretBytes(b"k" * 32))
+KEY = EncryptionKey(SecretBytes(b"k" * 32))
 PEPPER = SecretBytes(b"p" * 32)
 COEFFICIENTS = [SecretBytes(ristretto.scalar(value)) for value in (3, 5, 7)]
 BLINDS = [SecretBytes(ristretto.scalar(value)) for value in (11, 13, 17)]

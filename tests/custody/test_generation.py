@@ -137,7 +137,7 @@ def test_a_complaint_shows_one_envelope_and_opens_no_other(generate: Generate) -
     complaints = [m for _, _, m in ceremony.accepted if isinstance(m, DkgComplaint)]
     assert [complaint.dealer for complaint in complaints] == [2]
     registered = [m.keys for _, who, m in ceremony.accepted if isinstance(m, DkgKeys) and who == member_of(ceremony, 3)]
-    shown = dealing.hpke.EncryptionKey.from_seed(SecretBytes(complaints[0].seed)).public
+    shown = dealing.hpke.EncryptionKey(SecretBytes(complaints[0].seed)).public
     assert [key == shown for key in registered[0]] == [False, True, False, False, False]
 
 
@@ -175,7 +175,7 @@ def test_an_accuser_cannot_put_its_own_key_or_envelope_in_the_place_of_the_recor
             state, RoundSecrets(ceremony.roots[me], state), state.receivers[2], state.dealers[0], dealt
         )
         if forged == "key":
-            made = dealing.hpke.EncryptionKey.from_seed(SecretBytes(bytes(32)))
+            made = dealing.hpke.EncryptionKey(SecretBytes(bytes(32)))
             keys = (dealing.digests([made.public])[0], *good.keys[1:])
             return [replace(good, seed=bytes(32), keys=keys), message]
         garbage = bytes(len(good.envelope))

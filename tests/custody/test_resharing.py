@@ -91,7 +91,7 @@ def test_a_complaint_in_a_resharing_does_not_open_the_pepper(finished: Any, resh
     assert shown
     dealt = [m for _, _, m in after.accepted if isinstance(m, DkgDealing)]
     for complaint in shown:
-        key = dealing.hpke.EncryptionKey.from_seed(SecretBytes(complaint.seed))
+        key = dealing.hpke.EncryptionKey(SecretBytes(complaint.seed))
         for receiver in after.opened.receivers:
             for dealer in after.opened.dealers:
                 for message in dealt:

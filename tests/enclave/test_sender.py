@@ -22,7 +22,7 @@ def test_a_submission_that_arrives_altered_is_a_node_that_does_not_answer() -> N
 
     async def main() -> None:
         follower = SimpleNamespace(view=SimpleNamespace(network=b"n" * 32), submit=refused)
-        sender = Sender(follower, SigningKey.from_seed(SecretBytes(b"s" * 32)), SystemClock())
+        sender = Sender(follower, SigningKey(SecretBytes(b"s" * 32)), SystemClock())
         sender._account(None, 1)
         sender.submit_nowait(Echo(b"e" * 32))
         with pytest.raises(NodeUnreachable):

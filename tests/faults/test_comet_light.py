@@ -307,7 +307,7 @@ def test_a_fork_that_all_validators_signed_is_found_by_comparing_with_a_witness(
     """Whoever held every validator's key could sign another history; its header is valid, and not the witnesses'."""
     keys = {}
     for seed in net.seeds:
-        key = ValidatorKey.from_seed(SecretBytes(seed))
+        key = ValidatorKey(SecretBytes(seed))
         keys[Validator(key.public, 1).address] = key
 
     def alter(result: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ def test_two_votes_at_one_height_are_recorded_on_every_node(start, new_reader, n
         assert await readers[0].submit(raws) == [0, 0]
         (height, _), *_ = await readers[0].found(ids(raws))
         # The fourth validator's key signs two blocks of that height that nobody proposed.
-        key = ValidatorKey.from_seed(SecretBytes((cluster.home(3).parent / "validator.seed").read_bytes()))
+        key = ValidatorKey(SecretBytes((cluster.home(3).parent / "validator.seed").read_bytes()))
         (block,) = await readers[0].remote.blocks([height])
         header = decode_signed_header(block.signed_header).header
         validators = decode_validator_set(block.validators)

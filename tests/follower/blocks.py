@@ -27,7 +27,7 @@ from keephold.follower.light_client import TrustedState, verify_header
 
 CHAIN = "generated"
 START = 1_700_000_000 * NANOSECONDS
-KEYS = [ValidatorKey.from_seed(SecretBytes(bytes([seed]) * 32)) for seed in range(12)]
+KEYS = [ValidatorKey(SecretBytes(bytes([seed]) * 32)) for seed in range(12)]
 
 
 @dataclass(frozen=True)

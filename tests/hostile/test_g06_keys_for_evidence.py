@@ -230,7 +230,7 @@ async def raw_of(follower, found) -> bytes:
 
 def test_a_quote_for_a_network_of_the_same_names_is_no_quote_for_this_one(chain, tmp_path) -> None:
     """The enclave is fed a genesis of the attacker's, with every name, vendor and measurement of the real one."""
-    twin = ValidatorKey.from_seed(SecretBytes(b"t" * 32))
+    twin = ValidatorKey(SecretBytes(b"t" * 32))
     theirs = same_names(chain.net.genesis, validator=twin.public, governor=named_key("eve").public)
     assert theirs.name == chain.net.genesis.name
     assert theirs.law.attestation == chain.net.genesis.law.attestation

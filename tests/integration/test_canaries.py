@@ -158,7 +158,7 @@ def _collect_keys(world: World) -> None:
         keys[f"{name}: identity"] = seed.reveal()
         keys[f"{name}: signing"] = derive(seed, labels.SEED_SIGNING).reveal()
         keys[f"{name}: encryption"] = derive(seed, labels.SEED_ENCRYPTION).reveal()
-        assert EntityKeys.from_seed(seed).signing.public.hex() in net.log(name).read_text()
+        assert EntityKeys(seed).signing.public.hex() in net.log(name).read_text()
         if role == "gatekeeper":
             shares.append(Share.from_sealed_bytes(vault.read("share")))
             keys[f"{name}: share"] = shares[-1].scalar().reveal()

@@ -30,7 +30,7 @@ from keephold.protocol.governance import (
 )
 
 NETWORK = b"n" * 32
-KEYS = sorted((SigningKey.from_seed(SecretBytes(bytes([i]) * 32)) for i in (1, 2, 3)), key=lambda key: key.public)
+KEYS = sorted((SigningKey(SecretBytes(bytes([i]) * 32)) for i in (1, 2, 3)), key=lambda key: key.public)
 STRANGER = SigningKey.generate()
 POLICY = AttestationPolicy(vendors=(), measurements=(), quote_window_ns=10)
 LAW = Constitution(

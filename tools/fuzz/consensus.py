@@ -49,9 +49,7 @@ _HEADER: Final = Header(
 _VOTE: Final = CommitSig(BlockIdFlag.COMMIT, Address(b"\2" * 20), _HEADER.time_ns, b"\3" * 64)
 _COMMIT: Final = Commit(7, 0, BlockId(_HASH, 1, _HASH), (_VOTE,))
 _SIGNED: Final = SignedHeader(_HEADER, _COMMIT)
-_SET: Final = ValidatorSet.of(
-    Validator(ValidatorKey.from_seed(SecretBytes(bytes([n]) * 32)).public, 10 * n) for n in (1, 2)
-)
+_SET: Final = ValidatorSet.of(Validator(ValidatorKey(SecretBytes(bytes([n]) * 32)).public, 10 * n) for n in (1, 2))
 _MAP: Final = SparseMap.of([(bytes([n]) * 32, b"value") for n in range(9)])
 
 

@@ -56,7 +56,7 @@ _TDX: Final = TdxBuild.named("worker")
 _SGX: Final = SgxBuild.named("worker")
 _POLICY: Final = _VENDOR.policy((_TDX, "worker"))
 _COLLATERAL: Final = _VENDOR.collateral(now_ns=_NOW_NS, tee="tdx")
-_KEY: Final = signing.SigningKey.from_seed(SecretBytes(b"a" * 32))
+_KEY: Final = signing.SigningKey(SecretBytes(b"a" * 32))
 _ADDRESS: Final = str(Address.account(_KEY.public)).encode()
 _METHOD: Final = {
     "kind": "call",

@@ -26,7 +26,7 @@ CHAIN: Final = "vectors"
 SECOND: Final = 10**9
 START: Final = 1_700_000_000 * SECOND
 PERIOD: Final = 3600 * SECOND
-KEYS: Final = {key.public: key for key in (ValidatorKey.from_seed(secret(f"validator {at}")) for at in range(8))}
+KEYS: Final = {key.public: key for key in (ValidatorKey(secret(f"validator {at}")) for at in range(8))}
 FIRST: Final = ValidatorSet.of(Validator(public, 10) for public in list(KEYS)[:4])
 LATER: Final = ValidatorSet.of(Validator(public, 10) for public in list(KEYS)[3:7])
 """One member in common with the first."""

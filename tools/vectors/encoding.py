@@ -148,7 +148,7 @@ def _make_primitives(maker: Maker) -> None:
     maker.add(
         "derive: 64 bytes", "derive", {"secret": fixed("secret").hex(), "label": "inbox/1", "parts": [], "size": 64}
     )
-    key = SigningKey.from_seed(secret("signer"))
+    key = SigningKey(secret("signer"))
     bound = {"public": key.public.hex(), "label": "sign-transaction/1", "parts": ["6162", "63"]}
 
     def signed() -> Given:
@@ -159,7 +159,7 @@ def _make_primitives(maker: Maker) -> None:
     for text, change in (
         ("under another label", {"label": "sign-query/1"}),
         ("over the same bytes, cut elsewhere", {"parts": ["61", "6263"]}),
-        ("by another key", {"public": SigningKey.from_seed(secret("another")).public.hex()}),
+        ("by another key", {"public": SigningKey(secret("another")).public.hex()}),
     ):
         maker.add(f"a signature {text}", "verify", {**good, **change}, "bad_signature")
     maker.add("a signature by the identity", "verify", {**good, "public": "00" * 32}, "bad_key")

@@ -70,7 +70,7 @@ def _make_identities(maker: Maker) -> None:
 
 
 def _entity(given: Given) -> dict[str, Any]:
-    pair = EntityKeys.from_seed(SecretBytes(octets(given, "seed")))
+    pair = EntityKeys(SecretBytes(octets(given, "seed")))
     return {"signing": pair.signing.public.hex(), "encryption": pair.encryption.public.hex()}
 
 

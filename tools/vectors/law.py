@@ -28,9 +28,7 @@ from keephold.protocol.governance import (
 from vectors.base import Family, Given, Maker, fixed, octets, secret, shown
 
 _SECOND: Final = 10**9
-GOVERNORS: Final = sorted(
-    (SigningKey.from_seed(secret(f"governor {at}")) for at in range(3)), key=lambda key: key.public
-)
+GOVERNORS: Final = sorted((SigningKey(secret(f"governor {at}")) for at in range(3)), key=lambda key: key.public)
 
 
 def genesis(name: str = "vectors", threshold: int = 2) -> Genesis:

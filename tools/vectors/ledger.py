@@ -35,7 +35,7 @@ def _body(given: Given) -> dict[str, Any]:
 
 
 def _make_transactions(maker: Maker) -> None:
-    key = SigningKey.from_seed(secret("alice"))
+    key = SigningKey(secret("alice"))
 
     def signed(network: NetworkId = NETWORK) -> Given:
         return {"network": NETWORK.hex(), "raw": sign(network, key, 7, Echo(fixed("nonce"))).hex()}
@@ -51,7 +51,7 @@ def _make_transactions(maker: Maker) -> None:
         _with(good, SignedTransaction(again, raw.signature)),
         "bad_signature",
     )
-    mallory = Transaction(NETWORK, SigningKey.from_seed(secret("mallory")).public, 7, Echo(fixed("nonce")))
+    mallory = Transaction(NETWORK, SigningKey(secret("mallory")).public, 7, Echo(fixed("nonce")))
     maker.add("in another's name", "open", _with(good, SignedTransaction(mallory, raw.signature)), "bad_signature")
     name = "for another network"
     elsewhere = maker.kept(name, "raw", "open", lambda: signed(NetworkId(fixed("elsewhere"))))

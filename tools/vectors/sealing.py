@@ -135,7 +135,7 @@ def _open_query(given: Given) -> dict[str, Any]:
 
 
 def _make_queries(maker: Maker) -> None:
-    reader = SigningKey.from_seed(secret("reader"))
+    reader = SigningKey(secret("reader"))
     body = QueryBody(
         network=NETWORK,
         contract=CONTRACT,
@@ -156,7 +156,7 @@ def _make_queries(maker: Maker) -> None:
     maker.add("a query", "open_query", good)
     _refuse(maker, "a query", "open_query", good, "sealed", {})
     name = "a query that its reader did not sign"
-    other = SigningKey.from_seed(secret("another"))
+    other = SigningKey(secret("another"))
     forged = maker.kept(name, "sealed", "open_query", lambda: sealed(other))
     maker.add(name, "open_query", forged, "bad_signature")
     maker.add("the name of a query", "request_digest", {"sealed": good["sealed"]})
@@ -185,7 +185,7 @@ def _make_permitted(maker: Maker, body: QueryBody, reader: SigningKey) -> None:
         query = sign_permitted(key, issue_permit(issuer, permit), asked)
         return {**BOUND, "sealed": seal_query(public, query, tuple(BUCKETS)).hex()}
 
-    other, thief = SigningKey.from_seed(secret("another")), BearerKey(secret("thief"))
+    other, thief = SigningKey(secret("another")), BearerKey(secret("thief"))
     for name, make, outcome in (
         ("a query under a permit", lambda: sealed(reader, bearer, body), ACCEPT),
         ("a query under a permit that its issuer did not sign", lambda: sealed(other, bearer, body), _FORGED),
@@ -298,7 +298,7 @@ def _open_release(given: Given) -> dict[str, Any]:
         InstanceId(octets(given, "instance")),
         TransactionId(octets(given, "request")),
     )
-    key = EncryptionKey.from_seed(SecretBytes(octets(given, "instance_seed")))
+    key = EncryptionKey(SecretBytes(octets(given, "instance_seed")))
     return {"release": shown(open_partials(key, context, octets(given, "sealed")))}
 
 
@@ -308,7 +308,7 @@ def _make_releases(maker: Maker) -> None:
     about |= {name: fixed(name).hex() for name in names}
     batch = PartialBatch(1, 1, (fixed("point"),), fixed("proof", 64), (fixed("mac"),))
     plain = ReleasePlain(batch, 41, fixed("header"), (Mark(fixed("contract"), 2, 9, fixed("root")),))
-    public = EncryptionKey.from_seed(secret("instance seed")).public
+    public = EncryptionKey(secret("instance seed")).public
 
     def sealed() -> Given:
         context = ReleaseContext(

@@ -42,7 +42,7 @@ class ValidatorKey(Opaque):
     __slots__ = ("_private", "public")
 
     def __init__(self, seed: SecretBytes) -> None:
-        """Take a 32-byte RFC 8032 private key.
+        """Take a 32-byte RFC 8032 private key; it stays the caller's to wipe.
 
         Raises:
             BadKey: the seed is not 32 bytes, or was wiped.
@@ -51,15 +51,6 @@ class ValidatorKey(Opaque):
             raise BadKey(f"a validator's seed has {SEED_SIZE} bytes, not {len(seed)}")
         self._private: Final = Ed25519PrivateKey.from_private_bytes(seed.reveal())
         self.public: Final = self._private.public_key().public_bytes_raw()
-
-    @classmethod
-    def from_seed(cls, seed: SecretBytes) -> Self:
-        """Return the key of a 32-byte seed; the seed stays the caller's to wipe.
-
-        Raises:
-            BadKey: the seed is not 32 bytes, or was wiped.
-        """
-        return cls(seed)
 
     @classmethod
     def generate(cls) -> Self:

@@ -25,7 +25,7 @@ class EntityKeys(Opaque):
     __slots__ = ("encryption", "signing")
 
     def __init__(self, seed: SecretBytes) -> None:
-        """Expand a 32-byte seed under `SEED_SIGNING` and `SEED_ENCRYPTION`.
+        """Expand a 32-byte seed under `SEED_SIGNING` and `SEED_ENCRYPTION`; it stays the caller's to wipe.
 
         Raises:
             BadKey: the seed is not 32 bytes, or was wiped.
@@ -36,15 +36,6 @@ class EntityKeys(Opaque):
         self.encryption: Final = EncryptionKey(derive(seed, labels.SEED_ENCRYPTION))
 
     @classmethod
-    def from_seed(cls, seed: SecretBytes) -> Self:
-        """Return the keys of a 32-byte seed; the seed stays the caller's to wipe.
-
-        Raises:
-            BadKey: the seed is not 32 bytes, or was wiped.
-        """
-        return cls(seed)
-
-    @classmethod
     def generate(cls) -> Self:
-        """Draw keys from the operating system; who must store them draws the seed and calls `from_seed`."""
+        """Draw keys from the operating system; who must store them draws the seed himself."""
         return cls(SecretBytes.random(KEY_SIZE))

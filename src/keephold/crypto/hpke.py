@@ -54,7 +54,7 @@ class EncryptionKey(Opaque):
     __slots__ = ("_private", "public")
 
     def __init__(self, seed: SecretBytes) -> None:
-        """Expand a 32-byte X-Wing seed.
+        """Expand a 32-byte X-Wing seed; it stays the caller's to wipe.
 
         Raises:
             BadKey: the seed is not 32 bytes, or was wiped.
@@ -66,15 +66,6 @@ class EncryptionKey(Opaque):
         x25519 = X25519PrivateKey.from_private_bytes(expanded[64:])
         self._private: Final = hpke.MLKEM768X25519PrivateKey(mlkem, x25519)
         self.public: Final = mlkem.public_key().public_bytes_raw() + x25519.public_key().public_bytes_raw()
-
-    @classmethod
-    def from_seed(cls, seed: SecretBytes) -> Self:
-        """Return the key of a 32-byte X-Wing seed; the seed stays the caller's to wipe.
-
-        Raises:
-            BadKey: the seed is not 32 bytes, or was wiped.
-        """
-        return cls(seed)
 
     @classmethod
     def generate(cls) -> Self:

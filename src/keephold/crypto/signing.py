@@ -45,7 +45,7 @@ class SigningKey(Opaque):
     __slots__ = ("_pair", "public")
 
     def __init__(self, seed: SecretBytes) -> None:
-        """Expand a 32-byte seed.
+        """Expand a 32-byte seed; it stays the caller's to wipe.
 
         Raises:
             BadKey: the seed is not 32 bytes, or was wiped.
@@ -55,15 +55,6 @@ class SigningKey(Opaque):
         pair: tuple[bytes, bytes] = sr25519.pair_from_seed(seed.reveal())
         self._pair: Final = pair
         self.public: Final = PublicKey(pair[0])
-
-    @classmethod
-    def from_seed(cls, seed: SecretBytes) -> Self:
-        """Return the key of a 32-byte seed; the seed stays the caller's to wipe.
-
-        Raises:
-            BadKey: the seed is not 32 bytes, or was wiped.
-        """
-        return cls(seed)
 
     @classmethod
     def generate(cls) -> Self:

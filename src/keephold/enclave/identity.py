@@ -40,7 +40,7 @@ def open_identity(vault: Vault) -> EntityKeys:
             whoever lost an identity decides to start another one by removing the file.
     """
     if vault.holds(_SEED):
-        return EntityKeys.from_seed(vault.read(_SEED))
+        return EntityKeys(vault.read(_SEED))
     seed = SecretBytes.random(_SEED_SIZE)
     vault.write(_SEED, seed)
-    return EntityKeys.from_seed(seed)
+    return EntityKeys(seed)

@@ -75,7 +75,7 @@ def read_signing_key(path: Path) -> SigningKey:
     try:
         raw = path.read_bytes()
         seed = raw if len(raw) == 32 else bytes.fromhex(raw.decode("ascii").strip())
-        return SigningKey.from_seed(SecretBytes(seed))
+        return SigningKey(SecretBytes(seed))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
     except (BadKey, ValueError):

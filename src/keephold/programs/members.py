@@ -87,7 +87,7 @@ def draw(directory: Path) -> Member:
     if not seed.exists():
         seed.touch(mode=0o600)
         seed.write_bytes(SecretBytes.random().reveal())
-    public = ValidatorKey.from_seed(SecretBytes(seed.read_bytes())).public
+    public = ValidatorKey(SecretBytes(seed.read_bytes())).public
     return Member(directory, public, CometHome(directory / _HOME / DIRECTORY).node_id())
 
 

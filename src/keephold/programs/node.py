@@ -156,7 +156,7 @@ def open_ledger(config: NodeConfig) -> tuple[LedgerApplication, RunningEngine, H
     engine = EmbeddedEngine(
         ledger,
         home,
-        ValidatorKey.from_seed(seed),
+        ValidatorKey(seed),
         chain_id=chain_id(ledger.network),
         genesis_ns=genesis.time_ns,
         validators=ledger.validators(),

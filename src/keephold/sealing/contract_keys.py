@@ -29,7 +29,7 @@ class ContractKeys(Opaque):
         """Derive every key of `contract` at `epoch` from its 32-byte seed."""
         bound = (network, contract, number(epoch))
         root = derive(seed, labels.CONTRACT_SEED, *bound)
-        pair = EntityKeys.from_seed(root)
+        pair = EntityKeys(root)
         self.network: Final = network
         self.contract: Final = contract
         self.epoch: Final = epoch

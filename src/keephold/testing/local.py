@@ -73,7 +73,7 @@ class LocalNetwork:
         self.clock: Final = clock or SystemClock()
         self.directory: Final = directory
         self.vendor: Final = DevelopmentVendor(_seed("vendor"))
-        self.validator: Final = ValidatorKey.from_seed(_seed("validator"))
+        self.validator: Final = ValidatorKey(_seed("validator"))
         self.governor: Final = named_key("governor")
         self.genesis: Final = Genesis(
             name="local",

@@ -61,7 +61,7 @@ def test_rpc_and_metrics_listen_where_the_operator_said(home, founding):
 def test_keys_are_gos_and_nobody_elses_to_read(home):
     path = home.directory / "config/priv_validator_key.json"
     said = read(home, "config/priv_validator_key.json")
-    public = ValidatorKey.from_seed(SecretBytes(SEED)).public
+    public = ValidatorKey(SecretBytes(SEED)).public
     assert base64.b64decode(said["priv_key"]["value"]) == SEED + public
     assert base64.b64decode(said["pub_key"]["value"]) == public
     for file in (path, home.directory / "config/node_key.json"):

@@ -84,7 +84,7 @@ def _complaint(state: RoundState, sender: PublicKey, message: DkgComplaint) -> R
     accused = next((dealer for dealer in qualified.dealers(state) if dealer.seat == message.dealer), None)
     if accused is None:
         raise refused(Refusal.DEALING_REFUSED, "nobody deals from that seat (any more)")
-    key = hpke.EncryptionKey.from_seed(SecretBytes(message.seed))
+    key = hpke.EncryptionKey(SecretBytes(message.seed))
     column = [dealer.seat for dealer in state.dealers].index(accused.seat)
     # (1) The lists are those on record; (2) the key is the one registered; (3) the envelope is the one dealt.
     if dealing.digest_of(message.keys) != me.keys or dealing.digest_of(message.envelopes) != accused.envelopes:

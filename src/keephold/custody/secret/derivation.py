@@ -32,11 +32,11 @@ class RoundSecrets(Opaque):
 
     def dealing_key(self, dealer_seat: int) -> EncryptionKey:
         """Return the key that opens this one dealer's envelope."""
-        return EncryptionKey.from_seed(self.dealing_seed(dealer_seat))
+        return EncryptionKey(self.dealing_seed(dealer_seat))
 
     def pepper_key(self) -> EncryptionKey:
         """Return the key that opens the pepper in a resharing."""
-        return EncryptionKey.from_seed(kdf.derive(self._root, DKG_SEED, b"pepper-key", self._context))
+        return EncryptionKey(kdf.derive(self._root, DKG_SEED, b"pepper-key", self._context))
 
     def coefficients(self, state: RoundState) -> list[SecretBytes]:
         """Return one scalar a coefficient, for the audience that registered its keys in `state`."""

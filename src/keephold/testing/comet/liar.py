@@ -122,7 +122,7 @@ class Liar:
     def fork(self) -> LocalNode:
         """Return the node of the other chain."""
         if self._fork is None:
-            key = ValidatorKey.from_seed(SecretBytes(b"f" * 32))
+            key = ValidatorKey(SecretBytes(b"f" * 32))
             governor = SigningKey(SecretBytes(b"f" * 32)).public
             genesis = same_names(self._genesis, validator=key.public, governor=governor)
             self._fork = LocalNode(genesis, key, self._home / "fork")

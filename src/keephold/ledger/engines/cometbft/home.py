@@ -125,7 +125,7 @@ class CometHome:
         """
         self._make_directories()
         self.node_id()
-        public = ValidatorKey.from_seed(seed).public
+        public = ValidatorKey(seed).public
         address = Validator(public, 1).address.hex().upper()
         _write(
             self.directory / "config" / "priv_validator_key.json",
@@ -266,7 +266,7 @@ def _public_key(public: bytes) -> dict[str, str]:
 
 def _private_key(seed: SecretBytes) -> dict[str, str]:
     """Return Go's spelling of a private key: seed and public key. This file is where CometBFT wants it."""
-    both = seed.reveal() + ValidatorKey.from_seed(seed).public
+    both = seed.reveal() + ValidatorKey(seed).public
     return {"type": "tendermint/PrivKeyEd25519", "value": base64.b64encode(both).decode()}
 
 
