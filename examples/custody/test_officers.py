@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from judge import checksummed, sender
-from test_custody import DELAY, FEE, LIMIT, PERIOD, SECOND, policy, unsigned
+from wallets import DELAY, FEE, LIMIT, PERIOD, SECOND, policy, unsigned
 
 from custody import Custody, assembled
 from keephold.base.errors import Rejected
