@@ -158,8 +158,21 @@ def test_a_failure_names_its_line(sandbox, slots, call, query):
     assert "TypeError" in outcome.detail
 
 
+HOSTILE = "from keephold.contract import dispatch\nhost = ctx._host\nwhile hasattr(host, '_host'): host = host._host\n"
 PLACES = {
-    "a loop": ("while True: pass", "@call", TRAPPED),
+    "a loop": ("while True: pass", "    while True", TRAPPED),
+    "a loop that catches": (
+        "n = 0\nwhile True:\n    try:\n        while True: n += 1\n    except BaseException: pass",
+        "            while True",
+        TRAPPED,
+    ),
+    "a loop elsewhere": ("return spin(7)", "n = n * 3", TRAPPED),
+    "a loop in a comprehension": ("x = sum(1\n    for _ in iter(int, 1))\nreturn x", "for _", TRAPPED),
+    "an expression": ("return sum(\n    7 ** (7 ** 9)\n    for _ in [1])", "7 **", TRAPPED),
+    "a pattern": ("import re\nx = 1\nre.match('(a+)+$', 'a' * 40 + 'b')", "re.match", TRAPPED),
+    "host calls": ("for i in range(3):\n    i\nwhile True: ctx.log('')", "while True", TRAPPED),
+    "no fuel at a limit of the host": (f"{HOSTILE}x = 1\nhost.put('k' * 2000, '')", "host.put", "a storage key has"),
+    "the stack": ("x = []\nfor _ in range(100_000): x = [x]\nreturn repr(x)", "@call", TRAPPED),
     "a result of another type": ("return [n]", "    return [n]", "BadResult: the result: expected text, got list"),
     "a result of several": ("if n: return n\nreturn ''", "@call", "BadResult: the result: expected text, got int"),
     "no result": ("n + 1", "    n + 1", "BadResult: the result: expected text, got NoneType"),
@@ -187,6 +200,7 @@ def test_every_failure_has_a_line(sandbox, slots, call, name):
     lines = "".join(f"        {line}\n" for line in code.splitlines())
     source = (
         f"{HEAD}class Seen(Event):\n    what: str\ndef same(fn): return fn\n"
+        "def spin(n):\n    while n:\n        for round in range(10):\n            n = n * 3 % 1000 + 1\n"
         "class Lab(Contract):\n    kept: str = ''\n    m: Map[int, str]\n    k: Map[str, int]\n"
         f"    @call\n    @same\n    def go(self, ctx: Call, n: int = 0) -> str:\n{lines}"
     )
@@ -202,7 +216,6 @@ def test_what_the_contract_tells_of_limits_is_what_the_host_holds():
     assert context.MAX_RECIPIENTS == effects.MAX_RECIPIENTS
 
 
-HOSTILE = "from keephold.contract import dispatch\nhost = ctx._host\nwhile hasattr(host, '_host'): host = host._host\n"
 VIOLATIONS = {
     "too many slots": (f"for i in range({MAX_WRITES + 1}): self.m[i] = ''", "slots"),
     "too many events": (f"for i in range({MAX_EVENTS + 1}): ctx.emit(Seen(''), to='public')", "events"),

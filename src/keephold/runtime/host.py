@@ -34,12 +34,18 @@ _VALUE: Final = 32
 """Bytes of `wasmtime_component_val`: kind at 0, payload at 8; a string's payload is length, pointer."""
 _ARGUMENTS: Final = struct.Struct("<8xI20x8xQQ8x8xQQ8x")
 _INTERFACE: Final = "keephold:contract/host"
+_OUT_OF_FUEL: Final = "all fuel consumed"
+"""In the machine's own words; its interface has no code for it."""
 _MEMORIES: Final = 8
 _INSTANCES: Final = 64
 
 
 class Trapped(Exception):
     """The guest trapped: out of fuel, out of stack, an abort, or a host violation (then that is the message)."""
+
+
+class OutOfFuel(Trapped):
+    """It burned its fuel: at the same instruction on every machine."""
 
 
 class Poisoned(Exception):
@@ -170,7 +176,7 @@ class Program:
         try:
             return enter()
         except Trapped as e:
-            raise Trapped(self._violation) from e
+            raise type(e)(self._violation) from e
         finally:
             sys.unraisablehook = hook
             self._effects = None
@@ -226,8 +232,8 @@ class Instance:
             1,
         )
         if error:
-            bindings.wasmtime_error_delete(error)
-            raise Trapped
+            said = str(wasmtime.WasmtimeError._from_ptr(error))  # noqa: SLF001 - as the pin
+            raise OutOfFuel if _OUT_OF_FUEL in said else Trapped
         try:
             if result.kind != _STRING:
                 raise Trapped
@@ -243,6 +249,10 @@ class Instance:
     def fuel(self) -> int:
         """Return the fuel left; exact unless the instance trapped."""
         return self._store.get_fuel()
+
+    def memory(self) -> memoryview:
+        """Return what its memory holds now; after a trap, what it held then."""
+        return self._memory()
 
     def snapshot(self, image: Image) -> None:
         """Make what its memory holds now the image of instances to come; it must not have been left by a trap.

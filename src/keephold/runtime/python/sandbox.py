@@ -20,10 +20,12 @@ import msgspec
 
 from keephold.base.errors import SandboxError
 from keephold.base.limits import CALL_FUEL, MAX_RESULT, QUERY_FUEL
+from keephold.contract.dispatch import FILE
 from keephold.runtime.effects import Effects, Reader, declared_keys
-from keephold.runtime.host import Instance, Program, Trapped
+from keephold.runtime.host import Instance, OutOfFuel, Program, Trapped
 from keephold.runtime.memory import Image
 from keephold.runtime.outcome import CallRequest, ContractInfo, Outcome, QueryRequest
+from keephold.runtime.python.standing import Standing
 
 TRAPPED: Final = "the contract ran out of fuel, memory or stack, or aborted"
 """One text for every trap: which limit a runaway contract meets first may differ between compilers."""
@@ -77,6 +79,7 @@ class PythonSandbox:
         self._uses = 0
         instance = program.instantiate(_COMPILE_FUEL)
         try:
+            self._standing: Final = Standing(instance.memory())
             answer = instance.call("compile", source)
             compiled = _compiled.decode(answer)
         except UnicodeEncodeError as e:
@@ -124,7 +127,7 @@ class PythonSandbox:
             text = instance.call("run", request.kind, json.dumps(env), _message(request), effects=effects)
             return self._told(request, _outcome(text, effects, fuel - instance.fuel(), fuel))
         except (Trapped, UnicodeEncodeError) as e:
-            return self._told(request, _trapped(e, effects, fuel))
+            return self._told(request, _trapped(e, effects, fuel, self._line(e, instance)))
         finally:
             instance.close()
 
@@ -144,12 +147,20 @@ class PythonSandbox:
             text = self._warm.call("run", "view", json.dumps(env), _message(request), effects=effects)
             outcome = _outcome(text, effects, fuel - self._warm.fuel(), fuel)
         except (Trapped, UnicodeEncodeError) as e:
-            outcome = _trapped(e, effects, fuel)
+            outcome = _trapped(e, effects, fuel, self._line(e, self._warm))
         outcome = self._told(request, outcome)
         self._uses += 1
         if outcome.status == "failed" or self._uses >= _WARM_USES:
             self.close()
         return outcome
+
+    def _line(self, error: Exception, instance: Instance) -> int:
+        """Return the line a trapped run stood on, where that is the same everywhere: out of fuel, or stopped by us.
+
+        Not where its stack ended: how much of that a compiler takes is its own affair.
+        """
+        stopped = isinstance(error, OutOfFuel) or (isinstance(error, Trapped) and str(error))
+        return self._standing.line(instance.memory(), FILE) if stopped else 0
 
     def _told(self, request: CallRequest | QueryRequest, outcome: Outcome) -> Outcome:
         """Give an outcome that has no line of its own that of its method's `def`."""
@@ -168,9 +179,9 @@ def _message(request: CallRequest | QueryRequest) -> str:
     return f"{request.method.partition(chr(10))[0]}\n{request.args_json}"
 
 
-def _trapped(error: Exception, effects: Effects, limit: int) -> Outcome:
+def _trapped(error: Exception, effects: Effects, limit: int, line: int) -> Outcome:
     detail = str(error) if isinstance(error, Trapped) and str(error) else TRAPPED
-    return Outcome(status="failed", detail=detail, logs=tuple(effects.logs), fuel_used=limit)
+    return Outcome(status="failed", detail=detail, line=line, logs=tuple(effects.logs), fuel_used=limit)
 
 
 def _outcome(text: str, effects: Effects, used: int, limit: int) -> Outcome:
