@@ -151,11 +151,13 @@ def test_a_node_that_lags_is_no_rollback(ledger, marks) -> None:
     assert marks.of(contract).version == 5
 
 
-def test_no_more_contracts_wait_than_are_remembered(monkeypatch, ledger, marks) -> None:
-    monkeypatch.setattr(module, "MAX_MARKS", 2)
-    ledger.assign(WORKERS[0], *(deployed(nonce)[0] for nonce in range(5)))
-    ledger.round(2)
-    assert sum(path == contract_path(deployed(nonce)[0]) for nonce in range(5) for path in ledger.step()) <= 2
+def test_no_more_contracts_wait_than_are_remembered_and_it_is_told(monkeypatch, ledger, caplog) -> None:
+    monkeypatch.setattr(module, "MAX_MARKS", 4)
+    ledger.assign(WORKERS[0], *(deployed(nonce)[0] for nonce in range(9)))
+    asked = [path for _ in range(9) for path in ledger.step()]
+    contracts = {contract_path(deployed(nonce)[0]) for nonce in range(9)}
+    assert 1 <= len(contracts & set(asked)) <= 4
+    assert sum("4 contracts are remembered" in line for line in caplog.messages) == 1
 
 
 def test_a_node_that_does_not_answer_properly_ends_nothing(monkeypatch, ledger, caplog) -> None:

@@ -73,6 +73,7 @@ class Survey:
         self._workers: tuple[PublicKey, ...] = ()
         self._waiting: Final[dict[_Roster | _Contract, None]] = {}
         self._asked: tuple[_Roster | _Contract, ...] = ()
+        self._is_full = False
         self.wrong: Final[dict[_Roster | _Contract, KeepholdError]] = {}
         """What could not be when it was last looked at, and why: a contract that stood before its mark, above all."""
 
@@ -118,8 +119,15 @@ class Survey:
         elif raw is not None:
             # Those that have a mark come in any case.
             for contract in map(ContractId, decode(raw, Roster).contracts):
-                if self._marks.of(contract) is None and len(self._waiting) + len(self._marks) < MAX_MARKS:
-                    self._waiting[_Contract(contract)] = None
+                if self._marks.of(contract) is None:
+                    self._wait(contract)
+
+    def _wait(self, contract: ContractId) -> None:
+        if len(self._waiting) + len(self._marks) < MAX_MARKS:
+            self._waiting[_Contract(contract)] = None
+        elif not self._is_full:
+            self._is_full = True
+            _LOG.error("%d contracts are remembered, and no more: %s is not", MAX_MARKS, contract.hex()[:16])
 
 
 async def survey(follower: Follower, looking: Survey) -> None:
