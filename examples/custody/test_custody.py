@@ -9,15 +9,7 @@ import pytest
 from judge import checksummed, sender
 from wallets import BANK, DELAY, FEE, GWEI, LIMIT, PERIOD, SHOP, STRANGER, policy, unsigned
 
-from custody import (
-    Custody,
-    Frozen,
-    Payee,
-    Signed,
-    Staged,
-    assembled,
-    keccak256,
-)
+from custody import Custody, Frozen, Payee, Signed, Staged, assembled, keccak256
 from keephold import Address
 from keephold.base.errors import BadShare
 

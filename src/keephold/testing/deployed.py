@@ -39,10 +39,10 @@ from keephold.protocol.channel import read_entry, sender_of
 from keephold.protocol.codec import decode
 from keephold.protocol.state import AccountRecord, ContractRecord, account_path, contract_path
 from keephold.protocol.transactions import Call, RevokePermits, open_signed
+from keephold.testing.backend import code_of, event_classes, unattackable
 from keephold.testing.devnet import Devnet
 from keephold.testing.handle import Deployed
 from keephold.testing.leaks import SeenCall
-from keephold.testing.network import code_of, event_classes, unattackable
 
 if TYPE_CHECKING:
     from keephold.testing.attacks import Attacks

@@ -29,10 +29,10 @@ from keephold.client.abi import Method, encode_value, parse_abi
 from keephold.contract.model import Contract
 from keephold.contract.values import Schema
 from keephold.testing import strategies
+from keephold.testing.backend import code_of
 from keephold.testing.leaks import SeenContract, differences, told_apart
 from keephold.testing.native import NativeBackend
 from keephold.testing.native.deployed import NativeDeployed
-from keephold.testing.network import code_of
 
 _CALL: Final = re.compile(r"call \d+: ")
 _MOST_KINDS: Final = 12

@@ -16,10 +16,10 @@ from keephold.contract.context import Block
 from keephold.contract.model import Contract
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
+from keephold.testing.backend import code_of, unattackable
 from keephold.testing.fuel import FuelMeter
 from keephold.testing.native.deployed import NativeDeployed
 from keephold.testing.native.world import Snapshot, World
-from keephold.testing.network import code_of, unattackable
 
 if TYPE_CHECKING:
     from keephold.testing.attacks import Attacks

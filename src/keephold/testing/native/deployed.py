@@ -32,11 +32,11 @@ from keephold.protocol.messages import KeyName, SigningRequest
 from keephold.protocol.permits import EVENTS_SCOPE, RELEASED_SCOPE
 from keephold.runtime.outcome import CallRequest, QueryRequest
 from keephold.sealing.owned_keys import OwnedKeys
+from keephold.testing.backend import code_of, event_classes
 from keephold.testing.leaks import SeenCall, SeenQuestion
 from keephold.testing.native.permits import NATIVE_NETWORK
 from keephold.testing.native.seen import Ran, seen_call, seen_question
 from keephold.testing.native.world import Mail, World
-from keephold.testing.network import code_of, event_classes
 
 
 class _Call(NamedTuple):
