@@ -141,16 +141,19 @@ def test_a_complaint_shows_one_envelope_and_opens_no_other(generate: Generate) -
     assert [key == shown for key in registered[0]] == [False, True, False, False, False]
 
 
+def complaint_of_c(ceremony: Any) -> tuple[DkgDealing, DkgComplaint]:
+    """Return what the first dealer dealt, and the third receiver's complaint about it, with all that is true in it."""
+    state, me = ceremony.ledger, member_of(ceremony, 2)
+    dealt = next(m for _, who, m in ceremony.accepted if isinstance(m, DkgDealing) and who == member_of(ceremony, 0))
+    secrets = RoundSecrets(ceremony.roots[me], state)
+    return dealt, messages.make_complaint(state, secrets, state.receivers[2], state.dealers[0], dealt)
+
+
 def test_a_false_accuser_is_dropped_and_the_dealer_stays(generate: Generate) -> None:
     def accuse(ceremony: Any, message: DkgMessage) -> Sequence[DkgMessage]:
         if not isinstance(message, DkgVerdict):
             return [message]
-        state, me = ceremony.ledger, member_of(ceremony, 2)
-        dealt = next(
-            m for _, who, m in ceremony.accepted if isinstance(m, DkgDealing) and who == member_of(ceremony, 0)
-        )
-        secrets = RoundSecrets(ceremony.roots[me], state)
-        return [messages.make_complaint(state, secrets, state.receivers[2], state.dealers[0], dealt)]
+        return [complaint_of_c(ceremony)[1]]
 
     ceremony = generate(c=accuse).run()
     assert ceremony.dropped() == [(3, "receiver", "false-complaint")]
@@ -167,13 +170,7 @@ def test_an_accuser_cannot_put_its_own_key_or_envelope_in_the_place_of_the_recor
     def accuse(ceremony: Any, message: DkgMessage) -> Sequence[DkgMessage]:
         if not isinstance(message, DkgVerdict):
             return [message]
-        state, me = ceremony.ledger, member_of(ceremony, 2)
-        dealt = next(
-            m for _, who, m in ceremony.accepted if isinstance(m, DkgDealing) and who == member_of(ceremony, 0)
-        )
-        good = messages.make_complaint(
-            state, RoundSecrets(ceremony.roots[me], state), state.receivers[2], state.dealers[0], dealt
-        )
+        _, good = complaint_of_c(ceremony)
         if forged == "key":
             made = dealing.hpke.EncryptionKey(SecretBytes(bytes(32)))
             keys = (dealing.digests([made.public])[0], *good.keys[1:])
@@ -192,12 +189,7 @@ def test_a_complaint_that_does_not_lead_to_the_record_decides_nothing(generate: 
     def accuse(ceremony: Any, message: DkgMessage) -> Sequence[DkgMessage]:
         if not isinstance(message, DkgVerdict):
             return [message]
-        state, me = ceremony.ledger, member_of(ceremony, 2)
-        dealt = next(
-            m for _, who, m in ceremony.accepted if isinstance(m, DkgDealing) and who == member_of(ceremony, 0)
-        )
-        secrets = RoundSecrets(ceremony.roots[me], state)
-        good = messages.make_complaint(state, secrets, state.receivers[2], state.dealers[0], dealt)
+        dealt, good = complaint_of_c(ceremony)
         false = {
             "seed": bytes(32),
             "keys": good.keys[::-1],

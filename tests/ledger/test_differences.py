@@ -116,44 +116,8 @@ def test_a_ledger_that_is_ahead_is_played_again_to_the_others_height(busy, new_k
         read_snapshot_at(node.directory, at, node.genesis)
 
 
-def test_a_running_node_is_asked_for_values_and_slots(busy, new_key):
-    node, contract, copy = busy
-    node.block()
-    machine = MachineApi(node.reader, node.engine)
-    app = web.application(web.machine_routes(machine.endpoints, machine.streams))
-
-    def against() -> list[Difference]:
-        async def ask() -> list[Difference]:
-            remote = HttpRemote("http://node", httpx2.ASGITransport(app))
-            try:
-                return [item async for item in comparing._against(read_snapshot(copy), remote)]
-            finally:
-                await remote.aclose()
-
-        return asyncio.run(ask())
-
-    assert against() == []
-    path = contract_path(contract)
-    slots = [(b"a" * 32, b"A"), (b"b" * 32, b"X")]
-    record = node.application.map.newest.record(path, ContractRecord)
-    other = encode(replace(record, state_root=SparseMap.of(slots).root))
-    altered(
-        copy,
-        ("UPDATE slot SET value = x'58' WHERE tag = ?", (b"b" * 32,)),
-        ("UPDATE leaf SET value = ? WHERE path = ?", (other, path)),
-        ("DELETE FROM leaf WHERE path = ?", (account_path(new_key("alice").public),)),
-    )
-    by_kind = {(item.kind, item.where): item for item in against()}
-    assert ("block", f"{read_snapshot(copy).height} app_hash") in by_kind
-    assert ("path", f"contract {Address.contract(contract)}") in by_kind
-    assert by_kind["path", f"account {Address.account(new_key('alice').public)}"].left == "none"
-    slot = by_kind["slot", f"{Address.contract(contract)} tag {(b'b' * 32).hex()}"]
-    assert (slot.left, slot.right) == (b"X".hex(), b"B".hex())
-    assert ("path", "further paths") not in by_kind
-
-
-def test_a_running_node_without_the_header_above_is_asked_again_later(busy):
-    node, _, copy = busy
+def against(node, copy) -> list[Difference]:
+    """Compare a copy with the node as it runs, over HTTP."""
     machine = MachineApi(node.reader, node.engine)
     app = web.application(web.machine_routes(machine.endpoints, machine.streams))
 
@@ -164,10 +128,38 @@ def test_a_running_node_without_the_header_above_is_asked_again_later(busy):
         finally:
             await remote.aclose()
 
-    with pytest.raises(InputError, match="ask again"):
-        asyncio.run(ask())
+    return asyncio.run(ask())
+
+
+def test_a_running_node_is_asked_for_values_and_slots(busy, new_key):
+    node, contract, copy = busy
     node.block()
-    assert asyncio.run(ask()) == []
+    assert against(node, copy) == []
+    path = contract_path(contract)
+    slots = [(b"a" * 32, b"A"), (b"b" * 32, b"X")]
+    record = node.application.map.newest.record(path, ContractRecord)
+    other = encode(replace(record, state_root=SparseMap.of(slots).root))
+    altered(
+        copy,
+        ("UPDATE slot SET value = x'58' WHERE tag = ?", (b"b" * 32,)),
+        ("UPDATE leaf SET value = ? WHERE path = ?", (other, path)),
+        ("DELETE FROM leaf WHERE path = ?", (account_path(new_key("alice").public),)),
+    )
+    by_kind = {(item.kind, item.where): item for item in against(node, copy)}
+    assert ("block", f"{read_snapshot(copy).height} app_hash") in by_kind
+    assert ("path", f"contract {Address.contract(contract)}") in by_kind
+    assert by_kind["path", f"account {Address.account(new_key('alice').public)}"].left == "none"
+    slot = by_kind["slot", f"{Address.contract(contract)} tag {(b'b' * 32).hex()}"]
+    assert (slot.left, slot.right) == (b"X".hex(), b"B".hex())
+    assert ("path", "further paths") not in by_kind
+
+
+def test_a_running_node_without_the_header_above_is_asked_again_later(busy):
+    node, _, copy = busy
+    with pytest.raises(InputError, match="ask again"):
+        against(node, copy)
+    node.block()
+    assert against(node, copy) == []
 
 
 def test_paths_that_only_the_running_node_has_show_in_its_app_hash(busy):
