@@ -106,7 +106,7 @@ _NODE: Final = b'genesis = "g"\nhome = "h"\nvalidator_key = "k"\n[cometbft]\n'
 _MEMBER: Final = (
     f'public_key = "{"ab" * 32}"\nnode_id = "{"cd" * 20}"\nhost = "10.0.0.1"\nport = 7707\np2p_port = 26656\n'
 ).encode()
-_SAID: Final = (wire.Need("key"), wire.Loaded("Token", "{}"), wire.Refused("no contract", 3))
+_SAID: Final = (wire.Need("key"), wire.Loaded("Token", "{}"), wire.Refused("no contract", 3, 5))
 
 
 def _quotes() -> tuple[bytes, ...]:
