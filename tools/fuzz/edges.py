@@ -116,7 +116,12 @@ def _quotes() -> tuple[bytes, ...]:
 
 
 def _law() -> bytes:
-    return TEMPLATE.replace("kh1…", _ADDRESS.decode()).replace("…", "ab" * 32).encode()
+    """Return the template with every blank filled in, and each account another one's."""
+    filled = TEMPLATE
+    for at in range(1, filled.count("kh1…") + 1):
+        account = signing.SigningKey(SecretBytes(bytes([at]) * 32)).public
+        filled = filled.replace("kh1…", str(Address.account(account)), 1)
+    return filled.replace("…", "ab" * 32).encode()
 
 
 def _pinned(altered: str) -> Callable[[bytes], object]:
