@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from keephold.base.errors import InputError, LedgerRefused
 from keephold.client import amending
-from keephold.client.governing import Draft, Reading, enact, endorse, history, propose, read
+from keephold.client.governing import Draft, Reading, enact, endorse, history, propose, propose_cancellation, read
 from keephold.client.law_words import changes
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
@@ -20,10 +20,12 @@ from keephold.protocol.codec import decode, encode
 from keephold.protocol.evidence import AttestationPolicy
 from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.governance import (
+    CancelProposal,
     CommitteeRules,
     Constitution,
     Enacted,
     GovernanceRules,
+    Proposal,
     SetValidators,
     SignedProposal,
     Timing,
@@ -99,10 +101,10 @@ def test_endorsements_are_sorted_each_key_once_and_enough_when_the_law_says_so(g
     signed = proposed(connection(genesis), {NEW: 5})
     one = endorse(signed, KEYS[1])
     with pytest.raises(LedgerRefused, match="1 endorsements, 2 needed"):
-        check_proposal(one.draft.signed, genesis.law, network_id(genesis), 1)
+        check_proposal(one.draft.signed, genesis.law, (), network_id(genesis), 1)
     two = endorse(endorse(one, KEYS[1]), KEYS[0])
     assert [item.key for item in two.draft.signed.endorsements] == [KEYS[0].public, KEYS[1].public]
-    check_proposal(two.draft.signed, genesis.law, network_id(genesis), 1)
+    check_proposal(two.draft.signed, genesis.law, (), network_id(genesis), 1)
 
 
 @pytest.mark.parametrize("flaw", ["few", "stranger", "altered"])
@@ -163,6 +165,40 @@ def test_a_signer_without_network_sees_the_same_as_the_proposer(genesis):
     second = proposed(connection(genesis, Enacted(first.draft.signed, NOW)), {NEW: 9})
     offline = read(genesis, decode(encode(second.draft), Draft))
     assert changes(offline.before, offline.after) == (f"validator {NEW.hex()}: power 5 → 9",)
+
+
+def signed_by_two(reading: Reading) -> Enacted:
+    for key in KEYS[:2]:
+        reading = endorse(reading, key)
+    return Enacted(reading.draft.signed, NOW)
+
+
+def test_who_cancels_is_shown_all_that_it_takes_back(genesis):
+    first = signed_by_two(proposed(connection(genesis), {NEW: 5}))
+    second = signed_by_two(proposed(connection(genesis, first), {OLD: 7}))
+    desk = connection(genesis, first, second)
+    reading = asyncio.run(propose_cancellation(desk, 1))
+    assert reading.cancels == (1, 2)
+    assert reading.after == genesis.law
+    assert read(genesis, decode(encode(reading.draft), Draft)) == reading
+    only = asyncio.run(propose_cancellation(desk, 2))
+    assert (only.cancels, changes(only.before, only.after)) == ((2,), (f"validator {OLD.hex()}: power 7 → 10",))
+    told = history(verify_history(genesis, [first, second, signed_by_two(reading)]))
+    assert [item.effective_ns for item in told] == [None, None, NOW]
+    for number in (0, 3):
+        with pytest.raises(
+            InputError, match=rf"proposal {number} does not wait for its delay \(of those that do: 1, 2\)"
+        ):
+            asyncio.run(propose_cancellation(desk, number))
+
+
+def test_a_cancellation_of_what_does_not_wait_is_refused_before_it_is_signed(genesis):
+    draft = asyncio.run(
+        propose_cancellation(connection(genesis, signed_by_two(proposed(connection(genesis), {NEW: 5}))), 1)
+    ).draft
+    other = Proposal(draft.signed.proposal.network, 2, CancelProposal(bytes(32)))
+    with pytest.raises(LedgerRefused, match="nothing by that digest waits"):
+        read(genesis, Draft(SignedProposal(other, ()), draft.history))
 
 
 def test_history_says_what_changed_who_signed_and_from_when(genesis):

@@ -28,11 +28,15 @@ def test_every_command_of_the_page_runs_and_the_law_changes_as_it_says(place, de
         place.run(f"keephold govern submit {file} --network net --as governor2 {SECRET}")
 
     after = json.loads(place.run("keephold govern show --network net --json"))
-    assert len(after["history"]) == 7
+    assert len(after["history"]) == 8
     assert all(item["changes"] for item in after["history"])
     first = after["history"][0]
     assert first["changes"] == ["seats of the committee: 3 → 5", "gatekeepers that make a key: 2 → 3"]
     assert len(first["signed_by"]) == 2
     assert "governance: 2 of 4 keys amend the law, after a delay of 7 days" in after["law"]
-    assert after["pending"], "what came after the delay was set waits for it"
+    assert after["history"][5]["effective"] is None, (
+        "what came after the delay was set waited for it, and was cancelled"
+    )
+    assert not after["pending"]
+    assert not any("has power 5" in line for line in after["law"])
     assert any("is revoked" in line for line in after["law"])

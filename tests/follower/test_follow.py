@@ -13,16 +13,20 @@ from keephold.follower import follow, headers
 from keephold.follower.follow import Follower
 from keephold.follower.law import check_complete, verify_history
 from keephold.follower.nodes import MAX_REFUSALS
-from keephold.follower.view import VerifiedView
+from keephold.follower.view import VerifiedView, validator_set
 from keephold.protocol.codec import decode, encode
+from keephold.protocol.genesis import network_id
 from keephold.protocol.governance import (
+    CancelProposal,
     Enacted,
     GovernanceRecord,
     Proposal,
     RevokeIdentity,
     SetValidators,
     SignedProposal,
+    ValidatorEntry,
     chain_head,
+    digest_of,
     sign_proposal,
 )
 from keephold.protocol.state import registration_path
@@ -267,6 +271,29 @@ def test_what_governance_did_is_never_undone_for_who_saw_it(scene) -> None:
         assert (await again.law_of(encode(recorded(served)))).record.count == again.view.governance.count == 2
 
     asyncio.run(run())
+
+
+def test_a_validator_set_that_was_cancelled_signs_nothing(scene) -> None:
+    """Neither for who learns of it with its cancellation, nor for who had admitted it while it waited."""
+    net = scene.net
+    rules = replace(net.genesis.law.governance, delay_ns=10**12)
+    genesis = replace(net.genesis, law=replace(net.genesis.law, governance=rules))
+    coming = (ValidatorEntry(named_key("coming").public, 1),)
+
+    def entry(sequence: int, action) -> Enacted:
+        proposal = Proposal(network_id(genesis), sequence, action)
+        return Enacted(SignedProposal(proposal, (sign_proposal(proposal, net.governor),)), genesis.time_ns + sequence)
+
+    waits = entry(1, SetValidators(coming))
+    cancelled = entry(2, CancelProposal(digest_of(waits.signed.proposal)))
+    before, after = (verify_history(genesis, entries) for entries in ([waits], [waits, cancelled]))
+    assert list(before.validator_sets()) == [genesis.law.validators, coming]
+    assert list(after.validator_sets()) == [genesis.law.validators]
+    view = VerifiedView(genesis)
+    view.admit(before.validator_sets())
+    assert validator_set(coming).hash() in view._sets
+    view.admit(after.validator_sets())
+    assert validator_set(coming).hash() not in view._sets
 
 
 def test_every_signed_validator_set_is_named(scene) -> None:

@@ -195,7 +195,7 @@ def test_validators_that_governance_did_not_sign_are_refused(scene) -> None:
     with pytest.raises(HeaderInvalid, match="governance"):
         view.accept(at_top(scene))
     assert not view.is_lawful(at_top(scene).signed_header)
-    view.admit(scene.net.genesis.law.validators)
+    view.admit([scene.net.genesis.law.validators])
     view.accept(at_top(scene))
 
 

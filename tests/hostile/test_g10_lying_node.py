@@ -11,10 +11,21 @@ from msgspec.structs import replace
 from keephold.base.errors import ChainRefused, KeepholdError, LedgerRefused, ProofInvalid
 from keephold.follower.contracts import verify_contract
 from keephold.follower.follow import Follower
+from keephold.follower.law import check_extends, verify_history
 from keephold.follower.trust import Registrations
 from keephold.follower.view import VerifiedView
 from keephold.protocol.codec import decode, encode
-from keephold.protocol.governance import Enacted, Proposal, RevokeIdentity, SignedProposal, sign_proposal
+from keephold.protocol.genesis import network_id
+from keephold.protocol.governance import (
+    CancelProposal,
+    Enacted,
+    Proposal,
+    RevokeIdentity,
+    SetAttestation,
+    SignedProposal,
+    digest_of,
+    sign_proposal,
+)
 from keephold.protocol.state import account_path, contract_path
 from keephold.protocol.wire import FoundTransactions, GovernanceHistory, LightBlocks, ProveAnswer
 from keephold.testing.adversaries import flipping, replacing
@@ -141,6 +152,35 @@ def test_law_that_nobody_signed_is_refused(chain) -> None:
 
     with pytest.raises(ProofInvalid, match="does not verify"):
         asyncio.run(ask())
+
+
+def test_a_cancelled_amendment_is_not_brought_back_to_who_saw_it_cancelled(chain) -> None:
+    """By validators who all collude: they prove any record, and serve the history that belongs to it."""
+    genesis = chain.net.genesis
+    genesis = replace(genesis, law=replace(genesis.law, governance=replace(genesis.law.governance, delay_ns=10**9)))
+    network, start = network_id(genesis), genesis.time_ns
+    wider = SetAttestation(replace(genesis.law.attestation, measurements=()))
+
+    def entry(sequence: int, action, at_ns: int, key=chain.net.governor) -> Enacted:
+        proposal = Proposal(network, sequence, action)
+        return Enacted(SignedProposal(proposal, (sign_proposal(proposal, key),)), start + at_ns)
+
+    waits = entry(1, wider, 1)
+    cancelled = entry(2, CancelProposal(digest_of(waits.signed.proposal)), 2)
+    other = entry(2, RevokeIdentity(chain.worker.public), 2)
+    known = verify_history(genesis, [waits, cancelled])
+    assert known.at(start + 10**12).attestation == genesis.law.attestation
+    for lie in ([waits], [waits, other], []):
+        with pytest.raises(ProofInvalid, match="does not go on"):
+            check_extends(verify_history(genesis, lie), known.record)
+    # Nor does a continuation without the cancellation take what governance signed behind it: a number is missing.
+    behind = entry(3, RevokeIdentity(chain.worker.public), 3)
+    with pytest.raises(LedgerRefused, match="sequence 3, expected 2"):
+        verify_history(genesis, [waits, behind])
+    # And nobody but governance cancels.
+    forged_entry = entry(2, CancelProposal(digest_of(waits.signed.proposal)), 2, named_key("eve"))
+    with pytest.raises(LedgerRefused, match="not a governance key"):
+        verify_history(genesis, [waits, forged_entry])
 
 
 # --- one of two nodes lies, in its answers only ---

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keephold.base.errors import LedgerRefused
+from keephold.base.ids import NetworkId
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
+from keephold.protocol.amendments import verified
 from keephold.protocol.evidence import AttestationPolicy
 from keephold.protocol.governance import (
     CommitteeFloor,
@@ -25,11 +27,10 @@ from keephold.protocol.governance import (
     Timing,
     ValidatorEntry,
     check_proposal,
-    constitution_at,
     sign_proposal,
 )
 
-NETWORK = b"n" * 32
+NETWORK = NetworkId(b"n" * 32)
 KEYS = sorted((SigningKey(SecretBytes(bytes([i]) * 32)) for i in (1, 2, 3)), key=lambda key: key.public)
 STRANGER = SigningKey.generate()
 POLICY = AttestationPolicy(vendors=(), measurements=(), quote_window_ns=10)
@@ -48,15 +49,19 @@ def signed(action, sequence=1, by=KEYS[:2], network=NETWORK) -> SignedProposal:
     return SignedProposal(proposal, tuple(sign_proposal(proposal, key) for key in by))
 
 
+def law_at(genesis, entries, time_ns, network) -> Constitution:
+    return verified(genesis, entries, time_ns, network).law
+
+
 def test_an_action_takes_effect_after_the_delay_and_not_before():
     entries = [Enacted(signed(WIDER), 50)]
-    assert constitution_at(LAW, entries, 149, NETWORK) == LAW
-    assert constitution_at(LAW, entries, 150, NETWORK).attestation == WIDER.policy
+    assert law_at(LAW, entries, 149, NETWORK) == LAW
+    assert law_at(LAW, entries, 150, NETWORK).attestation == WIDER.policy
 
 
 def test_a_revocation_takes_effect_at_once():
     entries = [Enacted(signed(RevokeIdentity(b"w" * 32)), 50)]
-    assert constitution_at(LAW, entries, 50, NETWORK).revoked == (b"w" * 32,)
+    assert law_at(LAW, entries, 50, NETWORK).revoked == (b"w" * 32,)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_a_revocation_takes_effect_at_once():
 )
 def test_what_governance_did_not_properly_sign_is_refused(proposal, why):
     with pytest.raises(LedgerRefused, match=why) as caught:
-        check_proposal(proposal, LAW, NETWORK, 1)
+        check_proposal(proposal, LAW, (), NETWORK, 1)
     assert caught.value.reason == "governance"
 
 
@@ -84,16 +89,16 @@ def test_an_endorsement_of_another_action_does_not_count():
     honest = signed(WIDER)
     moved = SignedProposal(Proposal(NETWORK, 1, RevokeIdentity(b"w" * 32)), honest.endorsements)
     with pytest.raises(LedgerRefused, match="does not verify"):
-        check_proposal(moved, LAW, NETWORK, 1)
+        check_proposal(moved, LAW, (), NETWORK, 1)
 
 
 def test_replayed_skipped_and_reordered_actions_are_refused():
     first = Enacted(signed(RevokeIdentity(b"a" * 32), 1), 10)
     second = Enacted(signed(RevokeIdentity(b"b" * 32), 2), 20)
-    assert constitution_at(LAW, [first, second], 20, NETWORK).revoked == (b"a" * 32, b"b" * 32)
+    assert law_at(LAW, [first, second], 20, NETWORK).revoked == (b"a" * 32, b"b" * 32)
     for entries in ([first, first], [second], [second, first]):
         with pytest.raises(LedgerRefused):
-            constitution_at(LAW, entries, 100, NETWORK)
+            law_at(LAW, entries, 100, NETWORK)
 
 
 def test_new_governance_keys_rule_only_after_the_delay():
@@ -101,15 +106,15 @@ def test_new_governance_keys_rule_only_after_the_delay():
     early = Enacted(signed(RevokeIdentity(b"a" * 32), 2, by=[STRANGER]), 99)
     late = Enacted(signed(RevokeIdentity(b"a" * 32), 2, by=[STRANGER]), 100)
     with pytest.raises(LedgerRefused):
-        constitution_at(LAW, [handover, early], 200, NETWORK)
-    assert constitution_at(LAW, [handover, late], 200, NETWORK).revoked == (b"a" * 32,)
+        law_at(LAW, [handover, early], 200, NETWORK)
+    assert law_at(LAW, [handover, late], 200, NETWORK).revoked == (b"a" * 32,)
 
 
 @given(st.integers(1, 70), st.integers(1, 70))
 def test_under_every_law_the_honest_suffice_when_one_less_than_the_threshold_lie(seats, threshold):
     proposal = signed(SetCommittee(CommitteeRules(seats, threshold, 1)))
     try:
-        check_proposal(proposal, LAW, NETWORK, 1)
+        check_proposal(proposal, LAW, (), NETWORK, 1)
     except LedgerRefused:
         return
     assert seats - (threshold - 1) >= threshold
@@ -119,5 +124,5 @@ def test_no_action_lowers_the_committee_below_the_floor_of_the_genesis():
     law = Constitution(LAW.governance, POLICY, LAW.committee, LAW.timing, LAW.validators, floor=CommitteeFloor(3, 2))
     for rules in (CommitteeRules(1, 1, 1000), CommitteeRules(3, 1, 1000), CommitteeRules(2, 1, 1000)):
         with pytest.raises(LedgerRefused, match="on this network"):
-            check_proposal(signed(SetCommittee(rules)), law, NETWORK, 1)
-    check_proposal(signed(SetCommittee(CommitteeRules(5, 3, 1000))), law, NETWORK, 1)
+            check_proposal(signed(SetCommittee(rules)), law, (), NETWORK, 1)
+    check_proposal(signed(SetCommittee(CommitteeRules(5, 3, 1000))), law, (), NETWORK, 1)

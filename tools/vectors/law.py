@@ -10,6 +10,7 @@ from keephold.protocol.codec import decode, encode
 from keephold.protocol.evidence import AttestationPolicy
 from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.governance import (
+    CancelProposal,
     CommitteeFloor,
     CommitteeRules,
     Constitution,
@@ -23,6 +24,7 @@ from keephold.protocol.governance import (
     ValidatorEntry,
     chain_head,
     check_proposal,
+    digest_of,
     sign_proposal,
 )
 from vectors.base import Family, Given, Maker, fixed, octets, secret, shown
@@ -47,7 +49,7 @@ def genesis(name: str = "vectors", threshold: int = 2) -> Genesis:
 def _check(given: Given) -> dict[str, Any]:
     law = decode(octets(given, "genesis"), Genesis)
     signed = decode(octets(given, "signed"), SignedProposal)
-    check_proposal(signed, law.law, network_id(law), given["sequence"])
+    check_proposal(signed, law.law, (), network_id(law), given["sequence"])
     return {"proposal": shown(signed.proposal)}
 
 
@@ -85,6 +87,9 @@ def _make(maker: Maker) -> None:
     below = Proposal(network, 1, SetCommittee(CommitteeRules(3, 1, 60 * _SECOND)))
     name = "a committee below the floor"
     maker.add(name, "check", maker.kept(name, "signed", "check", lambda: signed(below)), refused)
+    nothing = Proposal(network, 1, CancelProposal(digest_of(proposal)))
+    name = "a cancellation of what does not wait"
+    maker.add(name, "check", maker.kept(name, "signed", "check", lambda: signed(nothing)), refused)
 
 
 GOVERNANCE: Final = Family(

@@ -25,6 +25,7 @@ from keephold.protocol.codec import decode, encode
 
 ProposalFile = Annotated[Path, Parameter(help="File with the proposal.")]
 _NOBODY: Final = "nobody yet"
+_CANCELLED: Final = "cancelled before it took effect"
 
 
 def read(file: ProposalFile, options: OnNetwork = ON_NETWORK) -> None:
@@ -54,8 +55,9 @@ def submit(file: ProposalFile, options: AsAccount = AS_ACCOUNT) -> None:
             enacted = network.run(lambda n: governing.enact(n.connection, account, reading.draft.signed, seconds))
         except TimeoutError:
             raise DeadlineExceeded(f"not enacted within {seconds:g} s; it may still be") from None
-    text = f"enacted, proven at height {enacted.height}; in force from {moment(enacted.effective_ns)} on"
-    facts = {**_facts(reading), "height": enacted.height, "effective": moment(enacted.effective_ns)}
+    when = _CANCELLED if enacted.effective_ns is None else f"in force from {moment(enacted.effective_ns)} on"
+    text = f"enacted, proven at height {enacted.height}; {when}"
+    facts = {**_facts(reading), "height": enacted.height, "effective": _effective(enacted.effective_ns)}
     emit(facts, text, as_json=options.json)
 
 
@@ -109,6 +111,7 @@ def _facts(reading: Reading) -> dict[str, object]:
         "network": signed.proposal.network,
         "sequence": signed.proposal.sequence,
         "changes": changes(reading.before, reading.after),
+        "cancels": list(reading.cancels),
         "cautions": cautions(reading.after),
         "digest": sha256(encode(signed.proposal)),
         "endorsed_by": [Address.account(item.key) for item in signed.endorsements],
@@ -121,6 +124,7 @@ def _text(reading: Reading) -> str:
     return "\n".join(
         (
             f"proposal {proposal.sequence} of network {proposal.network.hex()} changes:",
+            *(f"  proposal {number} is taken back before it takes effect" for number in reading.cancels),
             *(f"  {line}" for line in changes(reading.before, reading.after)),
             *(f"  caution: {line}" for line in cautions(reading.after)),
             f"digest {sha256(encode(proposal)).hex()}",
@@ -140,15 +144,20 @@ def _enactment(item: Enactment) -> dict[str, object]:
         "sequence": item.sequence,
         "changes": item.changes,
         "enacted": moment(item.enacted_ns),
-        "effective": moment(item.effective_ns),
+        "effective": _effective(item.effective_ns),
         "signed_by": [Address.account(key) for key in item.signers],
     }
+
+
+def _effective(time_ns: int | None) -> str | None:
+    return None if time_ns is None else moment(time_ns)
 
 
 def _amendments(title: str, items: tuple[Enactment, ...]) -> list[str]:
     lines = [f"{title}:"] if items else []
     for item in items:
-        when = f"enacted {moment(item.enacted_ns)}, in force from {moment(item.effective_ns)}"
+        force = _CANCELLED if item.effective_ns is None else f"in force from {moment(item.effective_ns)}"
+        when = f"enacted {moment(item.enacted_ns)}, {force}"
         lines.append(f"  {item.sequence}  {when}, signed by {', '.join(str(Address.account(k)) for k in item.signers)}")
         lines += [f"     {line}" for line in item.changes]
     return lines

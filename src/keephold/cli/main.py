@@ -141,6 +141,7 @@ _GOVERN_COMMANDS: Final = (
     ("keys", "keephold.cli.proposing:keys", "Propose who amends the law, how many it takes, the delay."),
     ("validators", "keephold.cli.proposing:validators", "Propose who orders transactions."),
     ("revoke", "keephold.cli.proposing:revoke", "Propose to end a worker or gatekeeper at once."),
+    ("cancel", "keephold.cli.proposing:cancel", "Propose to take back an amendment that waits for its delay."),
     ("read", "keephold.cli.governing:read", "Show what a proposal changes; nothing is signed."),
     ("sign", "keephold.cli.governing:sign", "Show a proposal and endorse it with a governance key."),
     ("submit", "keephold.cli.governing:submit", "Put an endorsed proposal on the ledger."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,6 +14,8 @@ from keephold.base.errors import CryptoError, InputError
 from keephold.cli.governing import print_reading, write_draft
 from keephold.cli.place import ON_NETWORK, OnNetwork
 from keephold.client import amending, governing
+from keephold.client.connection import Connection
+from keephold.client.governing import Reading
 from keephold.client.network import Network
 from keephold.contract.address import Address
 from keephold.crypto.signing import check_public
@@ -155,12 +157,26 @@ def revoke(
     _propose(out, options, lambda _: RevokeIdentity(ended))
 
 
+def cancel(
+    number: Annotated[int, Parameter(help="Of the proposal, as `show` lists it.")],
+    *,
+    out: OutFile,
+    options: OnNetwork = ON_NETWORK,
+) -> None:
+    """Propose to take back, at once, an amendment that waits for its delay, and those ordered behind it that wait."""
+    _draft(out, options, lambda connection: governing.propose_cancellation(connection, number))
+
+
 def _propose(out: Path, options: OnNetwork, amend: Callable[[Constitution], Action]) -> None:
+    _draft(out, options, lambda connection: governing.propose(connection, amend))
+
+
+def _draft(out: Path, options: OnNetwork, draft: Callable[[Connection], Coroutine[None, None, Reading]]) -> None:
     if out.exists():
         raise InputError(f"--out {out} exists")
     pinned = options.pinned()
     with Network.connect(pinned.urls, pinned.genesis) as network:
-        reading = network.run(lambda n: governing.propose(n.connection, amend))
+        reading = network.run(lambda n: draft(n.connection))
     write_draft(out, reading)
     print_reading(reading, as_json=options.json)
 

@@ -23,18 +23,22 @@ from keephold.crypto import signing
 from keephold.crypto.labels import SIGN_GOVERNANCE
 from keephold.crypto.signing import SigningKey
 from keephold.follower.law import Law, verify_history
+from keephold.protocol.amendments import Settled, ordered, replay, settled
 from keephold.protocol.codec import Record, decode, encode
 from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.governance import (
     Action,
+    CancelProposal,
     Constitution,
     Enacted,
     GovernanceRecord,
     Proposal,
     SignedProposal,
+    Waiting,
     amended,
     check_constitution,
     check_proposal,
+    digest_of,
     sign_proposal,
 )
 from keephold.protocol.refusals import Refusal
@@ -68,6 +72,8 @@ class Reading:
     after: Constitution
     governors: frozenset[bytes]
     """Keys whose endorsement may count: of the law now, or of the one that is pending."""
+    cancels: tuple[int, ...] = ()
+    """Numbers of the proposals that it takes back."""
 
 
 def read(genesis: Genesis, draft: Draft) -> Reading:
@@ -86,15 +92,18 @@ def read(genesis: Genesis, draft: Draft) -> Reading:
         raise LedgerRefused(Refusal.GOVERNANCE.word, f"number {proposal.sequence} after {len(draft.history)} actions")
     # (2) Governance signed each action of that history.
     law = verify_history(genesis, draft.history)
+    newest_ns = draft.history[-1].enacted_ns if draft.history else genesis.time_ns
+    now = law.standing(newest_ns)
     before = _eventual(law)
     # (3) The law that it leads to is another one, and can be lived under.
-    after = amended(before, proposal.action)
+    left = _left(now, Enacted(draft.signed, newest_ns))
+    cancels = tuple(item.proposal.sequence for item in now.waiting if item not in left)
+    after = settled(now.law, left, _FOR_EVER).law if cancels else amended(before, proposal.action)
     if after == before:
         raise InputError("that changes nothing")
     check_constitution(after)
     # (4) Each endorsement that it came with is one: nobody signs because others seem to have signed.
-    newest_ns = draft.history[-1].enacted_ns if draft.history else genesis.time_ns
-    governors = frozenset({*law.at(newest_ns).governance.keys, *before.governance.keys})
+    governors = frozenset({*now.law.governance.keys, *before.governance.keys})
     for item in draft.signed.endorsements:
         if item.key not in governors:
             raise LedgerRefused(Refusal.GOVERNANCE.word, "not a governance key")
@@ -102,7 +111,7 @@ def read(genesis: Genesis, draft: Draft) -> Reading:
             signing.verify(item.key, item.signature, SIGN_GOVERNANCE, encode(proposal))
         except CryptoError as error:
             raise LedgerRefused(Refusal.GOVERNANCE.word, "an endorsement does not verify") from error
-    return Reading(draft, before, after, governors)
+    return Reading(draft, before, after, governors, cancels)
 
 
 @final
@@ -114,7 +123,8 @@ class Enactment:
     changes: tuple[str, ...]
     """In sentences, against the law that it amended; empty for one that changed nothing."""
     enacted_ns: int
-    effective_ns: int
+    effective_ns: int | None
+    """None: it was cancelled before it took effect."""
     signers: tuple[bytes, ...]
 
 
@@ -132,7 +142,7 @@ class Standing:
     @property
     def pending(self) -> tuple[Enactment, ...]:
         """What was ordered and is not in force yet."""
-        return tuple(item for item in self.history if item.effective_ns > self.time_ns)
+        return tuple(item for item in self.history if (item.effective_ns or 0) > self.time_ns)
 
 
 @final
@@ -142,17 +152,17 @@ class Enacting:
 
     height: int
     """Whose proven state has it."""
-    effective_ns: int
-    """Block time from which it is law."""
+    effective_ns: int | None
+    """Block time from which it is law; None if it was cancelled meanwhile."""
 
 
 def history(law: Law) -> tuple[Enactment, ...]:
     """Return every action with what it changed and when it holds."""
     before = law.genesis.law
     found = []
-    for entry, effective_ns in zip(law.entries, law.effective_times(), strict=True):
+    for place, (entry, effective_ns) in enumerate(zip(law.entries, law.effective_times(), strict=True), start=1):
         proposal = entry.signed.proposal
-        after = amended(before, proposal.action)
+        after = replay(law.genesis.law, law.entries[:place], _FOR_EVER).law
         signers = tuple(item.key for item in entry.signed.endorsements)
         found.append(Enactment(proposal.sequence, changes(before, after), entry.enacted_ns, effective_ns, signers))
         before = after
@@ -179,7 +189,26 @@ async def propose(connection: Connection, amend: Callable[[Constitution], Action
         ChainRefused, NodeUnreachable
     """
     law = await connection.follower.law()
-    signed = SignedProposal(Proposal(connection.network, law.record.count + 1, amend(_eventual(law))), ())
+    return _drafted(connection, law, amend(_eventual(law)))
+
+
+async def propose_cancellation(connection: Connection, sequence: int) -> Reading:
+    """Return the next proposal, without endorsements: to take back the one of this number, and those behind it.
+
+    Raises:
+        InputError: none of this number waits for its delay.
+        ChainRefused, NodeUnreachable
+    """
+    law = await connection.follower.law()
+    waiting = {item.proposal.sequence: item.proposal for item in law.standing(connection.follower.view.time_ns).waiting}
+    if sequence not in waiting:
+        there = ", ".join(map(str, waiting)) or "none"
+        raise InputError(f"proposal {sequence} does not wait for its delay (of those that do: {there})")
+    return _drafted(connection, law, CancelProposal(digest_of(waiting[sequence])))
+
+
+def _drafted(connection: Connection, law: Law, action: Action) -> Reading:
+    signed = SignedProposal(Proposal(connection.network, law.record.count + 1, action), ())
     return read(connection.genesis, Draft(signed, law.entries))
 
 
@@ -208,7 +237,8 @@ async def enact(connection: Connection, account: Account, signed: SignedProposal
     follower = connection.follower
     async with within(asyncio.get_running_loop().time() + deadline):
         law = await follower.law()
-        check_proposal(signed, law.at(follower.view.time_ns), connection.network, law.record.count + 1)
+        now = law.standing(follower.view.time_ns)
+        check_proposal(signed, now.law, now.waiting, connection.network, law.record.count + 1)
         await connection.admit(account)
         flight = connection.send(account.key, lambda _: Govern(signed))
         async with aclosing(connection.values(governance_path(), unless=flight)) as values:
@@ -221,6 +251,20 @@ async def enact(connection: Connection, account: Account, signed: SignedProposal
         if encode(law.entries[place].signed) != encode(signed):
             raise LedgerRefused("governance", "another action took this one's number")
         return Enacting(follower.view.height, law.effective_times()[place])
+
+
+def _left(now: Settled, entry: Enacted) -> tuple[Waiting, ...]:
+    """What waits still once an entry is ordered, of what waited before it.
+
+    Raises:
+        LedgerRefused: reason `governance`: what it would cancel does not wait.
+    """
+    action = entry.signed.proposal.action
+    if not isinstance(action, CancelProposal):
+        return now.waiting
+    if action.proposal not in [digest_of(item.proposal) for item in now.waiting]:
+        raise LedgerRefused(Refusal.GOVERNANCE.word, "nothing by that digest waits for its delay")
+    return ordered(now.law, now.waiting, entry)
 
 
 def _eventual(law: Law) -> Constitution:

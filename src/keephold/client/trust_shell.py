@@ -39,7 +39,6 @@ from keephold.follower.law import Law
 from keephold.protocol.codec import decode
 from keephold.protocol.custody import RoundState
 from keephold.protocol.evidence import SimulatedVendor
-from keephold.protocol.governance import RevokeIdentity
 from keephold.protocol.state import (
     CommitteeRecord,
     ContractRecord,
@@ -207,14 +206,11 @@ async def _doubted(
 
 def _pending(history: Law, now_ns: int) -> tuple[str, ...]:
     """Return what governance ordered and is not in force yet."""
-    found = []
-    for entry in history.entries:
-        action = entry.signed.proposal.action
-        delay = 0 if isinstance(action, RevokeIdentity) else history.before(entry.enacted_ns).governance.delay_ns
-        left = entry.enacted_ns + delay - now_ns
-        if left > 0:
-            found.append(f"{type(action).__name__} (action {entry.signed.proposal.sequence}) in {duration(left)}.")
-    return tuple(found)
+    return tuple(
+        f"{type(item.proposal.action).__name__} (action {item.proposal.sequence}) in "
+        f"{duration(item.effective_ns - now_ns)}."
+        for item in history.standing(now_ns).waiting
+    )
 
 
 def _registered(enclaves: tuple[Enclave, ...]) -> tuple[str, ...]:

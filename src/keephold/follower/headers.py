@@ -144,8 +144,7 @@ class Headers:
             check_extends(law, self._view.governance)
         except LedgerRefused as error:
             raise as_proof(error) from error
-        for validators in law.validator_sets():
-            self._view.admit(validators)
+        self._view.admit(law.validator_sets())
         return law
 
     async def admit(self, signed_header: bytes) -> None:

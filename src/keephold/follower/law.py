@@ -13,6 +13,7 @@ from typing import final
 
 from keephold.base.errors import LedgerRefused, ProofInvalid
 from keephold.base.minting import NoPublicConstructor
+from keephold.protocol.amendments import Settled, effective_times, verified
 from keephold.protocol.genesis import Genesis, network_id
 from keephold.protocol.governance import (
     Constitution,
@@ -21,8 +22,6 @@ from keephold.protocol.governance import (
     SetValidators,
     ValidatorEntry,
     chain_head,
-    constitution_at,
-    effective_times,
 )
 
 
@@ -42,8 +41,16 @@ class Law(metaclass=NoPublicConstructor):
         Raises:
             LedgerRefused: reason `governance`.
         """
+        return self.standing(time_ns).law
+
+    def standing(self, time_ns: int) -> Settled:
+        """Return the constitution in force at a block time, and what waited for its delay then.
+
+        Raises:
+            LedgerRefused: reason `governance`.
+        """
         known = [entry for entry in self.entries if entry.enacted_ns <= time_ns]
-        return constitution_at(self.genesis.law, known, time_ns, network_id(self.genesis))
+        return verified(self.genesis.law, known, time_ns, network_id(self.genesis))
 
     def before(self, time_ns: int) -> Constitution:
         """Return the constitution in force when the block of this time began: without the actions that it orders.
@@ -52,18 +59,18 @@ class Law(metaclass=NoPublicConstructor):
             LedgerRefused: reason `governance`.
         """
         known = [entry for entry in self.entries if entry.enacted_ns < time_ns]
-        return constitution_at(self.genesis.law, known, time_ns, network_id(self.genesis))
+        return verified(self.genesis.law, known, time_ns, network_id(self.genesis)).law
 
-    def effective_times(self) -> tuple[int, ...]:
-        """Return for each entry the block time, in nanoseconds, from which it is law."""
+    def effective_times(self) -> tuple[int | None, ...]:
+        """Return for each entry the block time, in nanoseconds, from which it is law; None if it was cancelled."""
         return effective_times(self.genesis.law, self.entries, network_id(self.genesis))
 
     def validator_sets(self) -> Iterator[tuple[ValidatorEntry, ...]]:
-        """Yield every validator set that governance ever signed, the genesis' first."""
+        """Yield every validator set that governance ever signed and did not cancel, the genesis' first."""
         yield self.genesis.law.validators
-        for entry in self.entries:
+        for entry, effective_ns in zip(self.entries, self.effective_times(), strict=True):
             action = entry.signed.proposal.action
-            if isinstance(action, SetValidators):
+            if isinstance(action, SetValidators) and effective_ns is not None:
                 yield action.validators
 
 

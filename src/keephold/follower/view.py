@@ -144,7 +144,7 @@ class VerifiedView:
             raise HeaderInvalid("the trusted header is of another chain")
         self._trusted = trusted or origin
         self._governance = governance
-        self._sets: Final = {first.hash(): first}
+        self._sets = {first.hash(): first}
         self._headers: Final[dict[int, Header]] = {}
         if trusted is not None and isinstance(trusted.header, Header):
             self._headers[trusted.height] = trusted.header
@@ -178,10 +178,12 @@ class VerifiedView:
         """Return the verified header of this height, if it is remembered."""
         return self._headers.get(height)
 
-    def admit(self, validators: Iterable[ValidatorEntry]) -> None:
-        """Let a validator set sign. The caller owes the governance signatures behind it: see `law.verify_history`."""
-        admitted = validator_set(validators)
-        self._sets[admitted.hash()] = admitted
+    def admit(self, sets: Iterable[Iterable[ValidatorEntry]]) -> None:
+        """Let these validator sets sign, and no others.
+
+        The caller owes the governance signatures behind them: see `law.verify_history`.
+        """
+        self._sets = {admitted.hash(): admitted for admitted in map(validator_set, sets)}
 
     def is_lawful(self, signed_header: bytes) -> bool:
         """Say whether this signed header's validator sets were admitted; if not, ask for the governance history."""

@@ -23,8 +23,8 @@ from keephold.base.ids import ContractId, NetworkId
 from keephold.chain.sparse import EMPTY_ROOT, SparseMap
 from keephold.ledger import index
 from keephold.ledger.overlay import Anchor, Changes, State
-from keephold.ledger.rules.governance import replay
 from keephold.ledger.sqlite import connect, delete, insert
+from keephold.protocol.amendments import replay
 from keephold.protocol.codec import Record, decode, encode
 from keephold.protocol.evidence import Collateral
 from keephold.protocol.genesis import Genesis
@@ -203,8 +203,8 @@ def assembled(
     enacted: tuple[Enacted, ...],
 ) -> State:
     """Return the state of these parts, with the law that follows from its actions."""
-    law, pending = replay(genesis.law, enacted, time_ns)
-    return State(height, time_ns, values, slots, attachments, enacted, law, pending)
+    law, waiting, _ = replay(genesis.law, enacted, time_ns)
+    return State(height, time_ns, values, slots, attachments, enacted, law, waiting)
 
 
 def check_roots(state: State, app_hash: bytes, contracts: Iterable[bytes]) -> None:

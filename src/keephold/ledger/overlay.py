@@ -16,7 +16,7 @@ from typing import Final, TypeVar, cast, final
 
 from keephold.chain.sparse import SparseMap
 from keephold.protocol.codec import Record, decode, encode
-from keephold.protocol.governance import Action, Constitution, Enacted
+from keephold.protocol.governance import Constitution, Enacted, Waiting
 
 T = TypeVar("T", bound=Record)
 
@@ -78,7 +78,7 @@ class State:
     enacted: tuple[Enacted, ...]
     law: Constitution
     """In force at `time_ns`."""
-    pending: tuple[tuple[int, Action], ...] = ()
+    waiting: tuple[Waiting, ...] = ()
     """Actions ordered but not yet in force: from when on, and what."""
     cache: RecordCache = field(default_factory=RecordCache, compare=False)
 
@@ -112,7 +112,7 @@ class Overlay:
         self._slots: dict[tuple[bytes, bytes], bytes | None] = {}
         self._attachments: dict[bytes, Record] = {}
         self._scratch: dict[tuple[object, ...], object] = {}
-        self._law: dict[str, object] = {"law": base.law, "pending": base.pending, "enacted": base.enacted}
+        self._law: dict[str, object] = {"law": base.law, "waiting": base.waiting, "enacted": base.enacted}
         self._journal: list[tuple[dict[object, object], object, object]] = []
 
     # --- records of the map ---
@@ -164,9 +164,9 @@ class Overlay:
         return cast("Constitution", self._law["law"])
 
     @property
-    def pending(self) -> tuple[tuple[int, Action], ...]:
+    def waiting(self) -> tuple[Waiting, ...]:
         """Governance actions not yet in force."""
-        return cast("tuple[tuple[int, Action], ...]", self._law["pending"])
+        return cast("tuple[Waiting, ...]", self._law["waiting"])
 
     @property
     def enacted(self) -> tuple[Enacted, ...]:
@@ -177,10 +177,10 @@ class Overlay:
         """Append a governance action to the history."""
         self._set(self._law, "enacted", (*self.enacted, entry))
 
-    def set_law(self, law: Constitution, pending: tuple[tuple[int, Action], ...]) -> None:
+    def set_law(self, law: Constitution, waiting: tuple[Waiting, ...]) -> None:
         """Replace the law in force and what waits to be."""
         self._set(self._law, "law", law)
-        self._set(self._law, "pending", pending)
+        self._set(self._law, "waiting", waiting)
 
     # --- this block only ---
 
@@ -240,7 +240,7 @@ class Overlay:
             attachments={**self.base.attachments, **self._attachments} if self._attachments else self.base.attachments,
             enacted=self.enacted,
             law=self.law,
-            pending=self.pending,
+            waiting=self.waiting,
             cache=self.base.cache,
         )
         return state, changes

@@ -6,13 +6,12 @@ checks every signature itself, so validators that all collude can delay an actio
 
 from __future__ import annotations
 
-from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from keephold.base.errors import CryptoError, LedgerRefused
 from keephold.base.limits import MAX_SEATS
 from keephold.crypto import signing
-from keephold.crypto.hashing import tagged_hash
+from keephold.crypto.hashing import sha256, tagged_hash
 from keephold.crypto.labels import GOVERNANCE_CHAIN, SIGN_GOVERNANCE
 from keephold.protocol.codec import Record, encode
 from keephold.protocol.evidence import AttestationPolicy
@@ -98,7 +97,14 @@ class RevokeIdentity(Record, tag="revoke", tag_field="action"):
     identity: PublicKeyBytes
 
 
-Action = SetAttestation | SetGovernance | SetCommittee | SetValidators | RevokeIdentity
+class CancelProposal(Record, tag="cancel", tag_field="action"):
+    """Take back, at once, a proposal that waits for its delay, and all ordered behind it that wait."""
+
+    proposal: Bytes32
+    """Its digest: the number alone could be another proposal's on another continuation of the chain."""
+
+
+Action = SetAttestation | SetGovernance | SetCommittee | SetValidators | RevokeIdentity | CancelProposal
 
 
 class Proposal(Record):
@@ -107,6 +113,14 @@ class Proposal(Record):
     network: Bytes32
     sequence: Positive
     action: Action
+
+
+class Waiting(NamedTuple):
+    """A proposal that was ordered and is not in force yet."""
+
+    effective_ns: int
+    """Block time from which it is law."""
+    proposal: Proposal
 
 
 class Endorsement(Record):
@@ -160,8 +174,15 @@ def sign_proposal(proposal: Proposal, key: signing.SigningKey) -> Endorsement:
     return Endorsement(key.public, key.sign(SIGN_GOVERNANCE, encode(proposal)))
 
 
-def check_proposal(signed: SignedProposal, law: Constitution, network: NetworkId, sequence: int) -> None:
-    """Check that `signed` is a valid next action under `law`.
+def digest_of(proposal: Proposal) -> bytes:
+    """Return the SHA-256 of a proposal's canonical bytes: what its signers compare, and what a cancellation names."""
+    return sha256(encode(proposal))
+
+
+def check_proposal(
+    signed: SignedProposal, law: Constitution, waiting: Iterable[Waiting], network: NetworkId, sequence: int
+) -> None:
+    """Check that `signed` is a valid next action under `law`, while `waiting` waits.
 
     Raises:
         LedgerRefused: reason `governance`.
@@ -187,12 +208,16 @@ def check_proposal(signed: SignedProposal, law: Constitution, network: NetworkId
             signing.verify(endorsement.key, endorsement.signature, SIGN_GOVERNANCE, body)
         except CryptoError as error:
             raise _refused("an endorsement does not verify") from error
-    # (4) The law it leads to can be lived under.
-    check_constitution(amended(law, proposal.action))
+    # (4) What it takes back waits still: what is law is amended, not cancelled.
+    action = proposal.action
+    if isinstance(action, CancelProposal) and action.proposal not in [digest_of(item.proposal) for item in waiting]:
+        raise _refused("nothing by that digest waits for its delay")
+    # (5) The law it leads to can be lived under.
+    check_constitution(amended(law, action))
 
 
 def amended(law: Constitution, action: Action) -> Constitution:
-    """Return the law with `action` applied; signatures are `check_proposal`'s business."""
+    """Return the law with `action` applied; signatures are `check_proposal`'s business, what waits `amendments`'."""
     attestation, governance, committee = law.attestation, law.governance, law.committee
     validators, revoked = law.validators, law.revoked
     match action:
@@ -204,6 +229,8 @@ def amended(law: Constitution, action: Action) -> Constitution:
             committee = action.rules
         case SetValidators():
             validators = action.validators
+        case CancelProposal():
+            return law
         case RevokeIdentity():
             revoked = tuple(sorted({*revoked, action.identity}))
     return Constitution(governance, attestation, committee, law.timing, validators, revoked, law.floor)
@@ -224,57 +251,6 @@ def check_constitution(law: Constitution) -> None:
     public = [entry.public_key for entry in law.validators]
     if not public or len(set(public)) != len(public):
         raise _refused("validators: none, or one twice")
-
-
-def constitution_at(
-    genesis: Constitution, entries: Iterable[Enacted], time_ns: int, network: NetworkId
-) -> Constitution:
-    """Return the law in force at `time_ns`, checking every signature on the way.
-
-    An action is judged by the law in force when it was ordered and is effective after that law's delay; revocations
-    are effective at once.
-
-    Raises:
-        LedgerRefused: reason `governance`: an entry that governance did not sign, or out of order.
-    """
-    law, pending, _ = _folded(genesis, entries, network)
-    return _settled(law, pending, time_ns)[0]
-
-
-def effective_times(genesis: Constitution, entries: Iterable[Enacted], network: NetworkId) -> tuple[int, ...]:
-    """Return for each action the block time, in nanoseconds, from which it is law; signatures are checked on the way.
-
-    Raises:
-        LedgerRefused: as `constitution_at`.
-    """
-    return tuple(_folded(genesis, entries, network)[2])
-
-
-def _folded(
-    genesis: Constitution, entries: Iterable[Enacted], network: NetworkId
-) -> tuple[Constitution, list[tuple[int, Action]], list[int]]:
-    """Return the law when the last action was ordered, what was pending then, and when each action takes effect."""
-    pending: list[tuple[int, Action]] = []
-    times: list[int] = []
-    law = genesis
-    for sequence, entry in enumerate(entries, start=1):
-        law, pending = _settled(law, pending, entry.enacted_ns)
-        check_proposal(entry.signed, law, network, sequence)
-        action = entry.signed.proposal.action
-        delay = 0 if isinstance(action, RevokeIdentity) else law.governance.delay_ns
-        times.append(entry.enacted_ns + delay)
-        pending.append((entry.enacted_ns + delay, action))
-    return law, pending, times
-
-
-def _settled(
-    law: Constitution, pending: list[tuple[int, Action]], time_ns: int
-) -> tuple[Constitution, list[tuple[int, Action]]]:
-    # In order of effect, not of ordering: an action ordered under a longer delay may take effect after a later one.
-    for effective, action in sorted(pending, key=itemgetter(0)):
-        if effective <= time_ns:
-            law = amended(law, action)
-    return law, [item for item in pending if item[0] > time_ns]
 
 
 def _refused(detail: str) -> LedgerRefused:

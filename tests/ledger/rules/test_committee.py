@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from keephold.custody.public import transcript
-from keephold.ledger.rules import governance, roll
+from keephold.ledger.rules import roll
+from keephold.protocol.amendments import replay, verified
 from keephold.protocol.custody import DkgKeys, DkgVerdict, RoundState
 from keephold.protocol.governance import (
     CommitteeRules,
@@ -17,7 +18,6 @@ from keephold.protocol.governance import (
     SetGovernance,
     SetValidators,
     ValidatorEntry,
-    constitution_at,
 )
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.state import (
@@ -180,17 +180,17 @@ def test_law_survives_a_restart_and_is_what_enclaves_compute(make_desk, new_key)
     desk.send(anyone, desk.govern(SetCommittee(CommitteeRules(5, 3, 1))))
     for _ in range(8):
         newest = desk.application.map.newest
-        law = constitution_at(desk.genesis.law, newest.enacted, desk.time_ns, desk.network)
-        assert newest.law == law
+        law, waiting, _ = verified(desk.genesis.law, newest.enacted, desk.time_ns, desk.network)
+        assert (newest.law, newest.waiting) == (law, waiting)
         desk.reopen()
-        assert (desk.application.map.newest.law, desk.application.map.newest.pending) == (newest.law, newest.pending)
+        assert (desk.application.map.newest.law, desk.application.map.newest.waiting) == (newest.law, newest.waiting)
         desk.block(after_s=11)
     assert desk.application.map.newest.law.committee.seats == 3
 
 
 def test_replay_of_nothing(desk):
     law = desk.genesis.law
-    assert governance.replay(law, (), 0) == (law, ())
+    assert replay(law, (), 0) == (law, (), ())
     assert Enacted
 
 

@@ -63,9 +63,9 @@ def test_a_restored_ledger_is_the_same_and_has_the_same_future(lived, empty, ser
     restore(service, lived.shelf)
     ours, theirs = empty.map.newest, lived.node.application.map.newest
     assert (ours.height, ours.time_ns, ours.values.root) == (theirs.height, theirs.time_ns, theirs.values.root)
-    assert (ours.law, ours.pending, ours.enacted, ours.attachments) == (
+    assert (ours.law, ours.waiting, ours.enacted, ours.attachments) == (
         theirs.law,
-        theirs.pending,
+        theirs.waiting,
         theirs.enacted,
         theirs.attachments,
     )

@@ -40,7 +40,8 @@ def pages(archive: Archive, state: State) -> Iterator[Page]:
 
 def anchor_span(state: State) -> int:
     """Return how far back a quote may be anchored, in nanoseconds, under the law in force or ordered."""
-    coming = [action.policy.quote_window_ns for _, action in state.pending if isinstance(action, SetAttestation)]
+    actions = (item.proposal.action for item in state.waiting)
+    coming = [action.policy.quote_window_ns for action in actions if isinstance(action, SetAttestation)]
     return max([state.law.attestation.quote_window_ns, *coming])
 
 
