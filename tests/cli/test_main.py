@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from inspect import Parameter, signature
 
 import pytest
 
@@ -80,7 +81,10 @@ def every(kind: type[errors.KeepholdError]) -> list[type[errors.KeepholdError]]:
 
 
 def made(kind: type[errors.KeepholdError]) -> errors.KeepholdError:
-    return kind("what happened\nand where")
+    """One of it, with what it needs: most take a text, some take typed fields."""
+    needed = sum(item.kind is Parameter.POSITIONAL_OR_KEYWORD and item.default is Parameter.empty
+                 for item in signature(kind).parameters.values())  # fmt: skip
+    return kind(*["what happened\nand where"] * max(1, needed))
 
 
 @pytest.mark.parametrize("kind", every(errors.KeepholdError), ids=lambda kind: kind.__name__)
