@@ -82,9 +82,11 @@ def every(kind: type[errors.KeepholdError]) -> list[type[errors.KeepholdError]]:
 
 def made(kind: type[errors.KeepholdError]) -> errors.KeepholdError:
     """One of it, with what it needs: most take a text, some take typed fields."""
-    needed = sum(item.kind is Parameter.POSITIONAL_OR_KEYWORD and item.default is Parameter.empty
-                 for item in signature(kind).parameters.values())  # fmt: skip
-    return kind(*["what happened\nand where"] * max(1, needed))
+    _, *takes = signature(kind.__init__).parameters.values()
+    needed = [
+        item for item in takes if item.kind is Parameter.POSITIONAL_OR_KEYWORD and item.default is Parameter.empty
+    ]
+    return kind(*["what happened\nand where"] * max(1, len(needed)))
 
 
 @pytest.mark.parametrize("kind", every(errors.KeepholdError), ids=lambda kind: kind.__name__)
