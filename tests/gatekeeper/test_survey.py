@@ -15,7 +15,7 @@ from keephold.enclave.vault import ForgetfulVault
 from keephold.follower.view import ProvenValues
 from keephold.gatekeeper import survey as module
 from keephold.gatekeeper.marks import Marks
-from keephold.gatekeeper.survey import AT_ONCE, Survey, survey
+from keephold.gatekeeper.survey import AT_ONCE, FOUND_AT_ONCE, ROSTERS_AT_ONCE, Survey, survey
 from keephold.protocol.codec import encode
 from keephold.protocol.contracts import ContractPolicy, contract_id
 from keephold.protocol.marks import mark_of
@@ -102,12 +102,37 @@ def test_each_step_is_bounded_and_all_have_their_turn(ledger, marks) -> None:
     ledger.assign(WORKERS[0], *(contract for contract, _ in many))
     ledger.round(2)
     steps = [ledger.step() for _ in range(3)]
-    assert all(len(due) == len(set(due)) <= AT_ONCE + 1 for due in steps)
+    assert all(len(due) == len(set(due)) <= AT_ONCE + FOUND_AT_ONCE + ROSTERS_AT_ONCE + 1 for due in steps)
+    ledger.round(5)
     assert len(marks) == len(many)
     ledger.round(10)
     # Around and around.
     seen = {path for _ in range(4) for path in ledger.step()}
     assert {contract_path(contract) for contract, _ in many} <= seen
+
+
+def made_up(count: int) -> list[bytes]:
+    return [sha256(b"%d" % at) for at in range(count)]
+
+
+@pytest.mark.parametrize("what", ["workers", "contracts"])
+def test_what_validators_make_up_hides_no_contract(ledger, marks, what: str) -> None:
+    """Workers that never were, one of them by the name of a contract; or contracts that never were, on each roster."""
+    contract, record = deployed(0, version=1)
+    ledger.put(contract, record)
+    ledger.assign(WORKERS[0], contract)
+    ledger.round()
+    if what == "workers":
+        crowd = [PublicKey(name) for name in (contract, *made_up(5000))]
+        ledger.values[roll_path("worker")] = encode(Roll(tuple(RollEntry(one, 9) for one in crowd)))
+    else:
+        for worker in WORKERS:
+            ledger.assign(worker, *map(ContractId, made_up(5000)))
+    ledger.round(2)
+    for version in range(2, 6):
+        ledger.put(contract, replace(record, version=version))
+        ledger.step()
+        assert marks.of(contract).version == version
 
 
 def test_what_was_put_back_is_told_once_and_hides_nothing_else(ledger, marks, caplog) -> None:
@@ -136,7 +161,7 @@ def test_what_was_put_back_is_told_once_and_hides_nothing_else(ledger, marks, ca
     with caplog.at_level(logging.WARNING, logger="keephold"):
         ledger.round(8)
     assert not ledger.survey.wrong
-    assert any("as it should be" in line for line in caplog.messages)
+    assert any("no longer so: rollback_detected" in line for line in caplog.messages)
 
 
 def test_a_node_that_lags_is_no_rollback(ledger, marks) -> None:

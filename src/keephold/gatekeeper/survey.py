@@ -3,7 +3,8 @@
     roll of workers ──> the roster of each ──> the record of each contract on one, and of each that has a mark
 
 A few paths each second, around and around: of a small network everything each second, of 1000 contracts each every half
-minute. That is the price of a mark, and what a rollback can still reach: back to when t gatekeepers looked last.
+minute. That is the price of a mark, and what a rollback can still reach: back to when t gatekeepers looked last. Of
+`MAX_MARKS`, which validators could make up, each comes every 17 minutes.
 Nothing of it hangs on blocks, and a node that answers late or not at all delays it and nothing else; one that hides
 what moved would have to do so from the echo on (`enclave.freshness`), and mutes the gatekeeper with that.
 
@@ -15,8 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 from keephold.base.errors import (
     ChainRefused,
@@ -41,26 +44,15 @@ from keephold.protocol.state import ContractRecord, Roll, Roster, contract_path,
 _LOG: Final = logging.getLogger("keephold.gatekeeper")
 
 AT_ONCE: Final = 32
-"""Rosters and records looked at in one step, some 2 KB each on the wire."""
+"""Contracts with marks looked at in one step, some 2 KB each on the wire."""
+
+FOUND_AT_ONCE: Final = 16
+ROSTERS_AT_ONCE: Final = 8
+"""Contracts without marks, and rosters, beside them. Each kind has turns of its own: whatever validators make up of one
+delays none of the others."""
 
 PAUSE_SECONDS: Final = 1.0
 _ROLL: Final = roll_path("worker")
-
-
-class _Roster(NamedTuple):
-    worker: PublicKey
-
-    @property
-    def path(self) -> bytes:
-        return roster_path(self.worker)
-
-
-class _Contract(NamedTuple):
-    contract: ContractId
-
-    @property
-    def path(self) -> bytes:
-        return contract_path(self.contract)
 
 
 @final
@@ -71,19 +63,20 @@ class Survey:
         self._marks: Final = marks
         self._network: Final = network
         self._workers: tuple[PublicKey, ...] = ()
-        self._waiting: Final[dict[_Roster | _Contract, None]] = {}
-        self._asked: tuple[_Roster | _Contract, ...] = ()
+        self._rosters: Final[dict[PublicKey, None]] = {}
+        self._found: Final[dict[ContractId, None]] = {}
+        self._marked: Final[dict[ContractId, None]] = {}
         self._is_full = False
-        self.wrong: Final[dict[_Roster | _Contract, KeepholdError]] = {}
-        """What could not be when it was last looked at, and why: a contract that stood before its mark, above all."""
+        self.wrong: Final[dict[bytes, KeepholdError]] = {}
+        """By path, what could not be when it was last looked at, and why: a contract before its mark, above all."""
 
     def due(self) -> tuple[bytes, ...]:
         """Return the paths to prove next: the roll, and whose turn it is."""
-        if not self._waiting:
-            self._waiting.update(dict.fromkeys(map(_Roster, self._workers)))
-            self._waiting.update(dict.fromkeys(map(_Contract, self._marks.contracts)))
-        self._asked = tuple(islice(self._waiting, AT_ONCE))
-        return (_ROLL, *(item.path for item in self._asked))
+        if not self._rosters:
+            self._rosters.update(dict.fromkeys(self._workers))
+        if not self._marked:
+            self._marked.update(dict.fromkeys(self._marks.contracts))
+        return (_ROLL, *map(roster_path, self._next_rosters()), *map(contract_path, self._next_contracts()))
 
     def learn(self, proven: ProvenValues) -> None:
         """Take what is proven of the paths that `due` returned last.
@@ -94,40 +87,53 @@ class Survey:
         raw = proven[_ROLL]
         roll = Roll() if raw is None else decode(raw, Roll)
         self._workers = tuple(PublicKey(entry.identity) for entry in roll.entries)
-        for item in self._asked:
-            self._waiting.pop(item, None)
-        for item in self._asked:
-            try:
-                self._look(item, proven[item.path], proven.height)
-            except StaleAnswer:
-                continue  # from a node that lags; its turn comes again
-            except (EncodingError, ProofInvalid, RollbackDetected) as error:
-                # One that is wrong hides none of the others.
-                if item not in self.wrong:
-                    _LOG.error("%s: %s", error.code, error)
-                self.wrong[item] = error
-            else:
-                if self.wrong.pop(item, None) is not None:
-                    _LOG.warning("%s is as it should be again", item[0].hex()[:16])
+        rosters, contracts = self._next_rosters(), self._next_contracts()
+        for worker in rosters:
+            del self._rosters[worker]
+            self._take(roster_path(worker), proven, self._assigned)
+        for contract in contracts:
+            self._found.pop(contract, None)
+            self._marked.pop(contract, None)
+            self._take(contract_path(contract), proven, partial(self._look, contract))
 
-    def _look(self, item: _Roster | _Contract, raw: bytes | None, height: int) -> None:
-        if isinstance(item, _Contract):
-            record = None if raw is None else decode(raw, ContractRecord)
-            if record is not None:
-                check_identity(item.contract, record, self._network)
-            self._marks.see(item.contract, record, height)
-        elif raw is not None:
-            # Those that have a mark come in any case.
-            for contract in map(ContractId, decode(raw, Roster).contracts):
-                if self._marks.of(contract) is None:
-                    self._wait(contract)
+    def _next_rosters(self) -> tuple[PublicKey, ...]:
+        return tuple(islice(self._rosters, ROSTERS_AT_ONCE))
 
-    def _wait(self, contract: ContractId) -> None:
-        if len(self._waiting) + len(self._marks) < MAX_MARKS:
-            self._waiting[_Contract(contract)] = None
-        elif not self._is_full:
-            self._is_full = True
-            _LOG.error("%d contracts are remembered, and no more: %s is not", MAX_MARKS, contract.hex()[:16])
+    def _next_contracts(self) -> tuple[ContractId, ...]:
+        return (*islice(self._found, FOUND_AT_ONCE), *islice(self._marked, AT_ONCE))
+
+    def _take(self, path: bytes, proven: ProvenValues, take: Callable[[bytes | None, int], None]) -> None:
+        """Take one value; one that is wrong hides none of the others."""
+        try:
+            take(proven[path], proven.height)
+        except StaleAnswer:
+            return  # from a node that lags; its turn comes again
+        except (EncodingError, ProofInvalid, RollbackDetected) as error:
+            if path not in self.wrong:
+                _LOG.error("%s: %s", error.code, error)
+            self.wrong[path] = error
+        else:
+            known = self.wrong.pop(path, None)
+            if known is not None:
+                _LOG.warning("no longer so: %s: %s", known.code, known)
+
+    def _look(self, contract: ContractId, raw: bytes | None, height: int) -> None:
+        record = None if raw is None else decode(raw, ContractRecord)
+        if record is not None:
+            check_identity(contract, record, self._network)
+        self._marks.see(contract, record, height)
+
+    def _assigned(self, raw: bytes | None, _: int) -> None:
+        """Look at contracts on a roster; those that have a mark come in any case."""
+        roster = Roster() if raw is None else decode(raw, Roster)
+        for contract in map(ContractId, roster.contracts):
+            if self._marks.of(contract) is not None:
+                continue
+            if len(self._found) + len(self._marks) < MAX_MARKS:
+                self._found[contract] = None
+            elif not self._is_full:
+                self._is_full = True
+                _LOG.error("%d contracts are remembered, and no more: %s is not", MAX_MARKS, contract.hex()[:16])
 
 
 async def survey(follower: Follower, looking: Survey) -> None:
