@@ -37,6 +37,12 @@ def test_every_section_stands_on_a_page_and_every_marker_is_closed():
     assert set(begun) == set(sections.SECTIONS)
 
 
+def test_decisions_are_numbered_from_one_without_a_gap():
+    decisions = sorted((sections.DOCS / "adr").glob("[0-9]*.md"))
+    assert [path.name[:4] for path in decisions] == [f"{number:04}" for number in range(1, len(decisions) + 1)]
+    assert all(path.read_text().startswith(f"# {path.name[:4]}: ") for path in decisions)
+
+
 def test_filling_keeps_the_prose_between_sections():
     page = "a\n<!-- generated: limits -->\n<!-- end -->\nb\n<!-- generated: refusals -->\n<!-- end -->\nc\n"
     filled = sections.filled(page)
