@@ -20,6 +20,7 @@ from keephold.base.errors import (
     StaleAnswer,
 )
 from keephold.client import outbox
+from keephold.client.nodes import Node
 from keephold.protocol.messages import Reply
 from keephold.protocol.refusals import Refusal
 from keephold.protocol.transactions import RevokePermits, sign
@@ -250,7 +251,7 @@ def test_another_chain_is_refused(at_desk) -> None:
                 pass
 
         with pytest.raises(HeaderInvalid):
-            await type(desk.connection).open(Wrong(desk.node), Wrong(desk.node), other)
+            await type(desk.connection).open([Node(Wrong(desk.node), Wrong(desk.node))], other)
 
     at_desk(story)
 

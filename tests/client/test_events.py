@@ -14,6 +14,7 @@ from keephold.client.events import ContractEvent, EventLog
 from keephold.crypto.hashing import sha256
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
+from keephold.follower.nodes import Nodes
 from keephold.protocol.codec import encode
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.messages import EventPlain
@@ -61,6 +62,10 @@ class Node:
         record = ContractRecord(ALICE, 0, bytes(32), bytes(32), policy, "active", done=self.done)
         values = {path: encode(record) if self.done >= 0 else None for path in paths}
         return Proven(values, self.height)
+
+    @property
+    def nodes(self) -> Nodes:
+        return Nodes([self])  # type: ignore[list-item]
 
     async def inbox(self, contract: bytes, first: int) -> InboxPage:
         return InboxPage(() if first > self.done else (InboxEntry(first, b""),))

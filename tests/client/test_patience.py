@@ -8,7 +8,8 @@ import pytest
 
 from keephold.base.errors import NodeUnreachable
 from keephold.client import patience
-from keephold.client.patience import PatientRemote, asked, within
+from keephold.client.patience import asked, within
+from keephold.follower.nodes import Nodes
 
 
 def silent(monkeypatch, node, method: str, times: int) -> list[None]:
@@ -89,7 +90,7 @@ def test_patience_ends_with_its_call_and_is_of_one_task_alone(monkeypatch):
     asyncio.run(main())
 
 
-def test_every_question_of_a_remote_is_repeated_and_nothing_else():
+def test_all_nodes_are_asked_again_within_a_deadline_and_once_without():
     class Restarting:
         """Refuses each method once."""
 
@@ -106,16 +107,10 @@ def test_every_question_of_a_remote_is_repeated_and_nothing_else():
             return answer
 
     async def main() -> None:
-        remote = PatientRemote(Restarting())
+        nodes = Nodes([Restarting(), Restarting()], asked)
         async with within(asyncio.get_running_loop().time() + 30):
-            assert await remote.genesis() == "genesis"
-            assert await remote.prove(0, []) == "prove"
-            assert await remote.blocks([]) == "blocks"
-            assert await remote.transactions([]) == "transactions"
-            assert await remote.inbox(b"", 1) == "inbox"
-            assert await remote.slots(b"", b"", b"") == "slots"
-            assert await remote.governance() == "governance"
-            with pytest.raises(NodeUnreachable):
-                await remote.submit([])
+            assert await nodes.ask(lambda remote: remote.prove(0, [])) == "prove"
+        with pytest.raises(NodeUnreachable):
+            await nodes.ask(lambda remote: remote.blocks([]))
 
     asyncio.run(main())

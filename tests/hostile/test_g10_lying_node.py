@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 from hostile_chain import Scene
 from msgspec.structs import replace
 
 from keephold.base.errors import ChainRefused, KeepholdError, LedgerRefused, ProofInvalid
+from keephold.client.account import Account
+from keephold.client.connection import Connection
+from keephold.client.nodes import Gateways, Node
 from keephold.follower.contracts import verify_contract
 from keephold.follower.follow import Follower
 from keephold.follower.law import check_extends, verify_history
@@ -26,10 +30,12 @@ from keephold.protocol.governance import (
     digest_of,
     sign_proposal,
 )
-from keephold.protocol.state import account_path, contract_path
-from keephold.protocol.wire import FoundTransactions, GovernanceHistory, LightBlocks, ProveAnswer
-from keephold.testing.adversaries import flipping, replacing
+from keephold.protocol.state import AccountRecord, account_path, contract_path
+from keephold.protocol.transactions import RevokePermits
+from keephold.protocol.wire import FoundTransactions, GovernanceHistory, LightBlocks, ProveAnswer, Verdict, Verdicts
+from keephold.testing.adversaries import flipping, repeating, replacing, withholding
 from keephold.testing.local import LocalNetwork, named_key
+from keephold.testing.remote import LocalRemote
 
 ENDPOINTS = ("prove", "blocks", "transactions", "governance")
 
@@ -209,3 +215,117 @@ def test_what_one_node_leaves_out_another_one_is_asked_for(chain) -> None:
     truth = asyncio.run(with_another(chain, lambda _, answer: answer))
     silent = replacing("transactions", lambda _: encode(FoundTransactions(())))
     assert asyncio.run(with_another(chain, silent)) == truth
+
+
+# --- a client that has another node moves to it, with what it has under way ---
+
+
+class Moving:
+    """A client of two connections to one network; what it waits for is a transaction's effect, proven."""
+
+    def __init__(self, net: LocalNetwork, liar: LocalRemote, honest: LocalRemote) -> None:
+        self.net, self.liar, self.honest = net, liar, honest
+        self.alice = Account(named_key("alice"), "alice")
+
+    async def open(self) -> None:
+        nobody = Gateways([])
+        self.connection = await Connection.open(
+            [Node(self.liar, nobody), Node(self.honest, nobody)], self.net.genesis, self.net.clock
+        )
+
+    async def effect(self) -> None:
+        """Send something, and return once a header proves that it happened."""
+        connection = self.connection
+        await connection.admit(self.alice)
+        flight = connection.send(self.alice.key, lambda _: RevokePermits())
+        async with asyncio.timeout(20), aclosing(connection.values(account_path(flight.account), flight)) as values:
+            async for raw in values:
+                if raw is not None and decode(raw, AccountRecord).nonce > flight.nonce:
+                    connection.settle(flight)
+                    return
+
+
+def swallowed(name: str, _: bytes) -> bytes | None:
+    """Accept every submission, and order none."""
+    return encode(Verdicts((Verdict(),))) if name == "submit" else None
+
+
+def stuck(tamper):
+    """Show the past in every answer, and nothing in the stream."""
+    past, silent = repeating({"blocks", "prove", "transactions"}), withholding()
+    return lambda name, answer: tamper(name, silent(name, past(name, answer)))
+
+
+LIES = {
+    "its stream shows nothing": withholding(),
+    "its stream is altered": flipping("stream", -20),
+    "its proofs are altered": flipping("prove", -20),
+    "its headers are altered": flipping("blocks", -20),
+    "its transactions are altered": flipping("transactions", -20),
+    "it shows its past": stuck(lambda _, answer: answer),
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES.keys())
+@pytest.mark.parametrize("intercept", [None, swallowed], ids=["takes what is sent", "swallows what is sent"])
+def test_a_client_moves_on_with_what_it_has_under_way(tmp_path, lie, intercept) -> None:
+    async def story(net: LocalNetwork) -> None:
+        moving = Moving(net, net.remote(), net.remote())
+        await moving.open()
+        try:
+            await moving.effect()
+            head = moving.connection.follower.view.height
+            moving.liar.tamper = lie
+            moving.liar.intercept = intercept or moving.liar.intercept
+            await moving.effect()
+            assert moving.connection.follower.view.height >= head
+        finally:
+            await moving.connection.aclose()
+
+    _at_network(tmp_path, story)
+
+
+def test_a_node_that_shows_a_fork_is_left_and_nothing_of_it_is_taken(tmp_path) -> None:
+    """Same genesis, same validator, another history: what was verified once stays, and goes on where it is true."""
+
+    async def story(net: LocalNetwork) -> None:
+        fork = net.another_node("fork")
+        truth, other = net.remote(), net.remote()
+        other.node = fork
+        moving = Moving(net, truth, other)
+        while fork.engine.latest() < net.node.engine.latest():
+            fork.engine.step()
+        try:
+            await moving.open()
+            view = moving.connection.follower.view
+            while fork.engine.latest() < view.height:
+                fork.engine.step()
+            known = view.header(view.height)
+            truth.node, node = None, truth.node
+            waiting = asyncio.ensure_future(moving.effect())
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(waiting), 2)
+            assert view.header(known.height) == known
+            truth.node = node
+            if waiting.done():
+                waiting.exception()
+                waiting = asyncio.ensure_future(moving.effect())
+            await waiting
+        finally:
+            await moving.connection.aclose()
+            fork.stop()
+
+    _at_network(tmp_path, story)
+
+
+def _at_network(tmp_path, story) -> None:
+    async def main() -> None:
+        net = LocalNetwork(tmp_path, freshness_s=1)
+        net.start()
+        try:
+            await net.until(lambda: net.node.engine.latest() > 0)
+            await story(net)
+        finally:
+            await net.close()
+
+    asyncio.run(main())

@@ -13,6 +13,7 @@ from keephold.base.errors import BadSignature, InputError, NodeUnreachable, Seal
 from keephold.client import permits
 from keephold.client.account import Account
 from keephold.client.connection import Connection
+from keephold.client.nodes import Node
 from keephold.contract.address import Address
 from keephold.crypto.bearer import BearerKey
 from keephold.crypto.secret import SecretBytes
@@ -42,7 +43,7 @@ class Asking:
         await it.consumed(self.contract)
         self.address = Address.contract(self.contract)
         remote = it.net.remote()
-        self.client = await Connection.open(remote, it.gateway, it.net.genesis)
+        self.client = await Connection.open([Node(remote, it.gateway)], it.net.genesis)
 
     async def permit(self, *scopes: str, **other) -> permits.Session:
         seed = SecretBytes.random()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Final, Self, final
 
 from keephold.base.clock import Clock
-from keephold.base.errors import ChainRefused, ConfigurationError, EncodingError, InputError, NodeUnreachable
+from keephold.base.errors import ConfigurationError, EncodingError, InputError
 from keephold.base.ids import ContractId, NetworkId
 from keephold.client import deployment, permits
 from keephold.client.account import Account
 from keephold.client.connection import Connection
 from keephold.client.contract import AsyncContract
+from keephold.client.nodes import Node
 from keephold.contract.address import Address
 from keephold.crypto.bearer import BearerKey
 from keephold.crypto.secret import SecretBytes
@@ -37,26 +37,23 @@ class AsyncNetwork:
     async def connect(cls, url: str | Sequence[str], genesis: Genesis | bytes, clock: Clock | None = None) -> Self:
         """Connect to the node at `url` (`http://host:port`), and follow the chain of `genesis`.
 
-        Of several nodes, to the first that answers and has that chain; it stays with this one.
+        Of several nodes, to the first that answers and has that chain, and then to the next whenever the present one
+        dies, stands still, or sends what does not hold: calls under way fail only once all nodes do.
 
         Raises:
             ConfigurationError: the genesis is malformed.
-            ChainRefused: the node has another chain.
-            NodeUnreachable: there is no proper answer.
+            ChainRefused: no node has this chain; of several, the text names each with its reason.
+            NodeUnreachable: there is no proper answer; likewise.
         """
-        *before, last = [url] if isinstance(url, str) else url
-        for node in before:
-            with suppress(ChainRefused, NodeUnreachable):
-                return await cls._to(node, pinned(genesis), clock)
-        return await cls._to(last, pinned(genesis), clock)
-
-    @classmethod
-    async def _to(cls, url: str, genesis: Genesis, clock: Clock | None) -> Self:
-        remote = HttpRemote(url)
+        record = pinned(genesis)
+        remotes = [HttpRemote(node) for node in ([url] if isinstance(url, str) else url)]
+        if not remotes:
+            raise ConfigurationError("a client needs the URL of a node")
         try:
-            return cls(await Connection.open(remote, remote, genesis, clock))
+            return cls(await Connection.open([Node(remote, remote) for remote in remotes], record, clock))
         except BaseException:
-            await remote.aclose()
+            for remote in remotes:
+                await remote.aclose()
             raise
 
     @property

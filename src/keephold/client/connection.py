@@ -3,14 +3,19 @@
 One stream serves every account, so sixteen accounts cost little more than one. Submissions that arrive within
 `COALESCE_SECONDS` travel together.
 
-Nothing here believes the node. A receipt counts once the view has verified it; a verdict is advice that the outbox
+Nothing here believes a node. A receipt counts once the view has verified it; a verdict is advice that the outbox
 takes with care; what a transaction came to is read from proven results.
+
+**Several nodes.** One is followed at a time. It is left for the next when it dies, or its stream does not verify (the
+follower sees to that), when it stands still or keeps something back (`watch`), and when an answer of it does not hold
+(`follower.nodes`). Calls under way do not notice: the verified head stays, what a node accepted and no proof confirms
+is offered to the next one with the same bytes, and receipts are looked for where they are.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final, final
 
@@ -28,11 +33,12 @@ from keephold.base.errors import (
 )
 from keephold.base.ids import NetworkId, PublicKey
 from keephold.client.account import Account
+from keephold.client.nodes import TURN_SECONDS, Gateways, Node
 from keephold.client.outbox import Failed, Flight, Ordered, Outbox, Outcome, Unclear, Waiting
-from keephold.client.patience import PatientRemote
+from keephold.client.patience import asked
+from keephold.client.watch import Concerns, Due, Watch
 from keephold.crypto.signing import SigningKey
 from keephold.follower.follow import Follower
-from keephold.follower.remote import Gateway, Remote
 from keephold.follower.trust import Registrations
 from keephold.follower.view import VerifiedBlock, VerifiedView
 from keephold.protocol.codec import decode
@@ -59,15 +65,21 @@ _LONGEST_PAUSE: Final = 1.0
 class Connection:
     """A running, verified connection to one network. Make it with `open`, end it with `aclose`."""
 
-    def __init__(self, remote: Remote, gateway: Gateway, genesis: Genesis, clock: Clock | None = None) -> None:
+    def __init__(self, nodes: Sequence[Node], genesis: Genesis, clock: Clock | None = None) -> None:
         """For `open`.
 
         Raises:
             ConfigurationError: the genesis cannot be lived under.
         """
-        self.gateway: Final = gateway
+        self.gateway: Final = Gateways([node.gateway for node in nodes])
         self.genesis: Final = genesis
-        self.follower: Final = Follower([PatientRemote(remote)], VerifiedView(genesis), Interest(sparse=True))
+        self.follower: Final = Follower(
+            [node.remote for node in nodes],
+            VerifiedView(genesis),
+            Interest(sparse=True),
+            patience=asked,
+            turn_seconds=TURN_SECONDS,
+        )
         self.registrations: Final = Registrations(self.follower)
         self.acknowledged = 0
         """Height after which this program has seen its own latest effect; queries ask for no less."""
@@ -78,7 +90,11 @@ class Connection:
         self._flights: dict[bytes, Flight] = {}
         self._reactions: dict[bytes, Callable[[LedgerRefused], None]] = {}
         self._judges: dict[bytes, Callable[[ProvenReceipt], bool]] = {}
+        self._ordered: dict[bytes, tuple[int, float]] = {}
+        """By transaction id, of flights that are proven to be ordered: in which block, and known since when."""
         self._watchers: dict[bytes, set[asyncio.Queue[bytes | None]]] = {}
+        self._proven_at: dict[bytes, int] = {}
+        """By watched path: height of the header that proves the newest value, below which none is taken."""
         self._opening: Final = asyncio.Lock()
         self._wake: Final = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,22 +104,34 @@ class Connection:
         """Never has a value; fails when the connection breaks."""
 
     @classmethod
-    async def open(cls, remote: Remote, gateway: Gateway, genesis: Genesis, clock: Clock | None = None) -> Connection:
-        """Verify the chain from the genesis to the newest header, and follow it from there.
+    async def open(cls, nodes: Sequence[Node], genesis: Genesis, clock: Clock | None = None) -> Connection:
+        """Verify the chain from the genesis to the newest header, at the first node that has it, and follow it.
 
         Raises:
-            ChainRefused: the node's chain is not this genesis' chain, or is too old to be trusted.
-            NodeUnreachable
+            ChainRefused: of the last node: its chain is not this genesis' chain, or is too old to be trusted.
+            NodeUnreachable: the last node did not answer. Of several, the text names each with its reason.
         """
-        connection = cls(remote, gateway, genesis, clock)
-        try:
-            await connection.follower.sync()
-            connection._check_time()
-        except BaseException:
-            await connection.follower.aclose()
-            raise
+        reasons: list[str] = []
+        for place, node in enumerate(nodes):
+            # Each begins from the genesis: what one showed binds nobody to it.
+            connection = cls((*nodes[place:], *nodes[:place]), genesis, clock)
+            try:
+                await connection.follower.sync()
+                connection._check_time()
+            except (ChainRefused, NodeUnreachable) as error:
+                reasons.append(f"{node.remote}: {str(error).removeprefix(f'{node.remote}: ')}")
+                if place == len(nodes) - 1:
+                    await connection.follower.aclose()
+                    raise error if len(nodes) == 1 else type(error)("; ".join(reasons)) from error
+            except BaseException:
+                await connection.follower.aclose()
+                raise
+            else:
+                break
         connection.spawn(connection._follow())
         connection.spawn(connection._pump())
+        if len(nodes) > 1:
+            connection.spawn(Watch(connection.follower, connection._concerns()).run())
         return connection
 
     @property
@@ -195,6 +223,7 @@ class Connection:
 
     def _forget(self, flight: Flight) -> None:
         self._flights.pop(flight.id, None)
+        self._ordered.pop(flight.id, None)
         self._reactions.pop(flight.id, None)
         self._judges.pop(flight.id, None)
 
@@ -215,7 +244,9 @@ class Connection:
             failures.add(self._ends[unless.id])
         try:
             # An idle chain may make no block for a while, and the stream speaks with blocks only.
-            last = (await self.follower.prove([path]))[path]
+            first = await self.follower.prove([path])
+            last = first[path]
+            self._proven_at[path] = max(self._proven_at.get(path, 0), first.height)
             yield last
             while True:
                 following = asyncio.ensure_future(queue.get())
@@ -235,7 +266,8 @@ class Connection:
         finally:
             self._watchers[path].discard(queue)
             if not self._watchers[path]:
-                del self._watchers[path]  # the stream goes on asking for it until its interest changes anyway
+                del self._watchers[path]
+                self._proven_at.pop(path, None)  # the stream goes on asking for it until its interest changes anyway
 
     def _watch(self, receipts: tuple[bytes, ...] | None = None) -> None:
         accounts = self.follower.interest.receipts if receipts is None else receipts
@@ -254,21 +286,48 @@ class Connection:
 
     def _take(self, block: VerifiedBlock) -> None:
         for receipt in block.receipts:
-            flight = self._flights.get(receipt.call)
-            is_answer = self._judges.get(receipt.call)
-            if flight is None or (is_answer is not None and not is_answer(receipt)):
-                continue
-            self._forget(flight)
-            self.acknowledged = max(self.acknowledged, block.height - 1)
-            self._outbox.settle(flight)
-            end = self._ends.get(flight.id)
-            if end is not None and not end.done():
-                end.set_result(receipt)
-        if block.receipts:
-            self._wake.set()  # an account's window may have moved
+            self._receive(receipt, block.height)
         for path, value in block.values.items():
-            for queue in self._watchers.get(path, ()):
+            self._tell(path, value, block.height)
+
+    def _receive(self, receipt: ProvenReceipt, height: int) -> bool:
+        """Take a receipt, with the height of the header that proves it; say whether a call waited for it."""
+        flight = self._flights.get(receipt.call)
+        is_answer = self._judges.get(receipt.call)
+        if flight is None or (is_answer is not None and not is_answer(receipt)):
+            return False
+        self._forget(flight)
+        self.acknowledged = max(self.acknowledged, height - 1)
+        self._outbox.settle(flight)
+        end = self._ends.get(flight.id)
+        if end is not None and not end.done():
+            end.set_result(receipt)
+        self._wake.set()  # an account's window may have moved
+        return True
+
+    def _tell(self, path: bytes, value: bytes | None, height: int) -> None:
+        """Take a proven value, unless a newer one is known: nodes follow one another, and one may be behind."""
+        if path in self._watchers and height >= self._proven_at.get(path, 0):
+            self._proven_at[path] = height
+            for queue in self._watchers[path]:
                 queue.put_nowait(value)
+
+    # --- several nodes ---
+
+    def _concerns(self) -> Concerns:
+        return Concerns(
+            is_busy=lambda: bool(self._flights or self._watchers),
+            paths=lambda: tuple(self._watchers),
+            due=self._due,
+            value=self._tell,
+            receipt=self._receive,
+        )
+
+    def _due(self, before: float) -> Iterator[Due]:
+        for call, (height, since) in tuple(self._ordered.items()):
+            flight = self._flights.get(call)
+            if flight is not None and since < before:
+                yield Due(flight.account, call, height)
 
     def _check_time(self) -> None:
         """This machine's clock bounds what a node may present as the newest header."""
@@ -293,7 +352,9 @@ class Connection:
             await asyncio.sleep(COALESCE_SECONDS)
             batch = self._outbox.due(loop.time(), MOST_TRANSACTIONS, MOST_BYTES)
             try:
-                verdicts = await self.follower.submit([flight.raw for flight in batch])
+                # What one node accepted, and no proof confirms, is offered to the next: that one kept it for itself.
+                doubted = max(flight.offers if flight.accepted else 0 for flight in batch)
+                verdicts = await self.follower.submit([flight.raw for flight in batch], doubted)
             except NodeUnreachable:
                 failures += 1
                 self._outbox.unanswered(batch, loop.time(), min(_LONGEST_PAUSE, 0.05 * 2.0 ** min(failures, 8)))
@@ -365,6 +426,7 @@ class Connection:
             self._end(self._outbox.refused(flight, located.result.code, f"in block {located.height}"))
         else:
             self._outbox.settle(flight)  # proven to be ordered: no more offers; the receipt is still to come
+            self._ordered.setdefault(flight.id, (located.height, asyncio.get_running_loop().time()))
         return True
 
     async def _resynchronise(self, flight: Flight) -> None:

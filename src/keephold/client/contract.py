@@ -314,6 +314,7 @@ class AsyncContract:
         try:
             answer = open_answer(answer_key, connection.network, self.id, request_digest(sealed), envelope.sealed)
         except (SealBroken, EncodingError):
+            connection.gateway.leave()
             raise NoLiveWorker("what came back is not an answer to this question") from None
         # (2) Not older than this client's own doing.
         if answer.epoch != verified.epoch or answer.height < floor:

@@ -101,11 +101,13 @@ class EventLog:
             raise NotFound("no such contract")
         record = decode(raw, ContractRecord)
         # (2) These results consumed them.
-        return await self._accepted(record, since, proven.height) if since < record.done else []
+        if since >= record.done:
+            return []
+        return await self._follower.nodes.checked(lambda: self._accepted(record, since, proven.height))
 
     async def _accepted(self, record: ContractRecord, since: int, height: int) -> list[Result]:
         """Return the results that cover entries `since + 1` to `record.done`, in order."""
-        page = await self._follower.remote.inbox(self._contract, since + 1)
+        page = await self._follower.nodes.ask(lambda remote: remote.inbox(self._contract, since + 1))
         if not page.entries:
             raise ProofInvalid("the node has no inbox entry where the contract consumed one")
         request = StreamRequest(page.entries[0].height, Interest(contracts=(self._contract,), sparse=True))

@@ -174,11 +174,11 @@ class Network:
 
     @classmethod
     def connect(cls, url: str | Sequence[str], genesis: Genesis | bytes) -> Self:
-        """Connect to the node at `url`, or the first that answers of several, and follow the chain of `genesis`.
+        """Connect to the node at `url`, or one after the other of several; see `aio.AsyncNetwork.connect`.
 
         Raises:
             ConfigurationError: the genesis is malformed.
-            ChainRefused: the node has another chain.
+            ChainRefused: no node has this chain.
             NodeUnreachable: there is no proper answer.
         """
         return cls.over(AsyncNetwork.connect(url, genesis))

@@ -79,7 +79,9 @@ async def outside_contract(connection: Connection, contract: ContractId) -> Outs
     slots: list[Slot] = []
     after = bytes(32)
     for _ in range(_PAGES):
-        page = await connection.follower.remote.slots(contract, deployment.record.state_root, after)
+        page = await connection.follower.nodes.ask(
+            lambda remote, after=after: remote.slots(contract, deployment.record.state_root, after)  # type: ignore[misc] # a default argument's type
+        )
         slots += page.slots
         if page.last or not page.slots:
             break

@@ -180,8 +180,10 @@ class PendingCall:
                 receipt = await self._ended()
         except TimeoutError:
             await self._check_live()
+            reasons = self._connection.follower.nodes.reasons
             raise DeadlineExceeded(
                 f"no receipt for call {self.id.hex()[:16]} after {deadline:g} s; it may still be executed"
+                + (f" ({reasons})" if reasons else "")
             ) from None
         if receipt is None:
             raise CallUnreadable("settled without a receipt")

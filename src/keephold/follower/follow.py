@@ -22,6 +22,7 @@ from typing import Final, TypeVar, final
 
 from keephold.base.errors import (
     ChainRefused,
+    KeepholdError,
     NodeUnreachable,
     NotKept,
     ProofInvalid,
@@ -33,13 +34,13 @@ from keephold.chain.header import Header
 from keephold.crypto.hashing import sha256
 from keephold.follower.headers import Headers
 from keephold.follower.law import Law, check_complete
-from keephold.follower.nodes import Nodes, Refusals
+from keephold.follower.nodes import Nodes, Patience, Refusals, at_once
 from keephold.follower.remote import Remote
 from keephold.follower.view import LocatedTransaction, ProvenValues, VerifiedBlock, VerifiedView
 from keephold.protocol.codec import decode
 from keephold.protocol.governance import GovernanceRecord
 from keephold.protocol.state import governance_path
-from keephold.protocol.wire import FoundTransaction, Frame, Interest, StreamRequest, Verdict
+from keephold.protocol.wire import FoundTransaction, Frame, Interest, ProvenReceipt, StreamRequest, Verdict
 
 SKIP_ABOVE: Final = 512
 """Blocks behind at which the view skips instead of streaming every block."""
@@ -66,6 +67,8 @@ class Follower:
         *,
         skip_above: int = SKIP_ABOVE,
         pause: Pause = asyncio.sleep,
+        patience: Patience = at_once,
+        turn_seconds: float | None = None,
     ) -> None:
         """Follow with `view`, asking the first node first.
 
@@ -75,8 +78,11 @@ class Follower:
             interest: What the stream brings beside headers.
             skip_above: How many blocks behind are streamed rather than skipped.
             pause: Replaces `asyncio.sleep` in tests.
+            patience: Whether questions that no node answered are repeated; see `Nodes`.
+            turn_seconds: How long one of several nodes may take to answer; see `Nodes`.
         """
-        self._nodes: Final = Nodes(remotes)
+        self._nodes: Final = Nodes(remotes, patience, turn_seconds)
+        self._streaming = self._nodes.current
         self.view: Final = view
         self._headers: Final = Headers(self._nodes, view)
         self._interest = interest or Interest()
@@ -89,6 +95,16 @@ class Follower:
     def remote(self) -> Remote:
         """The node asked at present."""
         return self._nodes.current
+
+    @property
+    def nodes(self) -> Nodes:
+        """All nodes."""
+        return self._nodes
+
+    @property
+    def streaming(self) -> Remote:
+        """The node that the stream comes from, or came from last."""
+        return self._streaming
 
     @property
     def interest(self) -> Interest:
@@ -121,22 +137,23 @@ class Follower:
             behind = _NEVER if self._interest.sparse else self._skip_above
             may_skip = behind < _NEVER
             try:
-                await self.sync(0 if may_skip and forgotten >= len(self._nodes) else behind)
+                self._streaming = self.remote
                 self._changed.clear()
+                await self.sync(0 if may_skip and forgotten >= len(self._nodes) else behind)
                 request = StreamRequest(self.view.height + 1, self._interest)
-                async with aclosing(self._unchanged(self.remote.stream(request))) as frames:
+                async with aclosing(self._unchanged(self._streaming.stream(request))) as frames:
                     async for frame in frames:
                         block = await self._accepted(frame)
                         refusals.clear()
                         forgotten = 0
                         yield block
-            except NodeUnreachable:
-                await self._next(refusals.pause())
+            except NodeUnreachable as error:
+                await self._next(error, refusals.pause())
             except NotKept as error:
                 forgotten += 1
-                await self._next(refusals.pause() if may_skip else refusals.count(error))
+                await self._next(error, refusals.pause() if may_skip else refusals.count(error))
             except (ChainRefused, RollbackDetected) as error:
-                await self._next(refusals.count(error))
+                await self._next(error, refusals.count(error))
 
     async def _unchanged(self, frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:
         """Yield frames until the interest changes."""
@@ -184,6 +201,14 @@ class Follower:
     async def header_hash(self, height: int) -> HeaderHash:
         """Return the hash of the header of any height; see `header`."""
         return (await self.header(height)).hash()
+
+    async def tip(self) -> Header:
+        """Return the newest header of the stream's node, verified; the view does not move.
+
+        Raises:
+            RollbackDetected, ChainRefused, NodeUnreachable
+        """
+        return await self._headers.tip(self._streaming)
 
     # --- state and transactions ---
 
@@ -253,13 +278,37 @@ class Follower:
                 missing.pop(sha256(item.raw), None)
         return found
 
-    async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
-        """Offer signed transactions to the present node; verdicts are advice.
+    async def submit(self, transactions: Sequence[bytes], turn: int = 0) -> tuple[Verdict, ...]:
+        """Offer signed transactions to the present node, or to the one so many turns behind; verdicts are advice.
 
         Raises:
             NodeUnreachable
         """
-        return await self.remote.submit(transactions)
+        remote = self._nodes.after(self.remote, turn)
+        try:
+            return await self._nodes.one(remote, lambda asked: asked.submit(transactions))
+        except NodeUnreachable as error:
+            self._nodes.leave(remote, error)
+            raise
+
+    async def receipts(
+        self, remote: Remote, account: bytes, height: int
+    ) -> AsyncGenerator[tuple[ProvenReceipt, int], None]:
+        """Yield receipts of an account from blocks after `height`, as one node has them; beside the stream.
+
+        With each the height of the header that proves it.
+
+        It does not end by itself: a sparse stream says nothing of blocks without a receipt.
+
+        Raises:
+            ChainRefused, NodeUnreachable
+        """
+        request = StreamRequest(height + 1, Interest(receipts=(account,), sparse=True))
+        async with aclosing(remote.stream(request)) as frames:
+            async for frame in frames:
+                await self._headers.reach(frame.height)
+                for receipt in self.view.check_receipts(frame):
+                    yield receipt, frame.height
 
     # --- law ---
 
@@ -293,8 +342,18 @@ class Follower:
         """Ask the next node from now on: what this one sent does not hold, or is missing. The stream goes on."""
         self._nodes.mistrust()
 
-    async def _next(self, pause: float) -> None:
-        self.mistrust()
+    def leave(self, reason: KeepholdError | str) -> None:
+        """Leave the node of the stream: it goes on at another one, from the block behind the newest verified."""
+        self._nodes.leave(self._streaming, reason)
+        self._changed.set()
+
+    def rejoin(self) -> None:
+        """Let the stream come from the node that is asked at present, if it comes from one that was left."""
+        if self._streaming is not self.remote:
+            self._changed.set()
+
+    async def _next(self, error: KeepholdError, pause: float) -> None:
+        self._nodes.leave(self._streaming, error)
         await self._pause(pause)
 
 

@@ -13,6 +13,7 @@ from keephold.base.errors import LedgerRefused, NotEnoughTrust, ProofInvalid, Ro
 from keephold.chain.header import Header
 from keephold.follower.law import Law, as_proof, check_extends, verify_history
 from keephold.follower.nodes import Nodes
+from keephold.follower.remote import Remote
 from keephold.follower.view import VerifiedView
 from keephold.protocol.wire import LightBlock
 
@@ -39,7 +40,7 @@ class Headers:
             ChainRefused: it does not follow from ours.
             NodeUnreachable
         """
-        (newest,) = await self._nodes.current.blocks([to])
+        (newest,) = await self._at_current([to])
         height = self._view.height
         if newest.height < height:
             raise RollbackDetected(f"the node is at {newest.height}, we saw {height}")
@@ -53,14 +54,14 @@ class Headers:
         known = self._view.header(height)
         if known is None:
             return
-        (theirs,) = await self._nodes.current.blocks([height])
+        (theirs,) = await self._at_current([height])
         self._view.vouch(theirs)
 
     async def _skip_to(self, target: LightBlock) -> None:
         """Bisect: halve the distance while a header has too little trust, or lies past the trusting period."""
         goals = [target]
         if self._view.height == 0 and target.height > 1:
-            goals += await self._nodes.current.blocks([1])
+            goals += await self._at_current([1])
         while goals:
             goal = goals[-1]
             if goal.height <= self._view.height:
@@ -73,11 +74,28 @@ class Headers:
                 between = (self._view.height + goal.height) // 2
                 if between == self._view.height:
                     raise
-                goals += await self._nodes.current.blocks([between])
+                goals += await self._at_current([between])
                 if goals[-1].height != between:
                     raise ProofInvalid("another height than asked for") from None
             else:
                 goals.pop()
+
+    async def _at_current(self, heights: list[int]) -> tuple[LightBlock, ...]:
+        return await self._nodes.one(self._nodes.current, lambda remote: remote.blocks(heights))
+
+    async def tip(self, remote: Remote) -> Header:
+        """Return the newest header of one node, verified and remembered; the view does not move.
+
+        Raises:
+            RollbackDetected: it is older than ours.
+            ChainRefused: it does not follow from ours, or is another than the one that we know.
+            NodeUnreachable
+        """
+        (newest,) = await self._nodes.one(remote, lambda asked: asked.blocks([0]))
+        if newest.height < self._view.height:
+            raise RollbackDetected(f"the node is at {newest.height}, we saw {self._view.height}")
+        await self.admit(newest.signed_header)
+        return self._view.vouch(newest)
 
     async def reach(self, height: int) -> Header:
         """Return the header of any height: newer ones are verified, older ones reached by walking back.

@@ -302,6 +302,21 @@ class VerifiedView:
             id=identity, raw=found.raw, height=Height(found.height), index=found.index, result=found.result
         )
 
+    def check_receipts(self, frame: Frame) -> tuple[ProvenReceipt, ...]:
+        """Return the receipts of a frame whose header is remembered; the view does not move.
+
+        Raises:
+            ProofInvalid: the header is not verified, or a receipt is not under it.
+        """
+        header = self._headers.get(frame.height)
+        if header is None:
+            raise ProofInvalid(f"header {frame.height} is not verified")
+        if frame.receipts:
+            _check_results(frame.results, header)
+        for receipt in frame.receipts:
+            _check_receipt(receipt, frame.results)
+        return frame.receipts
+
     def _followed(self, block: LightBlock) -> TrustedState:
         try:
             return self._follow(block.height, block.signed_header, block.validators, block.next_validators)

@@ -27,6 +27,7 @@ from keephold.base.errors import DeadlineExceeded, KeepholdError
 from keephold.client.aio import AsyncNetwork
 from keephold.client.connection import Connection
 from keephold.client.network import Network
+from keephold.client.nodes import Node
 from keephold.crypto.secret import SecretBytes
 from keephold.enclave.session import Session
 from keephold.protocol.custody import CommitteeKeys
@@ -162,7 +163,7 @@ class Bench:
         return Network.over(self._connecting(remote))
 
     async def _connecting(self, remote: LocalRemote) -> AsyncNetwork:
-        return AsyncNetwork(await Connection.open(remote, self.gateway, self.net.genesis, self.clock))
+        return AsyncNetwork(await Connection.open([Node(remote, self.gateway)], self.net.genesis, self.clock))
 
     # --- time and disks ---
 

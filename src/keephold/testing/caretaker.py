@@ -14,6 +14,7 @@ from typing import Final, final
 from keephold.base.errors import DeadlineExceeded, KeepholdError, NodeUnreachable
 from keephold.client.account import Account
 from keephold.client.connection import Connection
+from keephold.client.nodes import Node
 from keephold.client.outbox import Flight
 from keephold.client.pinned import PinnedNetwork
 from keephold.follower.remote import HttpRemote
@@ -83,7 +84,7 @@ class Caretaker:
         remote = HttpRemote(self._pinned.url)
         try:
             await self._until_answered(remote)
-            connection = await Connection.open(remote, remote, self._pinned.genesis)
+            connection = await Connection.open([Node(remote, remote)], self._pinned.genesis)
         finally:
             if not self._answers.is_set():
                 await remote.aclose()
