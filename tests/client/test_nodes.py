@@ -219,6 +219,22 @@ def test_what_is_waited_for_at_a_node_that_stands_still_comes_from_the_next(at_n
     at_nodes(story)
 
 
+def test_an_older_value_does_not_take_the_place_of_a_newer_one(at_nodes) -> None:
+    async def story(choice) -> None:
+        path = bytes(range(32))
+        values = choice.connection.values(path)
+        assert await anext(values) is None
+        height = choice.connection.follower.view.height
+        choice.connection._tell(path, b"newer", height + 9)
+        choice.connection._tell(path, b"older", height + 8)
+        assert await anext(values) == b"newer"
+        choice.connection._tell(path, b"newest", height + 10)
+        assert await anext(values) == b"newest"
+        await values.aclose()
+
+    at_nodes(story)
+
+
 # --- parts ---
 
 

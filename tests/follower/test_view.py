@@ -108,6 +108,19 @@ def test_what_is_altered_is_refused_and_leaves_no_trace(scene, name: str) -> Non
     assert isinstance(view.accept(honest), VerifiedBlock)
 
 
+def test_receipts_beside_the_stream_are_proven(scene) -> None:
+    honest = at_top(scene)
+    view = scene.view(honest.height)
+    assert view.check_receipts(honest) == honest.receipts
+    assert view.check_receipts(replace(honest, results=(), receipts=())) == ()
+    for alter in [alter for name, (_, alter) in ALTERED.items() if "result" in name or "receipt" in name]:
+        altered = decode(encode(alter(honest)), Frame)
+        with pytest.raises(ProofInvalid):
+            view.check_receipts(altered)
+    with pytest.raises(ProofInvalid, match="not verified"):
+        scene.view(honest.height - 1).check_receipts(honest)
+
+
 def _header(frame: Frame, **changes) -> Frame:
     signed = decode_signed_header(frame.signed_header)
     fields = {**{name: getattr(signed.header, name) for name in signed.header.__dataclass_fields__}, **changes}

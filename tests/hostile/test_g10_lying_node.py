@@ -257,6 +257,7 @@ def stuck(tamper):
 
 
 LIES = {
+    "what it shows is true": lambda _, answer: answer,
     "its stream shows nothing": withholding(),
     "its stream is altered": flipping("stream", -20),
     "its proofs are altered": flipping("prove", -20),
