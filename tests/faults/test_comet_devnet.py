@@ -64,20 +64,20 @@ def test_four_validators_go_on_without_one_and_are_there_again_after_a_stop(bina
 def test_a_client_of_four_nodes_outlives_each_of_them_in_turn(binary):
     """Calls are under way whenever the node that it follows dies: all of them are answered, once."""
     shape = Shape(gatekeepers=1, threshold=1, workers=1, validators=4)
-    with tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:  # sockets want short paths
-        with (
-            Devnet.start(state=Path(directory), shape=shape, comet=binary) as net,
-            Network.connect(net.urls, net.genesis) as network,
-        ):
-            alice, bob = net.accounts["alice"], net.accounts["bob"]
-            token = network.deploy(code_from_file(str(TOKEN)), "KEP", 1000, account=alice, deadline=PATIENCE)
-            for count, name in enumerate(("n0", "n1"), 1):
-                sent = [token.submit("transfer", bob.address, 1, account=alice) for _ in range(5)]
-                net.kill(name, hold=True)
-                sent += [token.submit("transfer", bob.address, 1, account=alice) for _ in range(5)]
-                assert {call.wait(PATIENCE) for call in sent} == {None}
-                assert token.query("balance", account=bob, deadline=PATIENCE) == 10 * count
-                net.resume(name)
+    with (
+        tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory,  # sockets want short paths
+        Devnet.start(state=Path(directory), shape=shape, comet=binary) as net,
+        Network.connect(net.urls, net.genesis) as network,
+    ):
+        alice, bob = net.accounts["alice"], net.accounts["bob"]
+        token = network.deploy(code_from_file(str(TOKEN)), "KEP", 1000, account=alice, deadline=PATIENCE)
+        for count, name in enumerate(("n0", "n1"), 1):
+            sent = [token.submit("transfer", bob.address, 1, account=alice) for _ in range(5)]
+            net.kill(name, hold=True)
+            sent += [token.submit("transfer", bob.address, 1, account=alice) for _ in range(5)]
+            assert {call.wait(PATIENCE) for call in sent} == {None}
+            assert token.query("balance", account=bob, deadline=PATIENCE) == 10 * count
+            net.resume(name)
 
 
 def test_a_state_too_deep_for_sockets_is_refused(binary, tmp_path):
