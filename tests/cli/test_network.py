@@ -15,6 +15,9 @@ import pytest
 from keephold.cli import doctor
 from keephold.cli import node as node_command
 from keephold.cli.main import run
+from keephold.cli.place import read_password
+from keephold.client.keystore import Keystore
+from keephold.client.pinned import PinnedNetwork
 from keephold.programs.node import read_config
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operate" / "network.md").read_text(encoding="utf-8")
@@ -55,6 +58,19 @@ def test_the_commands_of_the_page_found_networks_of_one_operator(place, capsys):
         f"10.0.0.{n}" for n in (1, 2, 3, 4)
     ]
     assert (place / "local" / "v0" / "node.toml").exists()
+
+
+def test_without_a_law_one_account_governs_and_nothing_is_admitted(place, capsys):
+    command = shlex.split(COMMANDS[2])
+    assert command == ["keephold", "network", "init", "--validators", "4", "--out", "try"]
+    assert run(command[1:]) == 0
+    assert "it admits no enclave until that account admits its build" in capsys.readouterr().out
+    law = PinnedNetwork.read(place / "try" / "network").genesis.law
+    assert law.attestation.measurements == ()
+    directory = place / "try" / "governor"
+    assert {path.stat().st_mode & 0o077 for path in (directory, *directory.iterdir())} == {0}
+    store = Keystore.unlock(directory / "keystore.json", read_password(directory / "password"))
+    assert law.governance.keys == (store.key("governor").public,)
 
 
 def test_the_command_of_the_page_joins_by_a_snapshot(place, capsys):

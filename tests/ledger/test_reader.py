@@ -134,8 +134,9 @@ def test_frames_are_the_same_from_memory_and_from_the_disk(busy, new_key):
     assert frames(node, interest) == hot
 
 
-def test_values_from_before_the_kept_versions_are_made_up_for(busy):
+def test_values_from_before_the_kept_versions_are_made_up_for(busy, new_key):
     node, _, contract = busy
+    node.block(*node.signed(new_key("alice"), node.call(contract, b"more")))
     node.reopen()
     path = contract_path(contract)
     blocks = verified(node, Interest(paths=(path,)))
@@ -300,3 +301,25 @@ def test_bytes_that_spell_nothing_are_served_as_they_are(node, monkeypatch):
     assert node.reader.people.block(99) is None
     assert node.reader.governance().entries == ()
     assert node.reader.people.law() == node.genesis.law
+
+
+def test_a_chain_that_rests_is_proven_at_once_after_a_restart(busy, new_key):
+    """Not a heartbeat later: the newest header proves the state that the file holds."""
+    node, _, contract = busy
+    node.block()
+    before = node.reader.prove(ProveRequest(0, (contract_path(contract),)))
+    node.reopen()
+    assert node.reader.prove(ProveRequest(0, (contract_path(contract),))) == before
+    view = VerifiedView(node.genesis)
+    blocks = [view.accept(frame) for frame in frames(node, Interest(paths=(contract_path(contract),)), first=1)]
+    assert blocks[-1].height == node.reader.latest()
+
+
+def test_what_the_newest_block_changed_is_proven_by_the_next_header_alone(busy, new_key):
+    node, _, contract = busy
+    node.block(*node.signed(new_key("alice"), node.call(contract, b"more")))
+    node.reopen()
+    with pytest.raises(InputError, match="is not kept any more"):
+        node.reader.prove(ProveRequest(0, (contract_path(contract),)))
+    node.block()
+    assert node.reader.prove(ProveRequest(0, (contract_path(contract),))).height == node.reader.latest()

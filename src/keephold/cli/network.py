@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -9,16 +10,27 @@ from cyclopts import Parameter
 
 from keephold.base.errors import InputError
 from keephold.chain.chain_id import chain_id
-from keephold.cli.output import emit
-from keephold.cli.place import ON_NETWORK, SHARED, OnNetwork, Shared
+from keephold.cli.output import emit, tell
+from keephold.cli.place import ON_NETWORK, SHARED, OnNetwork, Shared, read_password
+from keephold.client.keystore import Keystore
+from keephold.contract.address import Address
+from keephold.crypto.secret import SecretBytes
+from keephold.crypto.signing import SEED_SIZE, SigningKey
 from keephold.programs.cometbft import CometConfig
 from keephold.programs.founding import Founded, Plan, found
 from keephold.programs.founding import join as join_network
-from keephold.programs.law import TEMPLATE, read_law
-from keephold.programs.members import Address
+from keephold.programs.law import TEMPLATE, read_law, trial_law
+from keephold.programs.members import Address as MemberAddress
 from keephold.protocol.genesis import network_id
+from keephold.runtime.artefact import guest_artefact
 
 _LOOPBACK: Final = "127.0.0.1"
+_GOVERNOR: Final = "governor"
+_MAX_NAME: Final = 64
+
+_TRIAL: Final = """
+no --law: a network to try nodes on. One account governs it, whose keystore and password are in {}
+it admits no enclave until that account admits its build: `keephold govern allow`"""
 
 
 def law(*, shared: Shared = SHARED) -> None:
@@ -28,8 +40,14 @@ def law(*, shared: Shared = SHARED) -> None:
 
 def init(
     *,
-    law: Annotated[Path, Parameter(help="The law of the network; `keephold network law` prints one to fill in.")],
     out: Annotated[Path, Parameter(help="New directory for all that is written.")],
+    law: Annotated[
+        Path | None,
+        Parameter(
+            help="The law of the network; `keephold network law` prints one to fill in (default: one to try nodes "
+            "under, which admits no enclave)."
+        ),
+    ] = None,
     validators: Annotated[int | None, Parameter(help="How many validators (default: one for each --host).")] = None,
     host: Annotated[
         list[str] | None,
@@ -47,8 +65,16 @@ def init(
 ) -> None:
     """Draw the keys of validators, and write the genesis, each one's directory, and the pin for clients."""
     plan = Plan(_hosts(validators, host or []), port, p2p_port, rpc_port, comet)
-    founded = found(out, read_law(law), plan)
-    emit(_facts(founded), _text(founded, out), as_json=shared.json)
+    if law is not None:
+        founded = found(out, read_law(law), plan)
+        emit(_facts(founded), _text(founded, out), as_json=shared.json)
+        return
+    seed = SecretBytes.random(SEED_SIZE)
+    governor = Address.account(SigningKey(seed).public)
+    name = out.absolute().name[:_MAX_NAME]
+    founded = found(out, trial_law(name, guest_artefact(tell).sha256, governor), plan)
+    where = _keep_governor(out / _GOVERNOR, seed)
+    emit({**_facts(founded), "governor": str(where)}, _text(founded, out) + _TRIAL.format(where), as_json=shared.json)
 
 
 def join(
@@ -70,11 +96,23 @@ def join(
 
     It follows, until governance makes its key a validator's.
     """
-    at = Address(port, p2p_port, host, rpc_port)
+    at = MemberAddress(port, p2p_port, host, rpc_port)
     member = join_network(out, on.pinned(), node or [], at, CometConfig(binary=comet, peers=tuple(peer)))
     facts = {"directory": str(out), "public_key": member.public_key, "node_id": member.node_id}
     text = f"{out}: validator key {member.public_key.hex()}, node id {member.node_id}"
     emit(facts, f"{text}\nstart it:  keephold node --home {out}", as_json=on.json)
+
+
+def _keep_governor(directory: Path, seed: SecretBytes) -> Path:
+    """Write a keystore of the one governor, and its password beside it, for this user alone."""
+    directory.mkdir(mode=0o700)
+    password = directory / "password"
+    password.touch(mode=0o600)
+    password.write_text(f"{secrets.token_hex(16)}\n")
+    store = Keystore.create(directory / "keystore.json", read_password(password))
+    store.insert(_GOVERNOR, seed)
+    store.save()
+    return directory
 
 
 def _hosts(validators: int | None, hosts: list[str]) -> tuple[str, ...]:

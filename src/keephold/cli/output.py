@@ -33,6 +33,11 @@ def report_error(code: str, message: str, exit_status: int, *, as_json: bool) ->
     print(f"keephold: {code}: {line}" + (f" ({hint})" if hint else ""), file=sys.stderr)
 
 
+def tell(line: str) -> None:
+    """Tell about something that takes seconds."""
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
 def emit(body: Mapping[str, object], text: str, *, as_json: bool) -> None:
     """Print a result: the object with `--json`, else the text."""
     print(json.dumps(plain(body)) if as_json else text, flush=True)

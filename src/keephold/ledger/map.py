@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, final
 
@@ -73,11 +74,12 @@ class StateMap:
                 self._writer.execute(_SCHEMA + index.SCHEMA)
                 self._check_identity(network)
             newest = self._load()
+            before = self._before(newest)
             self._first = index.first(self._writer)
         except BaseException:
             self.close()
             raise
-        self._versions: OrderedDict[int, State] = OrderedDict({newest.height: newest})
+        self._versions: OrderedDict[int, State] = OrderedDict((state.height, state) for state in (*before, newest))
         self._newest = newest
 
     @property
@@ -191,6 +193,18 @@ class StateMap:
         deployed = index.contracts(self._writer, limit=-1, offset=0)
         check_roots(state, EMPTY_ROOT if last is None else last.app_hash, {*deployed, *slots})
         return state
+
+    def _before(self, newest: State) -> tuple[State, ...]:
+        """Return the state after the block before the newest one, if that changed nothing: it is the same map.
+
+        The newest header proves that state. Where the newest block did change something, another follows at once; where
+        it did not, as on a chain that rests, the next may be a heartbeat away, and nothing could be proven until then.
+        """
+        row = index.block(self._writer, newest.height - 1)
+        if row is None or row.app_hash != newest.values.root:
+            return ()
+        law, pending = replay(self._genesis.law, newest.enacted, row.time_ns)
+        return (replace(newest, height=row.height, time_ns=row.time_ns, law=law, pending=pending),)
 
 
 def assembled(

@@ -46,7 +46,10 @@ def look(name: str) -> CometBinary:
     """
     found = shutil.which(name)
     if found is None:
-        raise ConfigurationError(f"there is no program {name!r}: `{INSTALL}` builds it, into ~/go/bin")
+        raise ConfigurationError(
+            f"there is no program {name!r}: `{INSTALL}` builds it, into ~/go/bin; put that on PATH, or name the file "
+            "(`cometbft.binary` in node.toml)"
+        )
     try:
         said = subprocess.run(  # noqa: S603 - the binary that the operator configured
             [found, "version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_SECONDS

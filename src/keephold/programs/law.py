@@ -20,7 +20,7 @@ from keephold.attestation import roots
 from keephold.base.errors import LawInvalid
 from keephold.contract.address import Address
 from keephold.programs.law_check import form, sense
-from keephold.programs.law_tables import Law, Manufacturer
+from keephold.programs.law_tables import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, Manufacturer
 from keephold.protocol.evidence import AllowedMeasurement, AttestationPolicy, HardwareVendor
 from keephold.protocol.governance import (
     CommitteeFloor,
@@ -82,6 +82,24 @@ role = "gatekeeper"
 measurement = "…"
 """
 """A law file to fill in: the dots."""
+
+
+_TRIAL_DELAY: Final = 60
+
+
+def trial_law(name: str, guest: bytes, governor: Address) -> Law:
+    """Return a law to try nodes under. One account governs, and no enclave is admitted until it admits its build.
+
+    So there is nothing on such a network that anybody could lose; a file that says so is refused, as whoever fills one
+    in means to have enclaves.
+    """
+    return Law(
+        name=name,
+        guest=guest.hex(),
+        governance=GovernanceLaw(keys=(governor.text,), threshold=1, delay_seconds=_TRIAL_DELAY),
+        committee=CommitteeLaw(seats=3, threshold=2),
+        attestation=AttestationLaw(measurements=()),
+    )
 
 
 _SHAPE: Final = msgspec.inspect.type_info(Law)

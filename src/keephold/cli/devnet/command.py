@@ -13,7 +13,7 @@ from cyclopts import Parameter
 
 from keephold.base.errors import InputError
 from keephold.chain.chain_id import chain_id
-from keephold.cli.output import emit
+from keephold.cli.output import emit, tell
 from keephold.cli.place import SHARED, Shared
 from keephold.testing.ceremony import EngineName, Shape
 from keephold.testing.devnet import Devnet
@@ -79,11 +79,6 @@ def report(event: Event) -> None:
     if isinstance(event, Died):
         how = f"signal {-event.status}" if event.status < 0 else f"status {event.status}"
         print(f"  {event.name} ended ({how}); started again in {event.pause:.1f} s", file=sys.stderr, flush=True)
-
-
-def tell(line: str) -> None:
-    """Tell about something that takes seconds."""
-    print(f"  {line}", file=sys.stderr, flush=True)
 
 
 def banner(net: Devnet, shape: Shape) -> str:

@@ -15,9 +15,9 @@ from rich.table import Table
 
 from keephold.base.errors import ConfigurationError, Rejected
 from keephold.base.ids import ContractId
-from keephold.cli.devnet.command import ending_on_terminate, tell
+from keephold.cli.devnet.command import ending_on_terminate
 from keephold.cli.inspect import SIMULATED
-from keephold.cli.output import emit
+from keephold.cli.output import emit, tell
 from keephold.cli.place import SHARED, Shared
 from keephold.client.account import Account
 from keephold.client.deployment import PROGRESS
