@@ -73,5 +73,5 @@ def test_source_that_makes_no_contract_has_status_9(tmp_path, capsys) -> None:
     file = tmp_path / "wrong.py"
     file.write_text("import os\n")
     assert run(["deploy", str(file)]) == 9
-    assert "line 1: os is not available" in capsys.readouterr().err
+    assert "line 1, column 8: os is not available" in capsys.readouterr().err
     assert run(["deploy", str(tmp_path / "absent.py")]) == 2

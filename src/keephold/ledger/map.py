@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, final
 
@@ -203,8 +202,8 @@ class StateMap:
         row = index.block(self._writer, newest.height - 1)
         if row is None or row.app_hash != newest.values.root:
             return ()
-        law, pending = replay(self._genesis.law, newest.enacted, row.time_ns)
-        return (replace(newest, height=row.height, time_ns=row.time_ns, law=law, pending=pending),)
+        parts = newest.values, newest.slots, newest.attachments, newest.enacted
+        return (assembled(self._genesis, row.height, row.time_ns, *parts),)
 
 
 def assembled(
