@@ -110,7 +110,7 @@ class Survey:
             return  # from a node that lags; its turn comes again
         except (EncodingError, ProofInvalid, RollbackDetected) as error:
             if path not in self.wrong:
-                _LOG.error("%s: %s", error.code, error)
+                _LOG.error("looking at contracts: %s: %s", error.code, error)
             self.wrong[path] = error
         else:
             known = self.wrong.pop(path, None)
