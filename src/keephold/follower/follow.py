@@ -137,9 +137,9 @@ class Follower:
             behind = _NEVER if self._interest.sparse else self._skip_above
             may_skip = behind < _NEVER
             try:
+                await self.sync(0 if may_skip and forgotten >= len(self._nodes) else behind)
                 self._streaming = self.remote
                 self._changed.clear()
-                await self.sync(0 if may_skip and forgotten >= len(self._nodes) else behind)
                 request = StreamRequest(self.view.height + 1, self._interest)
                 async with aclosing(self._unchanged(self._streaming.stream(request))) as frames:
                     async for frame in frames:
@@ -353,7 +353,7 @@ class Follower:
             self._changed.set()
 
     async def _next(self, error: KeepholdError, pause: float) -> None:
-        self._nodes.leave(self._streaming, error)
+        self._nodes.leave(self.remote, error)
         await self._pause(pause)
 
 

@@ -89,10 +89,12 @@ class Nodes:
 
     def leave(self, remote: Remote, reason: KeepholdError | str) -> None:
         """Ask another node from now on, if this is the one asked at present: two who found out together leave once."""
-        place = self._remotes.index(remote)
-        self._reasons[place] = str(reason).removeprefix(f"{remote}: ")
-        if place == self._current:
+        self._blame(remote, reason)
+        if remote is self.current:
             self.mistrust()
+
+    def _blame(self, remote: Remote, reason: KeepholdError | str) -> None:
+        self._reasons[self._remotes.index(remote)] = str(reason).removeprefix(f"{remote}: ")
 
     async def aclose(self) -> None:
         """Close every remote."""
@@ -114,8 +116,11 @@ class Nodes:
             try:
                 return await self.one(remote, question)
             except NodeUnreachable as error:
-                self.leave(remote, error)
                 failed = error
+                if turn + 1 < len(self):
+                    self.leave(remote, error)
+                else:  # whoever asks again begins with another one than this time
+                    self._blame(remote, error)
         raise self.named(failed)
 
     async def one(self, remote: Remote, question: Callable[[Remote], Awaitable[T]]) -> T:
@@ -143,19 +148,16 @@ class Nodes:
             ChainRefused, StaleAnswer: of the last one.
             NodeUnreachable: it does not answer, nor do the others.
         """
-        tried: set[int] = set()
-        while True:
-            asked = self._current
+        for _ in self._remotes[1:]:
             try:
                 return await answered()
             except (ChainRefused, StaleAnswer) as error:
-                tried.add(asked)
-                if len(tried) == len(self):
-                    self._reasons[asked] = str(error)
-                    raise self.named(error) from error
-                self.leave(self._remotes[asked], error)
-                if self._current in tried:  # who else left it meanwhile has turned the round
-                    self._current = next(place for place in range(len(self)) if place not in tried)
+                self.leave(self.current, error)
+        try:
+            return await answered()
+        except (ChainRefused, StaleAnswer) as error:
+            self._blame(self.current, error)
+            raise self.named(error) from error
 
     def named(self, error: E) -> E:
         """Return the error of the last of several nodes with the reasons of all; that of an only one as it is."""
