@@ -149,7 +149,7 @@ def test_a_worker_that_hears_no_echo_falls_silent(guest, tmp_path):
             await worker.answer(envelope, session.instance.id)
         it.net.start()
 
-    story(guest, tmp_path, tell, freshness_s=1)
+    story(guest, tmp_path, tell, freshness_s=3)
 
 
 def test_attesting_again_keeps_contracts_running(guest, tmp_path):
