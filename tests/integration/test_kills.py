@@ -52,6 +52,8 @@ KINDS: Final = set("ngwxe")
 PAUSES: Final = (0.3, 3.2)
 SUPPLY: Final = 1_000_000
 NAMES: Final = ("alice", "bob", "carol", "dave")
+BREATH: Final = 5
+"""Kills between two moments in which the network is let go on, however busy the machine is."""
 PATIENCE: Final = 120.0
 """Seconds that an account waits for one call, whatever dies meanwhile."""
 
@@ -175,6 +177,13 @@ def _trade(
         history.failures.append(failure)
 
 
+def _breathe(history: History) -> None:
+    """Let one more call be acknowledged: where programs start slower than they are killed, nobody learns anything."""
+    known, deadline = len(history.acknowledged), time.monotonic() + PATIENCE / 2
+    while len(history.acknowledged) == known and not history.failures and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def _kinds(killed: list[str]) -> set[str]:
     return {name[0] for name in killed}
 
@@ -234,6 +243,8 @@ def _live_through(
     # On a busy machine workers take long to come up, and their execution processes longer: a few kills more, then.
     while (len(killed) < KILLS or not _kinds(killed) >= KINDS) and len(killed) < 2 * KILLS and not history.failures:
         time.sleep(draw.uniform(*PAUSES))
+        if len(killed) % BREATH == 0:
+            _breathe(history)
         if len(killed) in everything:
             town.kill_everything()
             killed.append("everything")
