@@ -323,3 +323,18 @@ def test_closing_ends_those_who_wait(at_desk) -> None:
             await desk.contract.submit("say", 2, account=desk.alice)
 
     at_desk(story)
+
+
+def test_work_that_ends_unforeseen_is_told_to_those_who_wait(at_desk, monkeypatch) -> None:
+    async def story(desk) -> None:
+        async def broken(*_: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+        await desk.contract.call("say", 1, account=desk.alice)
+        monkeypatch.setattr(desk.connection.follower, "submit", broken)
+        with pytest.raises(ZeroDivisionError):
+            await desk.contract.call("say", 2, account=desk.alice)
+        with pytest.raises(ZeroDivisionError):
+            await desk.contract.call("say", 3, account=desk.alice)
+
+    at_desk(story)

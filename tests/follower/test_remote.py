@@ -49,6 +49,25 @@ def test_a_node_that_is_down_is_unreachable() -> None:
         ask(answer, lambda remote: remote.genesis())
 
 
+@pytest.mark.parametrize("gone", [AttributeError, RuntimeError])
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda remote: remote.submit([b"x"]),
+        lambda remote: anext(remote.stream(StreamRequest(1, Interest()))),
+    ],
+    ids=["question", "stream"],
+)
+def test_a_connection_that_dies_as_it_is_made_is_a_node_that_is_down(gone, work) -> None:
+    """As a node that is killed at that moment leaves it: the layers below look at a socket that is none any more."""
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        raise gone("'NoneType' object has no attribute 'getpeername'")
+
+    with pytest.raises(NodeUnreachable, match="the connection died"):
+        ask(answer, work)
+
+
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [

@@ -99,7 +99,7 @@ class Connection:
         self._wake: Final = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._examined: set[Flight] = set()
-        self._broken: KeepholdError | None = None
+        self._broken: Exception | None = None
         self._failure: Final[asyncio.Future[ProvenReceipt | None]] = asyncio.get_running_loop().create_future()
         """Never has a value; fails when the connection breaks."""
 
@@ -449,10 +449,17 @@ class Connection:
         """Run something beside, until the connection is closed."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ran)
         return task
 
-    def _break(self, error: KeepholdError) -> None:
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        """What ends unforeseen ends the connection: whoever waits for its work would wait for ever."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
         self._broken = self._broken or error
         for end in (self._failure, *self._ends.values()):
             if not end.done():

@@ -65,6 +65,7 @@ CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 20.0
 SILENCE_SECONDS: Final = 30.0
 """A stream that says nothing for so long is dead: engines send heartbeats."""
+_LIMITS: Final = httpx2.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=60.0)
 
 MEDIA_TYPE: Final = "application/cbor"
 _PREFIX: Final = 4
@@ -204,6 +205,27 @@ class RecordRemote(ABC):
 
 
 @final
+class _Careful(httpx2.AsyncBaseTransport):
+    """A transport whose connections may die at any moment.
+
+    One that dies just as it is made is already gone when the layers below look at it, and they fail on that
+    (`AttributeError`, `RuntimeError`); here it becomes the error of a connection that could not be made.
+    """
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
+        self._inner: Final = inner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            return await self._inner.handle_async_request(request)
+        except (AttributeError, RuntimeError) as error:
+            raise httpx2.ConnectError(f"the connection died: {error}", request=request) from error
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@final
 class HttpRemote(RecordRemote):
     """`Remote` and `Gateway` over one HTTP base URL, with connections kept alive.
 
@@ -215,12 +237,11 @@ class HttpRemote(RecordRemote):
         self.base_url: Final = base_url.rstrip("/")
         self._http: Final = httpx2.AsyncClient(
             base_url=self.base_url,
-            transport=transport,
+            transport=_Careful(transport or httpx2.AsyncHTTPTransport(trust_env=False, limits=_LIMITS)),
             trust_env=False,
             follow_redirects=False,
             headers={"content-type": MEDIA_TYPE, "accept": MEDIA_TYPE, "accept-encoding": "identity"},
             timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=60.0),
         )
 
     def __str__(self) -> str:
