@@ -13,6 +13,7 @@ from keephold.chain.wire import decode_signed_header
 from keephold.follower.light_client import TrustedState, verify_header
 from keephold.protocol.genesis import network_id
 from keephold.protocol.governance import SetValidators, ValidatorEntry
+from keephold.protocol.refusals import Refusal
 
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
 
@@ -79,7 +80,10 @@ def test_governance_takes_a_validator_off_and_another_one_goes_on(
         reader, sender = new_reader(cluster, 0), new_sender(cluster.genesis, b"alice")
         left = tuple(entry for entry in cluster.genesis.law.validators if entry.public_key != cluster.validator(3))
         change = govern(cluster.genesis, SetValidators(left), 1)
-        assert await reader.submit([change]) == [0]
+        # v0.39 takes nothing while it catches up; attempts are charged, so the API may ask for a second of patience.
+        while (verdicts := await reader.submit([change])) == [Refusal.QUOTA]:  # noqa: ASYNC110 - asks another process
+            await asyncio.sleep(0.2)
+        assert verdicts == [0]
         ((height, code),) = await reader.found(ids([change]))
         assert code == 0
         after = sender.next(1)
