@@ -8,7 +8,7 @@ From a trusted header T and its next validators, a header H with its commit C an
 3. H is later: height and time strictly greater than T's, and its time is less than 10 s ahead of now.
 4. V hashes to H's `validators_hash`, and C has one entry for each member of V.
 5. V has the trust of T. *Adjacent* (H is T's next height): H's `validators_hash` is T's `next_validators_hash`.
-   *Skipping*: members with more than 1/3 of the power of T's next validators, looked up by address, each counted once,
+   *Skipping*: members with more than 1/3 of the power of T's next validators, looked up by address, each present once,
    signed C. Fewer is `NotEnoughTrust`: try a header in between.
 6. The next validators, which become trusted with H, hash to its `next_validators_hash`; and members with more than 2/3
    of V's power signed C, entry by entry, each entry under its member's address. Last, because whoever invents V
@@ -16,7 +16,9 @@ From a trusted header T and its next validators, a header H with its commit C an
 
 Only the flag COMMIT counts. **An entry that does not verify is not counted, and is never fatal**: OpenSSL is stricter
 than the ZIP-215 of the validators, so one of them could sign what the network accepts and we do not; were that fatal,
-one validator could stop every enclave. For the same reason an entry under a wrong address only does not count.
+one validator could stop every enclave. What no validator can bring about alone is refused, as CometBFT does: up to the
+entry at which the counting ends, a vote under another address than its member's, or two votes of one member. A block
+with such a commit inside was never valid, so an honest node has none to give.
 
 Trust is a value: accepting H returns the next one, and a refusal leaves the caller with what he had. Heights only rise.
 
@@ -230,12 +232,16 @@ class _Signers:
     def require_one_third(self, trusted: ValidatorSet) -> None:
         """Rule 5: by address, each member once."""
         power = 0
-        counted = set()
+        seen = set()
         for index, entry in enumerate(self._commit.signatures):
             member = trusted.by_address.get(entry.address)
-            if member is None or member.address in counted or not self._has_signed(index, member):
+            if member is None or entry.flag is not BlockIdFlag.COMMIT:
                 continue
-            counted.add(member.address)
+            if member.address in seen:
+                raise HeaderInvalid("the commit has two votes of one validator")
+            seen.add(member.address)
+            if not self._has_signed(index, member):
+                continue
             power += member.power
             if 3 * power > trusted.total_power:
                 return
@@ -244,8 +250,12 @@ class _Signers:
     def require_two_thirds(self, validators: ValidatorSet) -> None:
         """Rule 6: by index, under the member's own address."""
         power = 0
-        for index, member in enumerate(validators.validators):
-            if self._commit.signatures[index].address != member.address or not self._has_signed(index, member):
+        for index, (entry, member) in enumerate(zip(self._commit.signatures, validators.validators, strict=True)):
+            if entry.flag is not BlockIdFlag.COMMIT:
+                continue
+            if entry.address != member.address:
+                raise HeaderInvalid(f"entry {index} of the commit is under another address than its validator's")
+            if not self._has_signed(index, member):
                 continue
             power += member.power
             if 3 * power > 2 * validators.total_power:
@@ -260,8 +270,6 @@ class _Signers:
 
     def _verify(self, index: int, member: Validator) -> bool:
         entry = self._commit.signatures[index]
-        if entry.flag is not BlockIdFlag.COMMIT:
-            return False
         try:
             ed25519.verify(member.public_key, entry.signature, self._precommits.sign_bytes(entry.time_ns))
         except (BadKey, BadSignature):
