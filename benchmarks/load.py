@@ -70,7 +70,7 @@ async def main() -> None:
     async with await AsyncNetwork.connect(task["url"], bytes.fromhex(task["genesis"])) as network:
         token = network.contract(task["token"])
         for account in accounts:
-            await network.connection.admit(account)
+            await network.connection.submissions.admit(account.key.public)
         await token.abi()
         print("ready", flush=True)
         await loop.run_in_executor(None, sys.stdin.readline)

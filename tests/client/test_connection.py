@@ -36,7 +36,7 @@ def test_calls_are_answered(at_desk) -> None:
     async def story(desk) -> None:
         assert await desk.contract.call("say", 5, account=desk.alice) == 5
         assert await desk.contract.call("say", number=6, account=desk.bob) == 6
-        assert desk.connection.acknowledged > 0
+        assert desk.connection.submissions.acknowledged > 0
 
     at_desk(story)
 

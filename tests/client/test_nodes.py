@@ -101,7 +101,7 @@ def test_a_receipt_that_a_node_keeps_back_comes_from_another(at_nodes) -> None:
     async def story(choice) -> None:
         choice.nodes[0].keeps_receipts_back = True
         assert await choice.contract.call("say", 1, account=choice.alice) == 1
-        assert choice.connection.acknowledged > 0
+        assert choice.connection.submissions.acknowledged > 0
         await until(lambda: choice.connection.follower.streaming is choice.nodes[1])
         assert "keeps back the receipt" in choice.connection.follower.nodes.reasons
         once(choice)
@@ -232,10 +232,10 @@ def test_an_older_value_does_not_take_the_place_of_a_newer_one(at_nodes) -> None
         values = choice.connection.values(path)
         assert await anext(values) is None
         height = choice.connection.follower.view.height
-        choice.connection._tell(path, b"newer", height + 9)
-        choice.connection._tell(path, b"older", height + 8)
+        choice.connection._watched.tell(path, b"newer", height + 9)
+        choice.connection._watched.tell(path, b"older", height + 8)
         assert await anext(values) == b"newer"
-        choice.connection._tell(path, b"newest", height + 10)
+        choice.connection._watched.tell(path, b"newest", height + 10)
         assert await anext(values) == b"newest"
         await values.aclose()
 

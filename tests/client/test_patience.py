@@ -56,7 +56,7 @@ def test_without_a_deadline_nothing_is_asked_twice(at_desk, monkeypatch):
     async def story(desk) -> None:
         silences = silent(monkeypatch, desk.node, "prove", 1 << 30)
         with pytest.raises(NodeUnreachable):
-            await desk.connection.admit(desk.alice)
+            await desk.connection.submissions.admit(desk.alice.key.public)
         assert len(silences) == 1
 
     at_desk(story)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 
 import pytest
 from hostile_chain import Scene
@@ -235,14 +234,13 @@ class Moving:
 
     async def effect(self) -> None:
         """Send something, and return once a header proves that it happened."""
-        connection = self.connection
-        await connection.admit(self.alice)
-        flight = connection.send(self.alice.key, lambda _: RevokePermits())
-        async with asyncio.timeout(20), aclosing(connection.values(account_path(flight.account), flight)) as values:
-            async for raw in values:
-                if raw is not None and decode(raw, AccountRecord).nonce > flight.nonce:
-                    connection.settle(flight)
-                    return
+        async with asyncio.timeout(20):
+            flight = await self.connection.transact(self.alice, RevokePermits())
+            await self.connection.effect(
+                flight,
+                account_path(flight.account),
+                lambda raw: raw is not None and decode(raw, AccountRecord).nonce > flight.nonce,
+            )
 
 
 def swallowed(name: str, _: bytes) -> bytes | None:

@@ -63,13 +63,11 @@ def govern(net: Devnet, network: Network, action: Action) -> None:
         record = GovernanceRecord() if raw is None else decode(raw, GovernanceRecord)
         proposal = Proposal(inner.id, record.count + 1, action)
         signed = SignedProposal(proposal, tuple(sign_proposal(proposal, key) for key in keys))
-        account = Account.generate("messenger")
-        await connection.admit(account)
-        flight = connection.send(account.key, lambda _: Govern(signed))
-        async for value in connection.values(governance_path(), unless=flight):
-            if value is not None and decode(value, GovernanceRecord).count > record.count:
-                break
-        connection.settle(flight)
+        await connection.effect(
+            await connection.transact(Account.generate("messenger"), Govern(signed)),
+            governance_path(),
+            lambda raw: raw is not None and decode(raw, GovernanceRecord).count > record.count,
+        )
 
     network.run(send)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Final, final
 
@@ -175,12 +174,9 @@ async def bring(connection: Connection, account: Account, collateral: Collateral
         if verified.floor == present.floor:
             return False
         # (2) Brought once the proven record is at least as new; another one may have come first.
-        await connection.admit(account)
-        flight = connection.send(account.key, lambda _: UpdateCollateral(collateral))
-        path = collateral_path(collateral_key(present.subject))
-        async with aclosing(connection.values(path, unless=flight)) as values:
-            async for raw in values:
-                if raw is not None and verified.floor.admits(decode(raw, CollateralRecord).floor):
-                    break
-        connection.settle(flight)
+        await connection.effect(
+            await connection.transact(account, UpdateCollateral(collateral)),
+            collateral_path(collateral_key(present.subject)),
+            lambda raw: raw is not None and verified.floor.admits(decode(raw, CollateralRecord).floor),
+        )
     return True

@@ -166,7 +166,7 @@ class AsyncContract:
         abi = await self.abi()
         described = abi.method(method, "call", "init")
         encoded = described.encode(arguments, named)
-        await self._connection.admit(account)
+        await self._connection.submissions.admit(account.key.public)
         pending = PendingCall(self._connection, described, encoded, account, abi.pad, self._refused)
         pending.send(await self._resealing.settled())
         return pending
@@ -186,13 +186,12 @@ class AsyncContract:
         try:
             async with within(ends):
                 before = (await self.verified()).epoch
-                await connection.admit(account)
-                flight = connection.send(account.key, lambda _: Rotate(self.id))
+                flight = await connection.transact(account, Rotate(self.id))
                 async with aclosing(connection.values(contract_path(self.id), unless=flight)) as values:
                     async for raw in values:
                         record = None if raw is None else decode(raw, ContractRecord)
                         if record is not None and (record.phase == "rotating" or record.epoch > before):
-                            connection.settle(flight)
+                            connection.submissions.settle(flight)
                         if record is not None and record.phase == "active" and record.epoch > before:
                             break
                 self._verified = None
@@ -291,7 +290,7 @@ class AsyncContract:
         self._turn += 1
         worker = verified.vouchers[self._turn % len(verified.vouchers)].registration
         answer_key = SecretBytes.random(_KEY_SIZE)
-        floor = connection.acknowledged
+        floor = connection.submissions.acknowledged
         body = QueryBody(
             network=connection.network,
             contract=self.id,

@@ -67,8 +67,7 @@ async def deploy(
     ends = asyncio.get_running_loop().time() + deadline
     try:
         async with within(ends):
-            await connection.admit(account)
-            flight = connection.send(account.key, lambda _: Deploy(code, policy))
+            flight = await connection.transact(account, Deploy(code, policy))
             contract = contract_id(connection.network, account.key.public, flight.nonce, code_hash(code), policy)
             tell(stage)
             async with aclosing(_stages(connection, contract, flight)) as stages:
@@ -93,7 +92,7 @@ async def _stages(connection: Connection, contract: ContractId, flight: Flight) 
             if raw is None:
                 continue
             record = decode(raw, ContractRecord)
-            connection.settle(flight)  # the record is proven, so the deployment was accepted
+            connection.submissions.settle(flight)  # the record is proven, so the deployment was accepted
             if record.phase == "refused":
                 raise SandboxError(record.refusal)
             yield record.phase

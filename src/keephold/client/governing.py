@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final, final
 
@@ -239,14 +238,12 @@ async def enact(connection: Connection, account: Account, signed: SignedProposal
         law = await follower.law()
         now = law.standing(follower.view.time_ns)
         check_proposal(signed, now.law, now.waiting, connection.network, law.record.count + 1)
-        await connection.admit(account)
-        flight = connection.send(account.key, lambda _: Govern(signed))
-        async with aclosing(connection.values(governance_path(), unless=flight)) as values:
-            async for raw in values:
-                record = GovernanceRecord() if raw is None else decode(raw, GovernanceRecord)
-                if record.count >= signed.proposal.sequence:
-                    break
-        connection.settle(flight)
+
+        def is_counted(raw: bytes | None) -> bool:
+            record = GovernanceRecord() if raw is None else decode(raw, GovernanceRecord)
+            return record.count >= signed.proposal.sequence
+
+        await connection.effect(await connection.transact(account, Govern(signed)), governance_path(), is_counted)
         law, place = await follower.law(), signed.proposal.sequence - 1
         if encode(law.entries[place].signed) != encode(signed):
             raise LedgerRefused("governance", "another action took this one's number")

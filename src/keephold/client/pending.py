@@ -127,7 +127,7 @@ class PendingCall:
         Raises:
             KeepholdError: the connection is broken.
         """
-        connection = self._connection
+        connection, submissions = self._connection, self._connection.submissions
         reply_key = SecretBytes.random(_KEY_SIZE)
         plain = CallPlain(self._method.name, self._arguments, reply_key.reveal())
         sealed = b""
@@ -142,10 +142,10 @@ class PendingCall:
             where = connection.network, verified.id, verified.epoch, TransactionId(receipt.call)
             return not is_repeated(reply_key, *where, receipt.receipt)
 
-        self._flight = connection.send(self._account.key, build)
-        connection.expect(self._flight, is_answer)
+        self._flight = submissions.send(self._account.key, build)
+        submissions.expect(self._flight, is_answer)
         self._verified, self._reply_key, self.sealed = verified, reply_key, sealed
-        connection.when_refused(self._flight, lambda error: self._react(self, error))
+        submissions.when_refused(self._flight, lambda error: self._react(self, error))
 
     def doubt(self) -> None:
         """It was refused, and may be sealed again: `wait` waits for `resolve`."""
@@ -217,7 +217,7 @@ class PendingCall:
             if self._refusal is not None and self._refusal[0] is flight:
                 raise self._refusal[1]
             try:
-                return await self._connection.ended(flight)
+                return await self._connection.submissions.ended(flight)
             except LedgerRefused as error:
                 self._refusal = (flight, error)
 
@@ -294,10 +294,10 @@ class Resealing:
             if call.epoch <= closed and nonce <= call.nonce:
                 dead.add(call)
         if dead:
-            verified = await self._verified(closed, proven.height)
+            verified, next_nonce = await self._verified(closed, proven.height), self._connection.submissions.next_nonce
             for call in calls if verified.epoch > closed else ():
                 # What was behind, under an open epoch, may go again under its own nonce: only one of the two counts.
-                if call in dead or (call.epoch > closed and self._connection.next_nonce(call.account) == call.nonce):
+                if call in dead or (call.epoch > closed and next_nonce(call.account) == call.nonce):
                     call.send(verified)
         for call in calls:
             call.resolve()

@@ -17,12 +17,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, TypeVar, final
 
-from keephold.base.errors import DeadlineExceeded, EncodingError, InputError
+from keephold.base.errors import EncodingError, InputError
 from keephold.base.ids import NetworkId, PublicKey
 from keephold.client.account import Account
 from keephold.client.connection import Connection
@@ -250,12 +249,4 @@ async def _until(
     found = (await connection.follower.prove([path]))[path]
     if is_done(found):
         return found
-    await connection.admit(account)
-    flight = connection.send(account.key, lambda _: body)
-    async with aclosing(connection.values(path, unless=flight)) as values:
-        async for raw in values:
-            if is_done(raw):
-                connection.settle(flight)
-                connection.acknowledged = max(connection.acknowledged, connection.follower.view.height - 1)
-                return raw
-    raise DeadlineExceeded("the connection ended before the ledger's answer")
+    return await connection.effect(await connection.transact(account, body), path, is_done)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Final, final
 
 from keephold.base.errors import DeadlineExceeded, KeepholdError, NodeUnreachable
 from keephold.client.account import Account
 from keephold.client.connection import Connection
 from keephold.client.nodes import Node
-from keephold.client.outbox import Flight
 from keephold.client.pinned import PinnedNetwork
 from keephold.follower.remote import HttpRemote
 from keephold.protocol.codec import decode
@@ -90,23 +89,17 @@ class Caretaker:
                 await remote.aclose()
         try:
             account = Account.generate("caretaker")
-            await connection.admit(account)
             # The rules judge by block time, which lags behind this clock: by that, now is the future.
             collateral = self._vendor.collateral(now_ns=connection.follower.view.time_ns)
-            flight = connection.send(account.key, lambda _: UpdateCollateral(collateral))
-            await self._until_ordered(connection, flight)
-            connection.settle(flight)
+            flight = await connection.transact(account, UpdateCollateral(collateral))
+            await connection.effect(
+                flight,
+                collateral_path(collateral_key(CollateralSubject(self._vendor.name, "sgx", "processor", FMSPC))),
+                lambda raw: raw is not None and decode(raw, CollateralRecord).transaction == flight.id,
+            )
             self._brought.set()
         finally:
             await connection.aclose()
-
-    async def _until_ordered(self, connection: Connection, flight: Flight) -> None:
-        subject = CollateralSubject(self._vendor.name, "sgx", "processor", FMSPC)
-        path = collateral_path(collateral_key(subject))
-        async with aclosing(connection.values(path, unless=flight)) as values:
-            async for value in values:
-                if value is not None and decode(value, CollateralRecord).transaction == flight.id:
-                    return
 
     async def _until_answered(self, remote: HttpRemote) -> None:
         while not self._answers.is_set():

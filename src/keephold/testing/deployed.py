@@ -187,14 +187,12 @@ class LedgerBackend:
             self.network.run(self._one_block)
 
     async def _one_block(self, network: AsyncNetwork) -> None:
-        connection, path = network.connection, account_path(self._miner.key.public)
-        await connection.admit(self._miner)
-        flight = connection.send(self._miner.key, lambda _: RevokePermits())
-        async with contextlib.aclosing(connection.values(path, unless=flight)) as values:
-            async for value in values:
-                if value is not None and decode(value, AccountRecord).nonce > flight.nonce:
-                    break
-        connection.settle(flight)
+        flight = await network.connection.transact(self._miner, RevokePermits())
+        await network.connection.effect(
+            flight,
+            account_path(flight.account),
+            lambda raw: raw is not None and decode(raw, AccountRecord).nonce > flight.nonce,
+        )
 
     def warp(self, seconds: float) -> None:
         """See `Backend`."""
@@ -212,9 +210,7 @@ class LedgerBackend:
             proven = await follower.prove(paths)
             records = [decode(raw, ContractRecord) for raw in proven.values.values() if raw is not None]
             if all(record.done == record.inbox_count for record in records):
-                # Questions from now on ask for no older state.
-                connection = network.connection
-                connection.acknowledged = max(connection.acknowledged, proven.height - 1)
+                network.connection.submissions.acknowledge(proven.height - 1)
                 return
             await asyncio.sleep(_SETTLE_SECONDS)
         raise DeadlineExceeded("messages between contracts are still under way")
