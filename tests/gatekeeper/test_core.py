@@ -8,7 +8,8 @@ import pytest
 
 from keephold.base.ids import HeaderHash, Height, NetworkId, PublicKey, TransactionId
 from keephold.crypto.signing import SigningKey
-from keephold.follower.view import OrderedTransaction, VerifiedBlock
+from keephold.follower.proofs import OrderedTransaction
+from keephold.follower.view import VerifiedBlock
 from keephold.gatekeeper.core import Core, VerifyVouch
 from keephold.protocol.transactions import Echo, Vouch, sign, transaction_id
 

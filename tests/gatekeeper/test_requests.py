@@ -22,8 +22,9 @@ from keephold.crypto.entity import EntityKeys
 from keephold.crypto.hpke import EncryptionKey
 from keephold.crypto.signing import SigningKey
 from keephold.enclave.vault import ForgetfulVault
+from keephold.follower.proofs import OrderedTransaction
 from keephold.follower.trust import VerifiedRegistration
-from keephold.follower.view import OrderedTransaction, ProvenValues
+from keephold.follower.view import ProvenValues
 from keephold.gatekeeper import requests
 from keephold.gatekeeper.marks import Marks
 from keephold.gatekeeper.requests import MAX_ITEMS, MAX_PENDING, Justified, Queue, Request, answer, open_request, paths

@@ -24,22 +24,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 from keephold.base.errors import EncodingError, HeaderInvalid, ProofInvalid
 from keephold.base.ids import HeaderHash, Height, TransactionId
 from keephold.base.minting import NoPublicConstructor
-from keephold.chain import merkle
 from keephold.chain.chain_id import chain_id
 from keephold.chain.header import Header, SignedHeader
-from keephold.chain.sparse import MapProof, verify_map
 from keephold.chain.validators import Validator, ValidatorSet, decode_validator_set
 from keephold.chain.wire import decode_signed_header
-from keephold.crypto.hashing import sha256
 from keephold.follower.light_client import TrustedState, verify_header
+from keephold.follower.proofs import (
+    OrderedTransaction,
+    check_leaf,
+    check_receipt,
+    check_results,
+    check_transactions,
+    check_values,
+    result_leaf,
+)
 from keephold.protocol import genesis as genesis_records
 from keephold.protocol.governance import GovernanceRecord, ValidatorEntry
-from keephold.protocol.state import receipt_leaf
 from keephold.protocol.transactions import transaction_id
 from keephold.protocol.wire import (
     FoundTransaction,
@@ -47,9 +52,7 @@ from keephold.protocol.wire import (
     LightBlock,
     ProveAnswer,
     ProvenReceipt,
-    ProvenValue,
     TransactionResult,
-    TreeProof,
 )
 
 REMEMBERED_HEADERS: Final = 8192
@@ -59,15 +62,6 @@ _NO_ACTIONS: Final = GovernanceRecord()
 
 Values = Mapping[bytes, bytes | None]
 """Values by path; None is proven absence."""
-
-
-class OrderedTransaction(NamedTuple):
-    """A transaction that a verified block contains. Ordered, not judged: its signature is the reader's to check."""
-
-    id: TransactionId
-    position: int
-    """Index in the block, from 0."""
-    raw: bytes
 
 
 @final
@@ -206,15 +200,15 @@ class VerifiedView:
         following = self._follow(frame.height, frame.signed_header, frame.validators, frame.next_validators)
         header = _header(following)
         # (4) What it orders.
-        transactions = _check_transactions(frame, header)
+        transactions = check_transactions(frame, header)
         # (5) What came of the block before.
         if frame.results or frame.receipts:
-            _check_results(frame.results, header)
+            check_results(frame.results, header)
         # (6) Receipts.
         for receipt in frame.receipts:
-            _check_receipt(receipt, frame.results)
+            check_receipt(receipt, frame.results)
         # (7) State.
-        values = _check_values(frame.values, header)
+        values = check_values(frame.values, header)
         block = VerifiedBlock._mint(  # noqa: SLF001 - the one place that makes it
             height=Height(header.height),
             header_hash=header.hash(),
@@ -273,7 +267,7 @@ class VerifiedView:
         header = self._headers.get(answer.height)
         if header is None:
             raise ProofInvalid(f"header {answer.height} is not verified")
-        values = _check_values(answer.values, header)
+        values = check_values(answer.values, header)
         if values.keys() != set(paths):
             raise ProofInvalid("not the values that were asked for")
         return ProvenValues._mint(  # noqa: SLF001 - the one place that makes it
@@ -296,8 +290,8 @@ class VerifiedView:
             raise ProofInvalid("transaction and result at different indexes")
         if found.proof.total != found.result_proof.total:
             raise ProofInvalid("trees of different sizes in one block")
-        _check_leaf(found.proof, ordering.data_hash, identity)
-        _check_leaf(found.result_proof, proving.last_results_hash, _result_leaf(found.result))
+        check_leaf(found.proof, ordering.data_hash, identity)
+        check_leaf(found.result_proof, proving.last_results_hash, result_leaf(found.result))
         return LocatedTransaction._mint(  # noqa: SLF001 - the one place that makes it
             id=identity, raw=found.raw, height=Height(found.height), index=found.index, result=found.result
         )
@@ -312,9 +306,9 @@ class VerifiedView:
         if header is None:
             raise ProofInvalid(f"header {frame.height} is not verified")
         if frame.receipts:
-            _check_results(frame.results, header)
+            check_results(frame.results, header)
         for receipt in frame.receipts:
-            _check_receipt(receipt, frame.results)
+            check_receipt(receipt, frame.results)
         return frame.receipts
 
     def _followed(self, block: LightBlock) -> TrustedState:
@@ -380,59 +374,3 @@ def _header(state: TrustedState) -> Header:
     if not isinstance(state.header, Header):
         raise HeaderInvalid("no header yet")
     return state.header
-
-
-def _check_transactions(frame: Frame, header: Header) -> tuple[OrderedTransaction, ...]:
-    if not frame.ids and not frame.transactions:
-        return ()
-    if merkle.root(frame.ids) != header.data_hash:
-        raise ProofInvalid("the transaction ids do not hash to data_hash")
-    found = []
-    previous = -1
-    for located in frame.transactions:
-        if not previous < located.index < len(frame.ids):
-            raise ProofInvalid("transactions out of order, twice, or outside the block")
-        if sha256(located.raw) != frame.ids[located.index]:
-            raise ProofInvalid(f"transaction {located.index} is not the one ordered")
-        found.append(OrderedTransaction(TransactionId(frame.ids[located.index]), located.index, located.raw))
-        previous = located.index
-    return tuple(found)
-
-
-def _result_leaf(result: TransactionResult) -> bytes:
-    return merkle.result_leaf(result.code, result.data)
-
-
-def _check_results(results: tuple[TransactionResult, ...], header: Header) -> None:
-    if merkle.root([_result_leaf(result) for result in results]) != header.last_results_hash:
-        raise ProofInvalid("the results do not hash to last_results_hash")
-
-
-def _check_receipt(receipt: ProvenReceipt, results: tuple[TransactionResult, ...]) -> None:
-    if receipt.result >= len(results) or results[receipt.result].code:
-        raise ProofInvalid("a receipt of no accepted transaction")
-    leaf = receipt_leaf(receipt.contract, receipt.entry, receipt.call, receipt.receipt)
-    _check_leaf(receipt.proof, results[receipt.result].data, leaf)
-
-
-def _check_leaf(proof: TreeProof, root: bytes, leaf: bytes) -> None:
-    try:
-        siblings = merkle.Proof(proof.aunts)
-    except EncodingError as error:
-        raise ProofInvalid(str(error)) from error
-    merkle.verify(siblings, root, leaf, proof.index, proof.total)
-
-
-def _check_values(values: tuple[ProvenValue, ...], header: Header) -> dict[bytes, bytes | None]:
-    proven: dict[bytes, bytes | None] = {}
-    for item in values:
-        if item.path in proven:
-            raise ProofInvalid("a path twice")
-        try:
-            proof = MapProof.decode(item.proof)
-        except EncodingError as error:
-            raise ProofInvalid(str(error)) from error
-        value = item.value or None
-        verify_map(header.app_hash, item.path, proof, value)
-        proven[item.path] = value
-    return proven

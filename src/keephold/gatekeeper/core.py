@@ -19,7 +19,8 @@ from typing import Final, final
 from keephold.base.errors import CryptoError, EncodingError, LedgerRefused
 from keephold.base.ids import NetworkId, PublicKey, TransactionId
 from keephold.custody.secret.share import Share
-from keephold.follower.view import OrderedTransaction, Values, VerifiedBlock
+from keephold.follower.proofs import OrderedTransaction
+from keephold.follower.view import Values, VerifiedBlock
 from keephold.gatekeeper.ceremony import Ceremony, Opening
 from keephold.gatekeeper.requests import Queue
 from keephold.gatekeeper.standing import Standing, Vouching

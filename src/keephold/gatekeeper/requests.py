@@ -33,8 +33,9 @@ from keephold.base.minting import NoPublicConstructor
 from keephold.custody.secret.release import Entropy, partial, prf_input
 from keephold.custody.secret.share import Share
 from keephold.follower.contracts import check_identity
+from keephold.follower.proofs import OrderedTransaction
 from keephold.follower.trust import VerifiedRegistration
-from keephold.follower.view import OrderedTransaction, ProvenValues
+from keephold.follower.view import ProvenValues
 from keephold.gatekeeper.lines import check_line
 from keephold.gatekeeper.marks import Marks
 from keephold.protocol.channel import Channel

@@ -25,8 +25,8 @@ from keephold.base.ids import ContractId, PublicKey
 from keephold.crypto.secret import SecretBytes
 from keephold.enclave.outbox import Outcome
 from keephold.enclave.session import Session
+from keephold.follower.proofs import OrderedTransaction
 from keephold.follower.trust import VerifiedRegistration
-from keephold.follower.view import OrderedTransaction
 from keephold.protocol.codec import decode
 from keephold.protocol.lines import ChannelLine, KeyLine
 from keephold.protocol.state import CommitteeRecord
