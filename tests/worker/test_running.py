@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from worker_scene import CODE, KEYS, Caller, Sandbox
 
-from keephold.base.errors import ExecutionCrashed
+from keephold.base.errors import ExecutionCrashed, OutcomesMiscounted
 from keephold.base.ids import HeaderHash, Height, StateRoot
 from keephold.chain.sparse import EMPTY_ROOT
 from keephold.protocol.transactions import transaction_id
@@ -14,6 +15,7 @@ from keephold.worker import execution
 from keephold.worker.execution import Job
 from keephold.worker.inbox import Entry, Ordering
 from keephold.worker.results import Built, Position
+from keephold.worker.running import CRASHED
 from keephold.worker.state import Opened, downloaded
 
 HERE = Ordering(Height(9), HeaderHash(b"h" * 32), 1)
@@ -68,6 +70,40 @@ def test_a_job_ends_with_its_eighth_result_and_the_batch_goes_on(monkeypatch) ->
     whole = Job(1, KEYS, CODE, entries, START).run(Sandbox())
     assert len(whole) > 8
     assert [built.result for built in in_parts] == [built.result for built in whole]
+
+
+class Miscounting(Sandbox):
+    """Tells what `miscounted` makes of the outcomes, instead of one for each call."""
+
+    def __init__(self, miscounted) -> None:
+        super().__init__()
+        self.miscounted = miscounted
+
+    def execute(self, calls, store):
+        return self.miscounted(super().execute(calls, store))
+
+
+@pytest.mark.parametrize(
+    "miscounted",
+    [
+        pytest.param(lambda told: (outcome for at, outcome in enumerate(told) if at != 1), id="one-is-left-out"),
+        pytest.param(lambda told: (outcome for each in told for outcome in (each, each)), id="each-twice"),
+        pytest.param(lambda told: iter([*told][:-1]), id="the-last-is-left-out"),
+        pytest.param(lambda told: iter([*told, CRASHED]), id="one-more-than-calls"),
+        pytest.param(lambda _: iter(()), id="nothing-is-taken"),
+    ],
+)
+def test_outcomes_that_are_not_one_for_each_call_end_the_job(miscounted) -> None:
+    sandbox = Miscounting(miscounted)
+    with pytest.raises(OutcomesMiscounted):
+        Job(1, KEYS, CODE, batch(["inc"] * 4), START).run(sandbox)
+    assert sandbox.restarts == 0
+
+
+def test_outcomes_are_counted_though_the_job_has_its_last_result() -> None:
+    sandbox = Miscounting(lambda told: (outcome for at, outcome in enumerate(told) if at != 1))
+    with pytest.raises(OutcomesMiscounted):
+        Job(1, KEYS, CODE, batch(["wide:200"] * 60), START).run(sandbox)
 
 
 class Mortal(Sandbox):

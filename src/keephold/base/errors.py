@@ -29,6 +29,7 @@ KeepholdError
 ├── PermitRefused                 a worker does not answer under this permit (field `reason`)
 ├── SandboxError                  source that does not compile or load in the sandbox
 ├── ExecutionCrashed              an execution process died or was killed as stuck: start another, retry once
+├── OutcomesMiscounted            outcomes of a batch that are not one for each call: none of them counts
 ├── UnavailableError              nobody answered properly; retrying may help
 │   ├── NodeUnreachable
 │   ├── NoLiveWorker
@@ -278,6 +279,18 @@ class ExecutionCrashed(KeepholdError):
 
     code = "execution_crashed"
     exit_status = 9
+
+
+class OutcomesMiscounted(KeepholdError):
+    """Outcomes of a batch that are not one for each call: which belongs to which cannot be said, so none counts."""
+
+    code = "outcomes_miscounted"
+    exit_status = 9
+
+    def __init__(self, asked: int, came: int) -> None:
+        super().__init__(f"{came} outcomes of {asked} calls")
+        self.asked = asked
+        self.came = came
 
 
 class UnavailableError(KeepholdError):

@@ -10,6 +10,11 @@ Crashes. A process that dies says nothing about who killed it. So each entry wit
 fresh process after each death; one that dies alone twice is consumed as failed. A host can kill processes at will and
 so make calls fail, as it can refuse to run them: it learns nothing, and no state changes.
 
+Miscounts. One outcome comes for each call, or a death. Another number is no death: a process cannot bring it about,
+since whoever talks to it reads one outcome for each call and takes silence for death (`runtime.process`). So it is our
+own mistake, on this side of the sandbox, and must cost no caller his call, as a death does in the end, nor hand him
+another's outcome: nothing of the batch is consumed, and its contract stands still here, with the error in the log.
+
 Refused outputs. What no result can carry does not count, but those behind it ran on it: they are run again.
 """
 
@@ -19,7 +24,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, Protocol, final
 
-from keephold.base.errors import ExecutionCrashed
+from keephold.base.errors import ExecutionCrashed, OutcomesMiscounted
 from keephold.protocol.messages import Reply
 from keephold.runtime.outcome import CallRequest, KeyName, Outcome, StateReader
 from keephold.worker.code import ContractCode
@@ -86,6 +91,7 @@ class Run:
 
         Raises:
             ExecutionCrashed: no process can be had.
+            OutcomesMiscounted: the executor told more or less than one outcome for each call; discard the batch.
         """
         most, deaths = None, 0
         while not self.is_stopped:
@@ -95,6 +101,7 @@ class Run:
             part = self._part = _Part(self._tasks, most)
             try:
                 for told in self._executor.execute(part, self._overlay):
+                    part.count()
                     if part.is_over:
                         continue
                     yield from self._unread()
@@ -104,6 +111,7 @@ class Run:
                         # Those behind it ran on writes that do not count.
                         part.is_over, most = True, min(most or _CAREFUL, _CAREFUL)
                     yield task, self._counted(outcome)
+                part.check()
             except ExecutionCrashed:
                 self._executor.restart()
                 deaths += part.given == 1
@@ -158,8 +166,28 @@ class _Part:
         self._tasks: Final = tasks
         self._most: Final = most
         self.given = 0
+        self._told = 0
         self.is_over = False
         """Whether what still comes of it does not count."""
+
+    def count(self) -> None:
+        """Count an outcome.
+
+        Raises:
+            OutcomesMiscounted: there is no call for it.
+        """
+        self._told += 1
+        if self._told > self.given:
+            raise OutcomesMiscounted(self.given, self._told)
+
+    def check(self) -> None:
+        """Check that the run is done.
+
+        Raises:
+            OutcomesMiscounted: a call is without outcome, or none of those that wait was taken.
+        """
+        if self._told < self.given or not (self.given or self.is_over):
+            raise OutcomesMiscounted(self.given, self._told)
 
     def __iter__(self) -> Iterator[CallRequest]:
         again = iter(self._tasks.opened())
