@@ -195,3 +195,29 @@ def test_a_message_that_waits_outlives_its_block_and_one_that_is_answered_does_n
         node.block()
     keeper().prune(node.height - 1)
     assert node.application.map.query(lambda reader: index.inbox(reader, target, 1, 9)) == []
+
+
+def test_pruning_reads_no_more_of_the_history_that_stays_than_of_the_one_that_goes(node, life, keeper):
+    """Every statement finds its rows by an index: what a look costs does not rise with the window."""
+    statements = set()
+    connections = [node.application.map._writer, node.application.map._reader]
+    for connection in connections:
+        connection.exec_trace = lambda _, statement, __: bool(statements.add(statement)) or True
+    keeper().prune(node.height - 1)
+    for connection in connections:
+        connection.exec_trace = None
+    assert any("DELETE FROM result" in statement for statement in statements)
+    plans = {
+        (statement, str(step[3]))
+        for statement in statements
+        if statement.startswith(("SELECT", "DELETE", "UPDATE"))
+        for step in connections[0].execute(
+            f"EXPLAIN QUERY PLAN {statement}", tuple(bytes(32) for _ in range(statement.count("?")))
+        )
+    }
+    # `history` has one row. Blocks whose content went are none that the partial index names.
+    large = {*index.TABLES} - {"history"}
+    assert not [(said, step) for said, step in plans if step.startswith("SCAN") and step.split()[1] in large]
+    assert [step for said, step in plans if said.startswith("SELECT height FROM block")] == [
+        "SEARCH block USING INDEX block_with_ids (height<?)"
+    ]

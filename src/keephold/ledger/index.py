@@ -39,7 +39,13 @@ CREATE TABLE IF NOT EXISTS contract (id BLOB PRIMARY KEY, height INTEGER NOT NUL
 CREATE INDEX IF NOT EXISTS contract_order ON contract (height, position);
 CREATE TABLE IF NOT EXISTS kept (id BLOB PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE IF NOT EXISTS history (name TEXT PRIMARY KEY, height INTEGER NOT NULL) WITHOUT ROWID, STRICT;
+CREATE INDEX IF NOT EXISTS block_with_ids ON block (height) WHERE ids <> x'';
+CREATE INDEX IF NOT EXISTS tx_height ON tx (height);
+CREATE INDEX IF NOT EXISTS inbox_height ON inbox (height);
+CREATE INDEX IF NOT EXISTS result_height ON result (height);
 """
+"""The indexes by height are for `forget`, which would otherwise read all of a history to find its end."""
+
 TABLES: Final = ("block", "tx", "inbox", "result", "contract", "kept", "history")
 _FIRST: Final = "first"
 
