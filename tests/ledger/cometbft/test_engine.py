@@ -314,3 +314,19 @@ def test_another_genesis_is_refused(bench, toy, wait, founding, keys):
         comet.connect()
         with pytest.raises(CometStopped, match=word):
             comet.handshake()
+
+
+def test_comet_forgets_a_block_once_neither_we_nor_evidence_need_it(bench, toy, wait, monkeypatch):
+    """Sooner it would drop the transactions alone, and keep header, commit and validators for ever."""
+    monkeypatch.setattr("keephold.ledger.engines.cometbft.engine.EVIDENCE_BLOCKS", 3)
+    engine, comet = bench.open(toy())
+    kept = []
+    for height in range(1, 9):
+        comet.step()
+        wait(lambda at=height: engine.latest() == at)
+        kept.append(engine.retained())
+        if height == 6:
+            engine.prune(4)
+    assert kept == [0] * 6 + [4, 4], "nothing is pruned here before block 6, and the 4th block is needed then"
+    engine.prune(8)
+    assert engine.retained() == 8 - 3

@@ -31,6 +31,9 @@ def test_the_genesis_is_the_networks(home, founding):
     assert said["genesis_time"] == "2023-11-14T22:13:20.000000001Z"
     assert said["consensus_params"]["block"] == {"max_bytes": str(4 << 20), "max_gas": "-1"}
     assert said["consensus_params"]["abci"]["vote_extensions_enable_height"] == "0"
+    evidence = said["consensus_params"]["evidence"]
+    assert int(evidence["max_age_duration"]) == 48 * 3600 * 10**9
+    assert int(evidence["max_age_num_blocks"]) == 48 * 3600 / Settings().heartbeat_s
     keys = [base64.b64decode(item["pub_key"]["value"]) for item in said["validators"]]
     assert keys == [item.public_key for item in founding.validators.validators]
 

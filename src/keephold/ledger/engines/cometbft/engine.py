@@ -26,6 +26,7 @@ from keephold.ledger.engines.base import Admission, Application, Block, Load
 from keephold.ledger.engines.cometbft.adapter import Adapter, Founding
 from keephold.ledger.engines.cometbft.backfill import Backfill
 from keephold.ledger.engines.cometbft.collector import Collector
+from keephold.ledger.engines.cometbft.home import EVIDENCE_BLOCKS
 from keephold.ledger.engines.cometbft.messages import Message
 from keephold.ledger.engines.cometbft.rpc import RpcClient, RpcError
 from keephold.ledger.engines.cometbft.server import AbciServer
@@ -194,8 +195,14 @@ class CometEngine(StoredEngine):
         self.committed(self._application.info().height)
 
     def retained(self) -> int:
-        """Return what our own store still needs of CometBFT's blocks: nothing below its first, or not yet collected."""
-        return self._store.first if 1 < self._store.first <= self._collector.stored else 0
+        """Return the lowest of CometBFT's blocks that anybody still needs: our own store, or evidence; 0: all of them.
+
+        CometBFT forgets blocks once. Of one that evidence may be about it then keeps header, commit and validators, and
+        never comes back for them: a little of each block for ever. So it keeps such a block whole, until all can go.
+        (That the block is old enough for it by the clock too, `programs.history` sees to.)
+        """
+        needed = min(self._store.first, self._collector.stored - EVIDENCE_BLOCKS)
+        return needed if needed > 1 else 0
 
     # --- inside ---
 

@@ -35,6 +35,14 @@ from keephold.ledger.engines.mempool import MAX_WAITING, MAX_WAITING_BYTES
 _EVIDENCE_AGE_NS: Final = 48 * 3600 * 1_000_000_000
 """As long as light clients trust: who signed twice can be named for that time."""
 
+_HEARTBEAT_S: Final = 30
+
+EVIDENCE_BLOCKS: Final = _EVIDENCE_AGE_NS // (_HEARTBEAT_S * 1_000_000_000)
+"""Evidence counts until its block is older than that age *and* lies so many blocks back: as many as a network that
+rests makes in the time, at its default heartbeat. So while a network runs, the age decides; and one that stands still
+for two days does not forget what was signed before.
+"""
+
 _BLOCKS: Final = ("blockstore.db", "state.db", "evidence.db", "tx_index.db", "cs.wal")
 """All in CometBFT's data directory but the state of the validator's key."""
 
@@ -52,7 +60,7 @@ class Settings:
     """`ID@HOST:PORT` of other nodes; the id is `node_id`."""
     commit_s: float = 0.3
     """Seconds to wait for late votes before the next height begins."""
-    heartbeat_s: float = 30.0
+    heartbeat_s: float = float(_HEARTBEAT_S)
     """Seconds between blocks without transactions."""
     log_level: str = "error"
     rpc: str = ""
@@ -230,7 +238,7 @@ def genesis(founding: Founding) -> dict[str, object]:
         "consensus_params": {
             "block": {"max_bytes": str(MAX_BLOCK_BYTES), "max_gas": "-1"},
             "evidence": {
-                "max_age_num_blocks": "100000",
+                "max_age_num_blocks": str(EVIDENCE_BLOCKS),
                 "max_age_duration": str(_EVIDENCE_AGE_NS),
                 "max_bytes": "1048576",
             },
