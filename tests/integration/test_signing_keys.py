@@ -1,4 +1,4 @@
-"""A wallet on a network of separate programs: three workers, two of which agree, and one signature."""
+"""Wallets on a network of separate programs: three workers, two of which agree, and one signature."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from broadcast import assembled as bitcoin_assembled
 from judge import checksummed, sender
+from psbts import extracted
+from vault import parse_psbt
+from vaults import coin, payment
+from vaults import policy as vault_policy
 
 from custody import Payee, Policy, assembled, keccak256, number_bytes, rlp_encode
 from keephold.base.errors import Rejected
@@ -21,6 +26,7 @@ from keephold.testing.ceremony import Shape
 from keephold.testing.devnet import Devnet
 
 WALLET = Path(__file__).parents[2] / "examples" / "custody" / "custody.py"
+VAULT = Path(__file__).parents[2] / "examples" / "vault" / "vault.py"
 SHOP = bytes([1]) * 20
 RAW = b"\x02" + rlp_encode((*map(number_bytes, (1, 0, 1, 1, 21_000)), SHOP, number_bytes(5), b"", ()))
 
@@ -105,3 +111,17 @@ def test_a_worker_of_an_ended_epoch_may_have_the_keys_that_do_not_rotate(net: De
     said = capsys.readouterr().out
     assert "epoch 1, ended epoch: what was sealed under it before height" in said
     assert "signing keys, for ever: each worker above may have ethereum (secp256k1)" in said
+
+
+def test_bitcoin_takes_what_the_vault_signs_with_two_keys(net: Devnet, network: Network):
+    alice, bob = net.accounts["alice"], net.accounts["bob"]
+    policy = ContractPolicy(workers=3, quorum=2)
+    vault = network.deploy(code_from_file(str(VAULT)), vault_policy(alice, bob), account=alice, policy=policy)
+    first, second = (vault.call("receive", account=officer) for officer in (alice, bob))
+    raw = payment([coin(first), coin(second, 2, hash_type=1)])
+    number = vault.call("stage", raw, account=alice)
+    for officer in (alice, bob):
+        vault.call("approve", number, account=officer)
+    count = vault.call("sign", number, account=bob)
+    made = tuple(vault.released(f"payment/{number}/{at}", account=alice).signature for at in range(count))
+    assert extracted(raw, made) == bitcoin_assembled(parse_psbt(raw), made)
