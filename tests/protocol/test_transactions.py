@@ -47,6 +47,13 @@ def test_nobody_resubmits_anothers_call_as_his_own_or_alters_it(change):
         open_signed(altered, NETWORK)
 
 
+@given(st.integers(0, 2**63 - 1), st.binary(max_size=70_000))
+def test_what_is_signed_is_the_tail_of_the_bytes(nonce, sealed):
+    raw = sign(NETWORK, ALICE, nonce, Call(b"c" * 32, 1, sealed))
+    assert raw.endswith(encode(decode(raw, SignedTransaction).transaction))
+    assert open_signed(raw, NETWORK).nonce == nonce
+
+
 @given(st.data())
 def test_altered_bytes_never_open(data):
     raw = bytearray(RAW)

@@ -6,7 +6,8 @@ in the contract's record, so that one proof covers a contract's inbox, progress 
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import lru_cache
+from typing import Final, Literal
 
 from keephold.base.ids import ContractId, Height, PublicKey
 from keephold.crypto.hashing import number, tagged_hash
@@ -26,6 +27,9 @@ from keephold.protocol.types import (
     Text,
     Uint63,
 )
+
+_PATHS: Final = 4096
+"""Paths that are remembered: each call touches the same few again and again, and a path is a hash of public parts."""
 
 EMPTY_HEAD = bytes(32)
 """Head of a hash chain with no entries."""
@@ -294,6 +298,7 @@ class CollateralRecord(Record):
     floor: CollateralFloor
 
 
+@lru_cache(_PATHS)
 def path_of(name: str, *parts: bytes) -> bytes:
     """Return the path of what `name` and its parts stand for. One name, one kind of record."""
     return tagged_hash(PATH, name.encode(), *parts)

@@ -6,12 +6,15 @@ signatures are randomised, so a sender who signs twice makes two transactions; t
 
 from __future__ import annotations
 
+from typing import Final
+
 from keephold.base.errors import LedgerRefused
 from keephold.base.ids import NetworkId, PublicKey, TransactionId
 from keephold.base.limits import MAX_TRANSACTION
 from keephold.crypto import signing
 from keephold.crypto.hashing import sha256
 from keephold.crypto.labels import SIGN_TRANSACTION
+from keephold.crypto.signing import SIGNATURE_SIZE
 from keephold.protocol.channel import Message
 from keephold.protocol.codec import Record, decode, encode
 from keephold.protocol.contracts import Code, ContractPolicy
@@ -280,6 +283,11 @@ class SignedTransaction(Record):
     signature: SignatureBytes
 
 
+_TRANSACTION_AT: Final = 1 + len(b"\x69signature") + 2 + SIGNATURE_SIZE + len(b"\x6btransaction")
+"""Bytes of a signed transaction before the transaction: a map of two, the signature's key, the signature behind its
+length, the transaction's key. Both keys are of fixed length, and the shorter one comes first."""
+
+
 def transaction_id(raw: bytes) -> TransactionId:
     """Return the identity of a signed transaction's bytes."""
     return TransactionId(sha256(raw))
@@ -303,5 +311,7 @@ def open_signed(raw: bytes, network: NetworkId) -> Transaction:
     if signed.transaction.network != network:
         raise LedgerRefused(Refusal.WRONG_NETWORK.word, "signed for another network")
     sender = PublicKey(signed.transaction.sender)
-    signing.verify(sender, signed.signature, SIGN_TRANSACTION, encode(signed.transaction))
+    # What was signed need not be spelled again: `decode` has shown that `raw` is the one spelling of the record, whose
+    # keys are in order, so its tail is the one spelling of the transaction.
+    signing.verify(sender, signed.signature, SIGN_TRANSACTION, raw[_TRANSACTION_AT:])
     return signed.transaction

@@ -364,6 +364,15 @@ def test_calls_that_do_not_fit(token, new_key, monkeypatch):
     assert desk.refused(alice, desk.call(contract)) is Refusal.INBOX_FULL
 
 
+def test_calls_that_wait_count_as_the_inbox_that_they_will_fill(token, new_key, monkeypatch):
+    desk, _, contract = token
+    monkeypatch.setattr(calls, "MAX_INBOX_BACKLOG", 2)
+    raws = [desk.signed(new_key(name), desk.call(contract))[0] for name in ("a", "b", "c")]
+    assert [desk.application.check(raw).code for raw in raws] == [0, 0, Refusal.INBOX_FULL]
+    # Waiting left no trace: the block appends both, in order, as if nobody had asked before.
+    assert [item.code for item in desk.block(*raws)] == [0, 0, Refusal.INBOX_FULL]
+
+
 def test_a_call_before_the_keys(keying, new_key):
     desk, _, _, contract = keying
     assert desk.refused(new_key("alice"), desk.call(contract)) is Refusal.CONTRACT_NOT_ACTIVE

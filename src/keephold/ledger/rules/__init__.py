@@ -97,7 +97,7 @@ def preview(state: Overlay, block: BlockContext, transaction: Transaction, ident
     """Apply a transaction to a throw-away state, to keep out what would be refused; less strict than `apply`.
 
     Quotas are left to whoever builds the block. Of a result or migration only its sender's standing is checked: the one
-    may build on others that are still waiting, the other costs much to compute.
+    may build on others that are still waiting, the other costs much to compute. A call is counted, not appended.
 
     Raises:
         LedgerRefused: as `apply`.
@@ -105,7 +105,9 @@ def preview(state: Overlay, block: BlockContext, transaction: Transaction, ident
     mark = state.mark()
     try:
         accounts.consume_nonce(state, transaction)
-        if isinstance(transaction.body, kinds.SubmitResult):
+        if isinstance(transaction.body, kinds.Call):
+            calls.preview(state, transaction.body)
+        elif isinstance(transaction.body, kinds.SubmitResult):
             results.check_entitled(state, block, transaction, transaction.body)
         elif isinstance(transaction.body, kinds.SubmitMigration):
             rotation.check_entitled(state, block, transaction, transaction.body)

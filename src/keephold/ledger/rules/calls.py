@@ -5,6 +5,8 @@ The rules cannot tell a good ciphertext from noise, and need not: an entry that 
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from keephold.base.ids import ContractId
 from keephold.base.limits import MAX_INBOX_BACKLOG, MAX_SEALED_CALL
 from keephold.ledger.overlay import Overlay
@@ -19,11 +21,29 @@ def call(state: Overlay, block: BlockContext, _: Transaction, identity: bytes, b
     """Append a sealed call.
 
     Raises:
+        LedgerRefused: those of `judge`.
+    """
+    return Applied((append(state, block, ContractId(body.contract), judge(state, body), identity),))
+
+
+def preview(state: Overlay, body: Call) -> None:
+    """Judge a call that waits, and count it as one of its inbox, without the hash chain that only a block continues.
+
+    Raises:
+        LedgerRefused: those of `judge`.
+    """
+    record = judge(state, body)
+    state.put(contract_path(ContractId(body.contract)), replace(record, inbox_count=record.inbox_count + 1))
+
+
+def judge(state: Overlay, body: Call) -> ContractRecord:
+    """Return the record of a contract that takes this call.
+
+    Raises:
         LedgerRefused: `unknown_contract`, `code_refused`, `rotating`, `contract_not_active`, `wrong_epoch`, `too_large`
             or `inbox_full`.
     """
-    contract = ContractId(body.contract)
-    record = state.find(contract_path(contract), ContractRecord)
+    record = state.find(contract_path(ContractId(body.contract)), ContractRecord)
     # (1) There is such a contract, and its key is known and agreed upon.
     if record is None:
         raise refused(Refusal.UNKNOWN_CONTRACT)
@@ -41,4 +61,4 @@ def call(state: Overlay, block: BlockContext, _: Transaction, identity: bytes, b
         raise refused(Refusal.TOO_LARGE, f"a sealed call has at most {MAX_SEALED_CALL} bytes")
     if record.inbox_count - record.done >= MAX_INBOX_BACKLOG:
         raise refused(Refusal.INBOX_FULL, f"{MAX_INBOX_BACKLOG} entries wait")
-    return Applied((append(state, block, contract, record, identity),))
+    return record
