@@ -50,7 +50,8 @@ class Colony:
         self.directory = directory
         self.switch = switch
         self._undo = contextlib.ExitStack()
-        pinned = found(directory, self.url(0), vendor, guest.sha256, SHAPE, time.time_ns())
+        urls = [self.url(number) for number in range(SHAPE.validators)]
+        pinned = found(directory, urls, vendor, guest.sha256, SHAPE, time.time_ns())
         self.genesis = pinned.genesis
         self.accounts = {name: Account(key, name) for name, key in pinned.devnet_keys().items()}
         programs.prepare_caches(vendor, guest, SHAPE, lambda _: None)

@@ -9,6 +9,7 @@ import pytest
 
 from keephold.base.errors import ConfigurationError
 from keephold.client.network import Network
+from keephold.client.pinned import PinnedNetwork
 from keephold.client.source import code_from_file
 from keephold.testing.ceremony import Shape
 from keephold.testing.devnet import Devnet
@@ -47,6 +48,7 @@ def test_four_validators_go_on_without_one_and_are_there_again_after_a_stop(bina
         with Devnet.start(state=state, shape=shape, comet=binary) as net:
             alice, bob = net.accounts["alice"], net.accounts["bob"]
             assert set(net.pids) == {"n0", "n1", "n2", "n3", "g0", "w0"}
+            assert PinnedNetwork.read(state).urls == net.urls, "a command finds every node"
             with Network.connect(net.urls[3], net.genesis) as network:
                 token = network.deploy(code_from_file(str(TOKEN)), "KEP", 1000, account=alice, deadline=PATIENCE)
                 net.kill("n0", hold=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 
 import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keephold.base.errors import DeadlineExceeded, InputError, LedgerRefused, NodeUnreachable, NoLiveWorker, NotKept
+from keephold.base.errors import DeadlineExceeded, InputError, NodeUnreachable, NoLiveWorker, NotKept
 from keephold.base.limits import MAX_STREAM_FRAME
+from keephold.follower import remote as remote_module
 from keephold.follower.remote import HttpRemote, refusal, split
 from keephold.protocol.codec import encode
 from keephold.protocol.wire import Fault, Frame, Interest, StreamRequest, Verdict, Verdicts
@@ -71,12 +73,13 @@ def test_a_connection_that_dies_as_it_is_made_is_a_node_that_is_down(gone, work)
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        (Fault("ledger_refused", "why", "bad_nonce"), LedgerRefused),
+        (Fault("ledger_refused", "why", "bad_nonce"), NodeUnreachable),
         (Fault("no_live_worker"), NoLiveWorker),
         (Fault("deadline_exceeded"), DeadlineExceeded),
         (Fault("input"), InputError),
         (Fault("not_kept", "history", "7"), NotKept),
         (Fault("not_kept", "history", "many"), NodeUnreachable),
+        (Fault("not_kept", "history", "9" * 5000), NodeUnreachable),
         (Fault("superseded"), NodeUnreachable),
         (Fault("rollback_detected"), NodeUnreachable),
         (Fault("anything"), NodeUnreachable),
@@ -84,6 +87,53 @@ def test_a_connection_that_dies_as_it_is_made_is_a_node_that_is_down(gone, work)
 )
 def test_only_some_codes_are_believed(fault: Fault, kind: type) -> None:
     assert type(refusal(encode(fault), 400)) is kind
+
+
+QUESTIONS = {
+    "question": lambda remote: remote.prove(0, []),
+    "submission": lambda remote: remote.submit([b"x"]),
+    "stream": lambda remote: anext(remote.stream(StreamRequest(1, Interest()))),
+}
+
+
+@pytest.mark.parametrize("work", QUESTIONS.values(), ids=QUESTIONS)
+@pytest.mark.parametrize("code", ["no_live_worker", "deadline_exceeded", "ledger_refused", "superseded"])
+def test_what_a_gateway_says_of_a_worker_a_node_cannot_say_of_itself(work, code: str) -> None:
+    """Else it would end whoever asks: a follower goes to its next node at `NodeUnreachable` alone."""
+    with pytest.raises(NodeUnreachable):
+        ask(lambda _: httpx2.Response(503, content=encode(Fault(code))), work)
+
+
+@pytest.mark.parametrize("work", QUESTIONS.values(), ids=QUESTIONS)
+@pytest.mark.parametrize("status", [200, 503])
+def test_what_is_packed_is_refused_unread(work, status: int) -> None:
+    """Packed several times over, a few kilobytes are hours of work in which no deadline fires."""
+    unread = True
+
+    async def packed():
+        nonlocal unread
+        unread = False
+        yield gzip.compress(encode(Verdicts((Verdict(),))))
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(status, headers={"content-encoding": "gzip"}, content=packed())
+
+    with pytest.raises(NodeUnreachable, match="not asked for"):
+        ask(answer, work)
+    assert unread
+
+
+@pytest.mark.parametrize("work", [QUESTIONS["question"], QUESTIONS["submission"]], ids=["question", "submission"])
+def test_an_answer_that_drips_is_not_waited_for(work, monkeypatch) -> None:
+    monkeypatch.setattr(remote_module, "WHOLE_ANSWER_SECONDS", 0.05)
+
+    async def drops():
+        while True:
+            yield b"\x00"
+            await asyncio.sleep(0.001)
+
+    with pytest.raises(NodeUnreachable, match="TimeoutError"):
+        ask(lambda _: httpx2.Response(200, content=drops()), work)
 
 
 def test_a_refusal_that_is_no_record_is_one_all_the_same() -> None:

@@ -4,12 +4,17 @@
 whoever reaches a node in another way. What a reader must check in an answer is
 checked by whoever reads it (`view`, `trust`): this module only turns bytes into records, within bounds.
 
-A refusal names an error by its code. Only the codes below are taken at their word: a node that could make an enclave
-raise `superseded` or `rollback_detected` would have a switch to turn it off.
+A refusal names an error by its code. Only the codes of `refusal` are taken at their word, and those of a gateway from a
+gateway alone: a node that could make an enclave raise `superseded` or `ledger_refused` would have a switch to turn it
+off. What the ledger refused, blocks prove.
+
+Nothing is unpacked. Compression is not asked for, and an answer that is compressed all the same is refused unread: in
+a few kilobytes, packed several times over, lie hours of work that yield no byte to count, and no deadline fires in it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
@@ -22,7 +27,6 @@ from keephold.base.errors import (
     EncodingError,
     InputError,
     KeepholdError,
-    LedgerRefused,
     NodeUnreachable,
     NoLiveWorker,
     NotKept,
@@ -63,13 +67,21 @@ from keephold.protocol.wire import (
 
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 20.0
+"""Without a byte of an answer."""
+WHOLE_ANSWER_SECONDS: Final = 60.0
+"""From question to the last byte: whoever sends a byte now and then is not waited for as long as he likes."""
 SILENCE_SECONDS: Final = 30.0
 """A stream that says nothing for so long is dead: engines send heartbeats."""
 _LIMITS: Final = httpx2.Limits(max_connections=64, max_keepalive_connections=32, keepalive_expiry=60.0)
 
 MEDIA_TYPE: Final = "application/cbor"
+_PLAIN: Final = "identity"
+_HEIGHT_DIGITS: Final = 19
 _PREFIX: Final = 4
 """Bytes of the big-endian length before each record of a stream."""
+
+_OF_GATEWAYS: Final = (NoLiveWorker, DeadlineExceeded)
+"""What a gateway says of a worker. A node that says so of itself does not answer."""
 
 T = TypeVar("T", bound=Record)
 
@@ -155,7 +167,10 @@ class RecordRemote(ABC):
 
     async def submit(self, transactions: Sequence[bytes]) -> tuple[Verdict, ...]:
         """See `Remote`."""
-        answer = decoded(await self._post("submit", encode(Submission(tuple(transactions)))), Verdicts)
+        try:
+            answer = decoded(await self._post("submit", encode(Submission(tuple(transactions)))), Verdicts)
+        except _OF_GATEWAYS as error:
+            raise NodeUnreachable(f"{self}: {error}") from error
         if len(answer.verdicts) != len(transactions):
             raise NodeUnreachable("not one verdict for each transaction")
         return answer.verdicts
@@ -191,7 +206,7 @@ class RecordRemote(ABC):
     async def _ask(self, name: str, body: bytes, kind: type[T]) -> T:
         try:
             return decoded(await self._post(name, body), kind)
-        except InputError as error:
+        except (InputError, *_OF_GATEWAYS) as error:
             # Our questions are well-formed: what this node does not have yet, or no more, is a reason to ask another.
             raise NodeUnreachable(f"{self}: {error}") from error
 
@@ -240,7 +255,7 @@ class HttpRemote(RecordRemote):
             transport=_Careful(transport or httpx2.AsyncHTTPTransport(trust_env=False, limits=_LIMITS)),
             trust_env=False,
             follow_redirects=False,
-            headers={"content-type": MEDIA_TYPE, "accept": MEDIA_TYPE, "accept-encoding": "identity"},
+            headers={"content-type": MEDIA_TYPE, "accept": MEDIA_TYPE, "accept-encoding": _PLAIN},
             timeout=httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
         )
 
@@ -259,9 +274,12 @@ class HttpRemote(RecordRemote):
 
     async def stream(self, request: StreamRequest) -> AsyncGenerator[Frame, None]:
         """See `Remote`."""
-        async with aclosing(self._records("stream", encode(request), Frame)) as frames:
-            async for frame in frames:
-                yield frame
+        try:
+            async with aclosing(self._records("stream", encode(request), Frame)) as frames:
+                async for frame in frames:
+                    yield frame
+        except _OF_GATEWAYS as error:
+            raise NodeUnreachable(f"{self}: {error}") from error
 
     async def priorities(self, height: int) -> tuple[int, ...]:
         """Return the proposer priorities of a height's validators: unproven, for a node that joins."""
@@ -269,11 +287,11 @@ class HttpRemote(RecordRemote):
 
     async def query(self, envelope: QueryEnvelope) -> AnswerEnvelope:
         """See `Gateway`."""
-        return await self._ask("query", encode(envelope), AnswerEnvelope)
+        return await self._relayed("query", encode(envelope), AnswerEnvelope)
 
     async def attach(self, identity: bytes) -> AttachTicket:
         """See `Gateway`."""
-        return await self._ask("attach", encode(AttachRequest(identity)), AttachTicket)
+        return await self._relayed("attach", encode(AttachRequest(identity)), AttachTicket)
 
     async def queries(self, attachment: Attachment) -> AsyncGenerator[QueryDelivery, None]:
         """See `Gateway`."""
@@ -285,9 +303,18 @@ class HttpRemote(RecordRemote):
         """See `Gateway`."""
         await self._post("answers", encode(batch))
 
+    async def _relayed(self, name: str, body: bytes, kind: type[T]) -> T:
+        try:
+            return decoded(await self._post(name, body), kind)
+        except InputError as error:
+            raise NodeUnreachable(f"{self}: {error}") from error
+
     async def _post(self, name: str, body: bytes) -> bytes:
         try:
-            async with self._http.stream("POST", _path(name), content=body) as response:
+            async with (
+                asyncio.timeout(WHOLE_ANSWER_SECONDS),
+                self._http.stream("POST", _path(name), content=body) as response,
+            ):
                 content = await _bounded(response)
         except (httpx2.HTTPError, httpx2.StreamError, OSError, RuntimeError) as error:
             raise _unreachable(self.base_url, error) from error
@@ -297,12 +324,16 @@ class HttpRemote(RecordRemote):
 
     async def _records(self, name: str, body: bytes, kind: type[T]) -> AsyncGenerator[T, None]:
         timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, read=SILENCE_SECONDS)
+        question = self._http.build_request("POST", _path(name), content=body, timeout=timeout)
         try:
-            async with self._http.stream("POST", _path(name), content=body, timeout=timeout) as response:
+            async with asyncio.timeout(WHOLE_ANSWER_SECONDS):
+                response = await self._http.send(question, stream=True)
+            async with aclosing(response):
                 if response.status_code >= 300:
-                    raise refusal(await _bounded(response), response.status_code)
-                async with aclosing(split(response.aiter_bytes())) as chunks:
-                    async for raw in chunks:
+                    async with asyncio.timeout(WHOLE_ANSWER_SECONDS):
+                        raise refusal(await _bounded(response), response.status_code)
+                async with aclosing(_plain(response)) as chunks, aclosing(split(chunks)) as records:
+                    async for raw in records:
                         yield decoded(raw, kind)
         except NotKept:
             raise
@@ -340,11 +371,9 @@ def refusal(body: bytes, status: int) -> KeepholdError:
     except EncodingError:
         return NodeUnreachable(f"refused with status {status}")
     match fault.code:
-        case LedgerRefused.code:
-            return LedgerRefused(fault.reason, fault.detail)
         case EncodingError.code | InputError.code:
             return InputError(fault.detail)
-        case NotKept.code if fault.reason.isascii() and fault.reason.isdigit():
+        case NotKept.code if fault.reason.isascii() and fault.reason.isdigit() and len(fault.reason) <= _HEIGHT_DIGITS:
             return NotKept(int(fault.reason))
         case NoLiveWorker.code:
             return NoLiveWorker(fault.detail)
@@ -358,12 +387,21 @@ def _path(name: str) -> str:
     return f"/v1/m/{name}"
 
 
+async def _plain(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of an answer as they came; see the module's note."""
+    if response.headers.get("content-encoding", _PLAIN) != _PLAIN:
+        raise NodeUnreachable("an answer in an encoding that was not asked for")
+    async for chunk in response.aiter_bytes():
+        yield chunk
+
+
 async def _bounded(response: httpx2.Response) -> bytes:
     content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > MAX_STREAM_FRAME:
-            raise NodeUnreachable(f"an answer of more than {MAX_STREAM_FRAME} bytes")
+    async with aclosing(_plain(response)) as chunks:
+        async for chunk in chunks:
+            content += chunk
+            if len(content) > MAX_STREAM_FRAME:
+                raise NodeUnreachable(f"an answer of more than {MAX_STREAM_FRAME} bytes")
     return bytes(content)
 
 

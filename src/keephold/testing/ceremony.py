@@ -6,6 +6,7 @@ handed its own key as an operator would hand it, and reads no other's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -87,15 +88,15 @@ class Shape:
 
 
 def found(
-    directory: Path, url: str, vendor: DevelopmentVendor, guest: bytes, shape: Shape, now_ns: int
+    directory: Path, urls: Sequence[str], vendor: DevelopmentVendor, guest: bytes, shape: Shape, now_ns: int
 ) -> PinnedNetwork:
-    """Return the devnet of a directory: as it was left there, or founded now.
+    """Return the devnet of a directory: as it was left there, or founded now; its nodes answer at these URLs.
 
     Raises:
         ConfigurationError: what is there was founded by other code, or for another shape.
     """
     if (directory / GENESIS).exists():
-        return _refound(directory, url, vendor, guest, shape)
+        return _refound(directory, urls, vendor, guest, shape)
     shape.check()
     governors = [new_seed(directory / f"governor-{number}.seed") for number in range(_GOVERNORS)]
     seeds = {name: SecretBytes.random(_SEED_SIZE) for name in ACCOUNTS}
@@ -111,9 +112,13 @@ def found(
         timing=Timing(lease_ns=3600 * _SECOND, freshness_ns=10 * _SECOND, trusting_period_ns=14 * _DAY),
         validators=tuple(ValidatorEntry(key, _POWER) for key in _validators(directory, shape)),
     )
-    pinned = PinnedNetwork(directory, url, Genesis("devnet", now_ns, guest, law, simulated=True))
+    pinned = _pinned(directory, urls, Genesis("devnet", now_ns, guest, law, simulated=True))
     pinned.write()
     return pinned
+
+
+def _pinned(directory: Path, urls: Sequence[str], genesis: Genesis) -> PinnedNetwork:
+    return PinnedNetwork(directory, urls[0], genesis, tuple(urls[1:]))
 
 
 def members(directory: Path, shape: Shape) -> list[Member]:
@@ -131,7 +136,9 @@ def _validators(directory: Path, shape: Shape) -> list[bytes]:
     return [ValidatorKey(new_seed(directory / VALIDATOR_SEED)).public]
 
 
-def _refound(directory: Path, url: str, vendor: DevelopmentVendor, guest: bytes, shape: Shape) -> PinnedNetwork:
+def _refound(
+    directory: Path, urls: Sequence[str], vendor: DevelopmentVendor, guest: bytes, shape: Shape
+) -> PinnedNetwork:
     genesis = read_genesis(directory / GENESIS)
     law = genesis.law
     allowed = {item.measurement for item in law.attestation.measurements}
@@ -150,7 +157,7 @@ def _refound(directory: Path, url: str, vendor: DevelopmentVendor, guest: bytes,
         raise ConfigurationError(
             f"{directory} has --validators {len(law.validators)} and --engine {engine}: ask for the same"
         )
-    pinned = PinnedNetwork(directory, url, genesis)
+    pinned = _pinned(directory, urls, genesis)
     pinned.write()
     return pinned
 

@@ -110,7 +110,7 @@ class Devnet:
             undo.callback(directory.release)
             if consensus is not None:
                 check_depth(directory.path / shape.nodes[-1])
-            pinned = found(directory.path, f"http://{LOOPBACK}:{ports[0]}", vendor, guest.sha256, shape, time.time_ns())
+            pinned = found(directory.path, _urls(ports), vendor, guest.sha256, shape, time.time_ns())
             programs.prepare_caches(vendor, guest, shape, tell)
             logs = directory.path / "logs"
             logs.mkdir(exist_ok=True)

@@ -68,7 +68,7 @@ def demo(
         shape = Shape(validators=_VALIDATORS if engine == "cometbft" else 1)
         nodes = f"{shape.validators} validators on CometBFT" if shape.is_on_comet else "one node"
         say(f"starting a devnet: {nodes}, three gatekeepers, one worker; all enclaves simulated")
-        with Devnet.start(shape=shape, progress=tell) as net, Network.connect(net.url, net.genesis) as network:
+        with Devnet.start(shape=shape, progress=tell) as net, Network.connect(net.urls, net.genesis) as network:
             say(f"  network {network.id.hex()[:16]} at {net.url} after {time.monotonic() - started:.1f} s")
             alice, bob, carol = (net.accounts[name] for name in ("alice", "bob", "carol"))
             token = network.deploy(
