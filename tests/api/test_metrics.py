@@ -21,7 +21,8 @@ from keephold.ledger.engines.base import Load
 from keephold.ledger.people import People, Worker
 from keephold.programs import web
 from keephold.protocol.contracts import ContractPolicy
-from keephold.protocol.state import ContractRecord, Dissents, Registration
+from keephold.protocol.offences import Dissents
+from keephold.protocol.state import ContractRecord, Registration
 from keephold.protocol.transactions import RevokePermits, sign
 
 LINE = re.compile(

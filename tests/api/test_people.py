@@ -16,7 +16,7 @@ from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.programs import web
 from keephold.protocol.codec import decode, encode
-from keephold.protocol.state import Dissent, Dissents
+from keephold.protocol.offences import Dissent, Dissents
 from keephold.protocol.transactions import RevokePermits, sign, transaction_id
 from keephold.protocol.wire import Fault, Submission
 

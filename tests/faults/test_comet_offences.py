@@ -20,7 +20,7 @@ from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
 from keephold.ledger.engines.cometbft.records import write_time
 from keephold.protocol.codec import decode
-from keephold.protocol.state import Offences, offences_path
+from keephold.protocol.offences import Offences, offences_path
 
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
 

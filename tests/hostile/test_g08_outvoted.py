@@ -10,7 +10,7 @@ from worker_story import ALICE, BOB, Story, story
 
 from keephold.contract.address import Address
 from keephold.protocol.contracts import ContractPolicy
-from keephold.protocol.state import Dissents, dissents_path
+from keephold.protocol.offences import Dissents, dissents_path
 from keephold.worker.lane import Lane
 
 guest = worker_story.guest

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from keephold.base.ids import PublicKey
 from keephold.protocol.contracts import ContractPolicy
+from keephold.protocol.offences import Dissents, dissents_path
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import Dissents, dissents_path, result_digest
+from keephold.protocol.state import result_digest
 from keephold.protocol.transactions import Migration, SlotWrite, SubmitMigration, SubmitResult
 
 ALICE = key("alice")

@@ -37,7 +37,7 @@ from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.owned_keys import OwnedKeys
 from keephold.sealing.receipt import open_receipt
 from keephold.worker.code import ContractCode, contract_code
-from keephold.worker.contract import ContractCore, Proven
+from keephold.worker.contract import ContractCore
 from keephold.worker.inbox import Ordering, ProvenBatch
 from keephold.worker.lineage import Vote, vote_of
 from keephold.worker.orders import (
@@ -55,6 +55,7 @@ from keephold.worker.orders import (
     Order,
     Submit,
 )
+from keephold.worker.readable import Proven
 from keephold.worker.running import Executor
 from keephold.worker.witnesses import transaction_of
 

@@ -41,9 +41,10 @@ from keephold.sealing.call import CallContext, seal_call
 from keephold.sealing.event import event_tag, open_event, public_event_key
 from keephold.sealing.receipt import open_receipt
 from keephold.worker.code import contract_code
-from keephold.worker.contract import ContractCore, Proven
+from keephold.worker.contract import ContractCore
 from keephold.worker.inbox import Ordering, ProvenBatch
 from keephold.worker.orders import FetchBatch, LoadCode, Submit
+from keephold.worker.readable import Proven
 from keephold.worker.results import Position
 from keephold.worker.state import ContractState
 

@@ -24,9 +24,9 @@ from keephold.protocol.marks import Mark
 from keephold.protocol.state import ContractRecord
 from keephold.protocol.transactions import KeyRequest, sign, transaction_id
 from keephold.worker.committee import least_threshold, pin, verify_committee
-from keephold.worker.contract import Proven
 from keephold.worker.floors import reaches
 from keephold.worker.keys import MAX_ITEMS, RETRY_SECONDS, KeyDesk
+from keephold.worker.readable import Proven
 
 IDENTITY = SigningKey(SecretBytes(b"w" * 32))
 CHAIN = {HEIGHT: HEADER}.get

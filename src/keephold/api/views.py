@@ -10,8 +10,9 @@ import msgspec
 from keephold.contract.address import Address
 from keephold.ledger.index import TransactionRow
 from keephold.ledger.people import BlockSummary, Status, TransactionSummary, Worker
+from keephold.protocol.offences import Dissent, Offence
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import AccountRecord, CommitteeRecord, ContractRecord, Dissent, Offence
+from keephold.protocol.state import AccountRecord, CommitteeRecord, ContractRecord
 
 
 class StatusView(msgspec.Struct, frozen=True):

@@ -9,18 +9,15 @@ from keephold.base.ids import ContractId, PublicKey
 from keephold.client.connection import Connection
 from keephold.follower.contracts import VerifiedDeployment, verify_deployment
 from keephold.protocol.codec import Record, decode
+from keephold.protocol.offences import Dissents, Offences, dissents_path, offences_path
 from keephold.protocol.state import (
     AccountRecord,
     CommitteeRecord,
-    Dissents,
-    Offences,
     Registration,
     Roll,
     Roster,
     account_path,
     committee_path,
-    dissents_path,
-    offences_path,
     registration_path,
     roll_path,
     roster_path,

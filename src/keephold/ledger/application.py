@@ -38,8 +38,8 @@ from keephold.ledger.pool import Planner, Standing
 from keephold.ledger.queries import path_of
 from keephold.ledger.rules.context import Appended, BlockContext, Consumed, Deployed, Event
 from keephold.protocol.genesis import Genesis, network_id
+from keephold.protocol.offences import Offence
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import Offence
 from keephold.protocol.transactions import Transaction, open_signed, transaction_id
 
 _REMEMBERED: Final = 16_384

@@ -10,21 +10,18 @@ from keephold.ledger import index
 from keephold.ledger.application import kind_of
 from keephold.ledger.archive import Archive
 from keephold.protocol.governance import Constitution, GovernanceRecord
+from keephold.protocol.offences import Dissents, Offences, dissents_path, offences_path
 from keephold.protocol.state import (
     AccountRecord,
     CommitteeRecord,
     ContractRecord,
-    Dissents,
-    Offences,
     Registration,
     Roll,
     Roster,
     account_path,
     committee_path,
     contract_path,
-    dissents_path,
     governance_path,
-    offences_path,
     registration_path,
     roll_path,
     roster_path,

@@ -25,10 +25,10 @@ back, to another version or another state of the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 from keephold.base.errors import ProofInvalid, SandboxError
-from keephold.base.ids import ContractId, HeaderHash, Height, InstanceId, NetworkId, PublicKey, TransactionId
+from keephold.base.ids import ContractId, InstanceId, NetworkId, PublicKey, TransactionId
 from keephold.follower.admission import Admitted
 from keephold.protocol.lines import ChannelLine
 from keephold.protocol.rotation import open_epochs
@@ -38,6 +38,7 @@ from keephold.runtime.outcome import ContractInfo
 from keephold.sealing.contract_keys import ContractKeys
 from keephold.sealing.message import ChannelKey
 from keephold.sealing.owned_keys import OwnedKeys
+from keephold.worker.asked import Asked
 from keephold.worker.code import ContractCode, check_loaded
 from keephold.worker.epochs import Epochs
 from keephold.worker.execution import Job
@@ -63,9 +64,8 @@ from keephold.worker.orders import (
     Submit,
 )
 from keephold.worker.progress import Progress
-from keephold.worker.reading import Reading
+from keephold.worker.readable import Proven, Readable
 from keephold.worker.results import Built, Position
-from keephold.worker.state import ContractState
 
 MAX_AHEAD: Final = 512
 """Entries fetched ahead of the proven state while catching up."""
@@ -76,32 +76,6 @@ MAX_PEERS_AT_ONCE: Final = 64
 _MAX_HOLD: Final = 8
 """Blocks to wait after repeated refusals."""
 _MAX_REASON: Final = 256
-
-
-class Proven(NamedTuple):
-    """A contract record under a verified header."""
-
-    record: ContractRecord
-    height: Height
-    """Of the header; the state is the one after the block before."""
-    header_hash: HeaderHash
-    time_ns: int
-
-
-class Readable(NamedTuple):
-    """Everything that a question needs: proven, not pending."""
-
-    proven: Proven
-    state: ContractState
-    keys: ContractKeys
-    code: ContractCode
-    owned: OwnedKeys | None
-    """The keys that the contract owns; None where it declares none."""
-
-    @property
-    def reading(self) -> Reading:
-        """What a view looks up."""
-        return Reading(self.state, self.code, self.owned)
 
 
 @final
@@ -122,7 +96,7 @@ class ContractCore:
         self._mail: Final = Mail()
         self._progress: Final = Progress()
         self._ground: Final = Ground(contract, network, identity, self._progress)
-        self._asked: Final[dict[object, Order]] = {}
+        self._asked: Final = Asked()
         self._refusals = 0
         self._hold = 0
 
@@ -227,7 +201,7 @@ class ContractCore:
         """Take the verified code."""
         self._code = code
         self._ground.policy(code.policy)
-        self._asked.pop(FetchCode, None)
+        self._asked.answered(FetchCode)
 
     def refused_code(self, error: SandboxError) -> None:
         """Take the sandbox's refusal of the code; the ledger is told."""
@@ -246,13 +220,13 @@ class ContractCore:
 
     def keyed(self, keys: ContractKeys) -> None:
         """Take the contract's keys of an epoch; those of one that is of no use any more are not kept."""
-        self._asked.pop(FetchKey(keys.epoch), None)
+        self._asked.over(FetchKey(keys.epoch))
         if self._proven is not None:
             self._epochs.take(keys, self._proven.record)
 
     def owned(self, keys: OwnedKeys) -> None:
         """Take the keys that the contract owns; they are the same in every key epoch."""
-        self._asked.pop(FetchSigning, None)
+        self._asked.answered(FetchSigning)
         self._owned = keys
 
     def voted(self, order: FetchVotes | FetchSteps, votes: Iterable[Vote]) -> None:
@@ -261,10 +235,10 @@ class ContractCore:
         Raises:
             StateUnproven: see `Ground.follow`.
         """
-        if self._asked.get(_kind(order)) != order:
+        if not self._asked.waits(order):
             return
         if isinstance(order, FetchVotes):
-            del self._asked[FetchVotes]
+            self._asked.over(order)
             self._ground.named(order, votes)
         else:
             self._ground.fetched(votes)  # not asked for again before another record is proven
@@ -276,7 +250,7 @@ class ContractCore:
         Raises:
             StateUnproven: see `Ground.follow`.
         """
-        self._asked.pop(JudgeVotes, None)
+        self._asked.answered(JudgeVotes)
         self._ground.judged(found)
         self._follow()
 
@@ -287,8 +261,8 @@ class ContractCore:
             ProofInvalid: they are not those of the root; the order counts as failed.
             StateUnproven: see `Ground.follow`.
         """
-        asked, opened = self._asked.pop(FetchSlots, None), self._epochs.opened
-        if asked is None or opened is None:
+        opened = self._epochs.opened
+        if not self._asked.answered(FetchSlots) or opened is None:
             return
         self._ground.slots(order, slots, opened)
         self._follow()
@@ -301,7 +275,7 @@ class ContractCore:
             StateUnproven: the state was not made of the calls before it.
         """
         progress = self._progress
-        if self._asked.pop(FetchBatch, None) is None or progress.base is None:
+        if not self._asked.answered(FetchBatch) or progress.base is None:
             return
         if progress.inbox is None:
             before = head_before(proven, progress.base.done)
@@ -327,9 +301,7 @@ class ContractCore:
     def peer(self, peer: PeerEpochs) -> None:
         """Take the proven key epochs of another contract."""
         self._mail.learn(peer)
-        for order in [order for order in self._asked.values() if isinstance(order, FetchPeer)]:
-            if order.peer.contract == peer.contract:
-                del self._asked[order]
+        self._asked.forget(lambda order: isinstance(order, FetchPeer) and order.peer.contract == peer.contract)
 
     def migrated(self, job: MigrationJob, page: SealedPage) -> None:
         """Take a page; that of a job that was given up changes nothing."""
@@ -337,8 +309,7 @@ class ContractCore:
 
     def failed(self, order: Order) -> None:
         """An order could not be carried out: it will be given again."""
-        if self._asked.get(_kind(order)) == order:
-            del self._asked[_kind(order)]
+        self._asked.over(order)
         if isinstance(order, FetchSlots):
             self._ground.look_again()
         if isinstance(order, Execute | Migrate):
@@ -352,33 +323,34 @@ class ContractCore:
         """Return what to do next; each order is given once until it is answered or failed."""
         if self._proven is None or not self.is_assigned or self._height < self._hold:
             return []
-        record = self._proven.record
+        record, once = self._proven.record, self._asked.once
         if record.phase not in ("keying", "active", "rotating"):
             return []
         if self._refusal is not None:
             # The reason is public, as the code is. Later deployments of the same text are other contracts.
             reason = self._refusal.message[:_MAX_REASON]
-            return self._once(Submit(RefuseCode(self.contract, self._instance, reason, max(0, self._refusal.line))))
+            return once(Submit(RefuseCode(self.contract, self._instance, reason, max(0, self._refusal.line))))
         if self._code is None:
-            return self._once(FetchCode())
+            return once(FetchCode())
         orders: list[Order] = []
         if not self._is_loaded:
-            orders += self._once(LoadCode(self._code))
+            orders += once(LoadCode(self._code))
         for epoch in self._epochs.missing(record):
-            orders += self._once(FetchKey(epoch))
+            orders += once(FetchKey(epoch))
         if not self._owns(self._code):
-            orders += self._once(FetchSigning())
+            orders += once(FetchSigning())
         if not self._is_loaded:
             return orders
         publication = self._epochs.publication(record, self._identity, self._instance)
         if publication is not None:
-            orders += self._once(Submit(publication))
+            orders += once(Submit(publication))
         keys = self._epochs.in_use(record)
         if keys is not None and self._epochs.opened is not None and self._owns(self._code):
             missing = self._ground.orders(record, self._proven.height, self._epochs.opened)
             # Whoever is judged already is not judged again because more votes came in.
-            missing = [order for order in missing if not (isinstance(order, JudgeVotes) and JudgeVotes in self._asked)]
-            orders += [order for wanted in missing for order in self._once(wanted)]
+            is_judging = self._asked.waits_for(JudgeVotes)
+            missing = [order for order in missing if not (is_judging and isinstance(order, JudgeVotes))]
+            orders += [order for wanted in missing for order in once(wanted)]
             base = self._progress.base
             # Nothing is done on a state that the ledger left behind.
             if base is not None and base.version == record.version:
@@ -390,17 +362,17 @@ class ContractCore:
         progress = self._progress
         if progress.inbox is None:
             if record.inbox_count > base.done:
-                return self._once(FetchBatch(base.done + 1))
+                return self._asked.once(FetchBatch(base.done + 1))
             progress.inbox = Inbox(record.inbox_count, record.inbox_head)
         if progress.inbox.proven < record.inbox_count and progress.inbox.proven < base.done + MAX_AHEAD:
-            return self._once(FetchBatch(progress.inbox.proven + 1))
+            return self._asked.once(FetchBatch(progress.inbox.proven + 1))
         return []
 
     def _work_orders(self, record: ContractRecord, code: ContractCode, keys: ContractKeys) -> list[Order]:
         orders: list[Order] = []
         lacking = self._progress.lacking = self._progress.lacking.without(self._mail)
         for peer in sorted(lacking.peers)[:MAX_PEERS_AT_ONCE]:
-            orders += self._once(FetchPeer(peer))
+            orders += self._asked.once(FetchPeer(peer))
         last = record.rotation[0].drain if record.rotation else None
         job = None if lacking else self._progress.next_job(code, keys, self._owned, self._mail, last)
         if job is not None:
@@ -420,19 +392,12 @@ class ContractCore:
         """Say whether the keys are here that the contract owns, or none are declared."""
         return self._owned is not None or not code.keys
 
-    def _once(self, order: Order) -> list[Order]:
-        if self._asked.get(_kind(order)) == order:
-            return []
-        self._asked[_kind(order)] = order
-        return [order]
-
     # --- decisions ---
 
     def _turn(self, record: ContractRecord) -> None:
         """Hold the keys that the record names; read the state with those of the epoch that began."""
         open_now, coming = open_epochs(record), self._epochs.coming
-        for asked in [kind for kind in self._asked if isinstance(kind, FetchKey) and kind.epoch not in open_now]:
-            del self._asked[asked]
+        self._asked.forget(lambda order: isinstance(order, FetchKey) and order.epoch not in open_now)
         is_turned = self._epochs.turn(record)
         if self._epochs.coming is not coming:
             self._progress.drop_page()
@@ -464,8 +429,3 @@ class ContractCore:
         self._hold = self._height + min(1 << min(self._refusals, _MAX_HOLD) - 1, _MAX_HOLD)
         if step is not None:
             self._progress.drop_pending()
-
-
-def _kind(order: Order) -> object:
-    """Return what an order is the only one of: keys and other contracts are asked for one by one."""
-    return order if isinstance(order, FetchKey | FetchPeer) else type(order)

@@ -14,7 +14,7 @@ Once there is a key, the record is not followed back below where it stood then (
 from __future__ import annotations
 
 from keephold.protocol.marks import Mark, check_mark, is_before
-from keephold.worker.contract import Proven
+from keephold.worker.readable import Proven
 
 
 def reaches(proven: Proven | None, mark: Mark, head: int) -> bool:

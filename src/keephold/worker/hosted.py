@@ -39,7 +39,7 @@ from keephold.sealing.message import ChannelKey
 from keephold.sealing.owned_keys import OwnedKeys
 from keephold.worker import downloads, permits, queries, witnesses
 from keephold.worker.code import ContractCode
-from keephold.worker.contract import ContractCore, Proven, Readable
+from keephold.worker.contract import ContractCore
 from keephold.worker.execution import Job
 from keephold.worker.inbox import Ordering
 from keephold.worker.lane import Lane
@@ -62,6 +62,7 @@ from keephold.worker.orders import (
     Order,
     Submit,
 )
+from keephold.worker.readable import Proven, Readable
 from keephold.worker.results import Built
 from keephold.worker.running import CRASHED
 

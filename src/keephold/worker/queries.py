@@ -30,9 +30,9 @@ from keephold.protocol.wire import AnswerEnvelope, QueryEnvelope
 from keephold.runtime.outcome import Outcome, QueryRequest
 from keephold.sealing.query import open_query, request_digest, seal_answer, verify_query
 from keephold.worker import permits
-from keephold.worker.contract import Readable
 from keephold.worker.execution import account_text
 from keephold.worker.permits import Standing
+from keephold.worker.readable import Readable
 from keephold.worker.releasing import RELEASED, released
 from keephold.worker.results import reply_of
 

@@ -25,7 +25,7 @@ from keephold.contract.errors import Mismatch
 from keephold.contract.text import canonical, parse
 from keephold.protocol.codec import decode
 from keephold.protocol.messages import Reply, SigningRequest
-from keephold.worker.contract import Readable
+from keephold.worker.readable import Readable
 
 RELEASED: Final = "$released"
 """Built-in view: the signature under a topic, for those who may read it."""

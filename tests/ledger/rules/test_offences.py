@@ -8,7 +8,7 @@ from keephold.base.limits import MAX_OFFENCES
 from keephold.chain.validators import Validator
 from keephold.ledger.engines.base import Block, Offence
 from keephold.protocol.governance import ValidatorEntry
-from keephold.protocol.state import Offences, offences_path
+from keephold.protocol.offences import Offences, offences_path
 
 KEY = b"\x07" * 32
 ADDRESS = Validator(KEY, 10).address

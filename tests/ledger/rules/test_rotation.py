@@ -9,8 +9,8 @@ from rotation_scene import page, publish, slot
 from keephold.base.limits import MAX_SEALED_VALUE
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.lines import ContractLine
+from keephold.protocol.offences import Dissents, dissents_path
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import Dissents, dissents_path
 from keephold.protocol.transactions import (
     Call,
     KeyRequest,

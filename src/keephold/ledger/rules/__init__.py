@@ -30,8 +30,8 @@ from keephold.ledger.rules import (
 from keephold.ledger.rules.context import Applied, BlockContext, refused
 from keephold.protocol import custody
 from keephold.protocol import transactions as kinds
+from keephold.protocol.offences import Offence
 from keephold.protocol.refusals import Refusal
-from keephold.protocol.state import Offence
 from keephold.protocol.transactions import Transaction
 
 Rule = Callable[[Overlay, BlockContext, Transaction, bytes, Any], Applied]

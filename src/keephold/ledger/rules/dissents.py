@@ -21,7 +21,8 @@ from keephold.base.limits import MAX_DISSENTS
 from keephold.ledger.overlay import Overlay
 from keephold.ledger.rules.assignments import assign, dismiss
 from keephold.ledger.rules.context import BlockContext
-from keephold.protocol.state import ContractRecord, Dissent, Dissents, Vote, contract_path, dissents_path
+from keephold.protocol.offences import Dissent, Dissents, dissents_path
+from keephold.protocol.state import ContractRecord, Vote, contract_path
 
 
 def name(

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from keephold.base.limits import MAX_OFFENCES
 from keephold.chain.validators import Validator
 from keephold.ledger.overlay import Overlay
-from keephold.protocol.state import Offence, Offences, offences_path
+from keephold.protocol.offences import Offence, Offences, offences_path
 
 
 def record(state: Overlay, offences: Iterable[Offence]) -> None:
