@@ -46,6 +46,7 @@ from keephold.worker.lane import Lane
 from keephold.worker.mail import Lacking
 from keephold.worker.marks import Marks
 from keephold.worker.migration import MigrationJob, SealedPage
+from keephold.worker.newest import Newest
 from keephold.worker.orders import (
     Execute,
     FetchBatch,
@@ -90,6 +91,7 @@ class Trusted:
 
     admissions: Admissions
     marks: Marks
+    newest: Newest
 
 
 @final
@@ -125,13 +127,13 @@ class Hosted:
     # --- verified blocks ---
 
     def proven(self, raw: bytes | None, ordering: Ordering) -> None:
-        """Take the record that a verified header proves.
+        """Take the record that a verified header proves, unless a later one proved it before.
 
         Raises:
             ProofInvalid: the ledger contradicts what it proved before.
             RollbackDetected: it stands before the state that this worker sealed.
         """
-        if raw is not None:
+        if raw is not None and self._trusted.newest.is_news(self.path, ordering.height):
             record = decode(raw, ContractRecord)
             self._trusted.marks.check(self.contract, record)
             self.core.record(Proven(record, *ordering))

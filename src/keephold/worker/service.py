@@ -49,6 +49,7 @@ from keephold.worker.inbox import Ordering
 from keephold.worker.lane import Lane
 from keephold.worker.lineage import Vote, vote_of
 from keephold.worker.marks import Marks
+from keephold.worker.newest import Newest
 from keephold.worker.results import Position
 from keephold.worker.witnesses import transaction_of
 
@@ -73,7 +74,8 @@ class Worker:
         self._assigned: frozenset[ContractId] = frozenset()
         self._halted: Final[dict[ContractId, KeepholdError]] = {}
         self._marks: Final = Marks(session.vault)
-        self._trusted: Final = Trusted(Admissions(session.follower), self._marks)
+        self._newest: Final = Newest()
+        self._trusted: Final = Trusted(Admissions(session.follower), self._marks, self._newest)
         self._roster: Final = roster_path(session.identity)
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         self._refused: LedgerRefused | None = None
@@ -162,9 +164,9 @@ class Worker:
                 yield contract, hosted.core.position
 
     def _learn(self, values: Mapping[bytes, bytes | None], ordering: Ordering) -> None:
-        if committee_path() in values:
+        if committee_path() in values and self._newest.is_news(committee_path(), ordering.height):
             self._fetcher.seat(values[committee_path()])
-        if self._roster in values:
+        if self._roster in values and self._newest.is_news(self._roster, ordering.height):
             raw = values[self._roster]
             self._assigned = frozenset() if raw is None else frozenset(map(ContractId, decode(raw, Roster).contracts))
         self._host()
