@@ -154,9 +154,10 @@ class Transaction(Record):
         return self.gas * self.gas_fee
 
     def outbids(self, other: "Transaction") -> bool:
-        """Tell whether it is the other one but for higher fees; with one nonce, a chain takes one of the two."""
-        as_other = replace(self, priority_fee=other.priority_fee, gas_fee=other.gas_fee)
-        return as_other == other and self.priority_fee > other.priority_fee and self.gas_fee > other.gas_fee
+        """Tell whether it may take the other one's place: the same payment or none at all, for higher fees."""
+        same = replace(other, priority_fee=self.priority_fee, gas_fee=self.gas_fee, gas=self.gas)
+        none = replace(same, payee=self.payee, value=0, data=b"", has_access_list=False)
+        return self in (same, none) and self.priority_fee > other.priority_fee and self.gas_fee > other.gas_fee
 
 
 def parse_transaction(unsigned: bytes) -> Transaction:
@@ -298,9 +299,10 @@ class Frozen(Event):
 class Custody(Contract, pad=(1024, 8192)):
     """Payments by quorum, within limits, after a delay, in the order of their nonces; one officer freezes them.
 
-    A transaction whose fees turn out too low for the chain holds up all behind it. So the last one that was signed may
-    be signed again under its nonce with higher fees: to the same payee, of the same value, data and gas. The quorum
-    votes on that as on any payment, and it counts towards the period again.
+    A transaction whose fees or gas turn out too low for the chain holds up all behind it, and one that was a mistake
+    should not get in. So the last one that was signed may be signed again under its nonce with higher fees, and other
+    gas: the same payment, or one of nothing. A chain takes one transaction of a nonce. The quorum votes on that as on
+    any payment, and it counts towards the period again.
 
     The wallet reads the transaction itself: payee, amount and digest are computed here, from the bytes that are signed.
     An officer who could hand in a digest could have anything signed.

@@ -129,7 +129,7 @@ def test_a_payment_whose_fees_are_too_low_holds_up_the_others_no_longer_than_the
     paid(net, wallet, unsigned(**low), alice, bob)
     # Only fees may differ, both are higher, and one officer alone gets nothing signed.
     higher = {"maxFeePerGas": 3 * GWEI, "maxPriorityFeePerGas": 2 * GWEI}
-    for other in ({"value": 1}, {"gas": 21_001}, to(BANK), {"maxPriorityFeePerGas": GWEI}, {"chainId": 5}):
+    for other in ({"value": 1}, to(BANK), {"maxPriorityFeePerGas": GWEI}, {"maxFeePerGas": 2 * GWEI}, {"chainId": 5}):
         with net.rejects("wrong_chain" if "chainId" in other else "nonce_used"):
             wallet.as_(alice).stage(unsigned(**higher | other))
     raw = unsigned(**higher)
@@ -160,6 +160,33 @@ def test_two_that_outbid_the_same_are_signed_in_the_order_of_their_fees_or_one_o
     wallet.as_(alice).sign(most)
     with net.rejects("wrong_nonce"):
         wallet.as_(alice).sign(more)
+
+
+def test_a_payment_with_too_little_gas_for_the_chain_and_one_that_was_a_mistake_do_not_hold_up_the_others(
+    net, wallet, alice, bob
+):
+    call = {"data": b"\1" * 64, **to(BANK)}
+
+    def fees(gwei, **changes):
+        return {"maxFeePerGas": gwei * GWEI, "maxPriorityFeePerGas": gwei * GWEI, **changes}
+
+    # No chain takes 64 bytes of data for the gas that a transaction without any needs.
+    paid(net, wallet, unsigned(**call | fees(1)), alice, bob)
+    paid(net, wallet, unsigned(**call | fees(2, gas=60_000)), alice, bob)
+    # Nothing at all, to whomever; it is no way to another payment.
+    nothing = fees(3, value=0, **to(SHOP))
+    with net.rejects("nonce_used"):
+        wallet.as_(alice).stage(unsigned(**nothing | {"value": 1}))
+    with net.rejects("nonce_used"):
+        wallet.as_(alice).stage(unsigned(**nothing | {"data": b"\1", **to(BANK)}))
+    with net.rejects("unknown_payee"):
+        wallet.as_(alice).stage(unsigned(**nothing | to(STRANGER)))
+    mistake = approved(wallet, unsigned(**call | fees(4, gas=60_000)), alice, bob)
+    released = paid(net, wallet, unsigned(**nothing), alice, bob)
+    assert sender(assembled(unsigned(**nothing), released.signature)) == checksummed(wallet.ethereum_address())
+    with net.rejects("wrong_nonce"):
+        wallet.as_(alice).sign(mistake)
+    paid(net, wallet, unsigned(nonce=1), alice, bob)
 
 
 def test_a_period_has_a_limit_and_ends(net, wallet, alice, bob):
