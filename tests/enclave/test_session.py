@@ -8,9 +8,14 @@ import pytest
 
 from keephold.base.errors import ChainRefused, LedgerRefused, RollbackDetected, Superseded
 from keephold.follower.follow import Follower
+from keephold.follower.remote import refusal
 from keephold.follower.view import VerifiedView
+from keephold.protocol.codec import decode, encode
 from keephold.protocol.governance import Proposal, RevokeIdentity, SignedProposal, sign_proposal
+from keephold.protocol.refusals import Refusal
 from keephold.protocol.transactions import Echo, Govern
+from keephold.protocol.wire import Fault, Submission, Verdict, Verdicts
+from keephold.testing.adversaries import withholding
 from keephold.testing.local import LocalNetwork, named_key
 from keephold.testing.remote import LocalRemote
 
@@ -95,6 +100,50 @@ def test_a_revoked_identity_gives_up(tmp_path) -> None:
             await task
 
     in_network(scenario, tmp_path)
+
+
+def silent(name: str, body: bytes) -> bytes | None:
+    """Take what is submitted, and pass nothing on."""
+    return encode(Verdicts((Verdict(),) * len(decode(body, Submission).transactions))) if name == "submit" else None
+
+
+def revoking(name: str, body: bytes) -> bytes | None:
+    """Say of whatever is submitted that its sender is revoked."""
+    verdict = Verdict(Refusal.REVOKED)
+    return encode(Verdicts((verdict,) * len(decode(body, Submission).transactions))) if name == "submit" else None
+
+
+def refusing(name: str, _: bytes) -> bytes | None:
+    """Say the code that would end whoever believes it."""
+    if name == "submit":
+        raise refusal(encode(Fault("ledger_refused", reason="revoked")), 409)
+    return None
+
+
+LIES = {
+    "submissions are not passed on": {"intercept": silent},
+    "no block": {"tamper": withholding()},
+    "no block and no submission": {"intercept": silent, "tamper": withholding()},
+    "revoked, it says": {"intercept": revoking},
+    "refused, it says": {"intercept": refusing},
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_a_node_that_brings_nothing_back_is_left_for_an_honest_one(tmp_path, lie) -> None:
+    """It is asked first, and alive in every other way."""
+
+    async def scenario(net) -> None:
+        liar, honest = net.remote(), net.remote()
+        for what, how in lie.items():
+            setattr(liar, what, how)
+        session = net.session("wes", "worker", remote=liar, others=[honest])
+        net.run(session.run(nothing))
+        await net.until(lambda: net.node.engine.latest() > 0)
+        net.bring_collateral()
+        await net.until(lambda: session.freshness.height > 0, seconds=60)
+
+    in_network(scenario, tmp_path, freshness_s=3)
 
 
 def test_many_bodies_are_all_accepted_through_a_restart_of_the_node(tmp_path) -> None:

@@ -32,6 +32,7 @@ from keephold.crypto.signing import SigningKey
 from keephold.enclave.identity import Instance
 from keephold.enclave.sender import Sender
 from keephold.follower.follow import Follower
+from keephold.follower.remote import Remote
 from keephold.follower.view import VerifiedBlock
 from keephold.protocol.codec import decode
 from keephold.protocol.evidence import Claim, Role
@@ -147,10 +148,13 @@ class Registrar:
     async def run(self) -> None:
         """Attest whenever due, for ever.
 
+        A refusal is a node's word: for good it is once each node gave it.
+
         Raises:
             LedgerRefused: for good: revoked, operator unproven, wrong role, seated.
             ConfigurationError: the platform cannot quote.
         """
+        hopeless: set[Remote] = set()
         while True:
             if self.is_due() and self._follower.view.height:
                 try:
@@ -158,12 +162,16 @@ class Registrar:
                 except LedgerRefused as error:
                     # Collateral that is not there yet, an anchor that aged: another attempt may do.
                     if error.reason in _HOPELESS:
-                        raise
+                        hopeless.add(self._follower.remote)
+                        if len(hopeless) == len(self._follower.nodes):
+                            raise
+                        self._follower.leave(error)
                     self.refused = error
                 except (UnavailableError, ChainRefused):
                     pass  # no quote this time, or no node: another attempt
                 else:
                     self.refused = None
+                    hopeless.clear()
                     continue
                 await asyncio.sleep(_RETRY_SECONDS)
             else:

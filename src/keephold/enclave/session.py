@@ -1,6 +1,6 @@
 """One enclave's life on the network: follow, send, attest, echo. The role on top sees verified blocks and acts.
 
-`Session.run` holds four loops that end together: when one raises (superseded, rolled back, refused for good), all stop,
+`Session.run` holds five loops that end together: when one raises (superseded, rolled back, refused for good), all stop,
 and the process is to end: its keys lived in its memory.
 
 A session keeps the interest of what it needs itself; a role adds its own with `watch`.
@@ -132,7 +132,11 @@ class Session:
         """
         try:
             await run_together(
-                self._follow(on_block), self.sender.run(), self.registrar.run(), self._echo(paths, on_fresh)
+                self._follow(on_block),
+                self.sender.run(),
+                self.registrar.run(),
+                self._echo(paths, on_fresh),
+                self._leave_silence(),
             )
         finally:
             await self.follower.aclose()
@@ -153,6 +157,25 @@ class Session:
                 await asyncio.sleep(pause)
             except (UnavailableError, ChainRefused, LedgerRefused):
                 await asyncio.sleep(min(pause, 0.5))
+
+    async def _leave_silence(self) -> None:
+        """Leave a node behind which no echo comes back, however alive it is otherwise.
+
+        A node may take what is submitted and pass nothing on, or give signs of life and no block: nothing in that can
+        be refused. An own echo in a verified block is what it cannot make up, so it has a window for one, after the
+        last one lapsed. Where nothing is ordered at all this costs a round through the nodes; from an only one there
+        is nowhere to go.
+        """
+        window = self.freshness.window_seconds
+        since = self.clock.monotonic()
+        while len(self.follower.nodes) > 1:
+            await asyncio.sleep(window / _ECHOES_PER_WINDOW)
+            now = self.clock.monotonic()
+            if self.freshness.is_fresh(now):
+                since = now
+            elif now - since > window:
+                self.follower.leave("nothing of ours came back within the law's freshness")
+                since = now
 
     async def refresh(self, paths: Sequence[bytes] = (), on_fresh: OnFresh | None = None) -> None:
         """Echo once: submit a nonce, see it ordered, prove above it what matters; then this enclave is fresh.

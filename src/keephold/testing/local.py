@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, final
@@ -171,12 +171,16 @@ class LocalNetwork:
         build: SgxBuild | None = None,
         vendor: DevelopmentVendor | None = None,
         remote: LocalRemote | None = None,
+        others: Sequence[LocalRemote] = (),
     ) -> Session:
-        """Return the session of an enclave; the same name finds its sealed disk and identity again."""
+        """Return the session of an enclave; the same name finds its sealed disk and identity again.
+
+        It asks `remote` first, by default an honest one, and then the others.
+        """
         build = build or (WORKER if role == "worker" else GATEKEEPER)
         return Session(
             self.genesis,
-            [remote or self.remote()],
+            [remote or self.remote(), *others],
             (vendor or self.vendor).platform(Machine.named(machine or f"machine of {name}"), build),
             named_key(f"operator of {name}"),
             role,
