@@ -92,6 +92,25 @@ def test_a_node_that_accepts_and_forgets_is_asked_again(at_desk) -> None:
     at_desk(story)
 
 
+def test_what_came_of_many_late_transactions_is_one_question(at_desk) -> None:
+    async def story(desk) -> None:
+        asked, answer = asyncio.Queue(), desk.node.transactions
+
+        async def transactions(ids):
+            asked.put_nowait(len(ids))
+            return await answer(ids)
+
+        desk.node.transactions = transactions
+        submissions = desk.connection.submissions
+        await submissions.admit(desk.alice.key.public)
+        for _ in range(8):  # they have no receipt: nothing but a question tells what came of them
+            submissions.send(desk.alice.key, lambda _: RevokePermits())
+        assert await asked.get() == 8
+        assert [len(batch) for batch in desk.node.submissions] == [8, 8]
+
+    at_desk(story)
+
+
 def test_passing_refusals_pass(at_desk) -> None:
     async def story(desk) -> None:
         full = iter([True, True, True])

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keephold.base.ids import NetworkId
-from keephold.client.outbox import DOUBT_SECONDS, LATER_SECONDS, WINDOW, Failed, Ordered, Outbox, Unclear, Waiting
+from keephold.client.outbox import (
+    DOUBT_SECONDS,
+    LATER_SECONDS,
+    LONGEST_DOUBT_SECONDS,
+    WINDOW,
+    Failed,
+    Ordered,
+    Outbox,
+    Unclear,
+    Waiting,
+)
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.protocol.refusals import Refusal
@@ -65,6 +75,28 @@ def test_accepted_is_not_proven_so_the_same_bytes_are_offered_again() -> None:
     box.settle(flight)
     assert box.due(99, MANY, LARGE) == []
     assert box.next_due() is None
+
+
+def test_doubt_comes_later_where_proofs_take_long_but_never_too_late() -> None:
+    box = outbox()
+    for spent, patience in ((1.0, DOUBT_SECONDS), (2.5, DOUBT_SECONDS), (20.0, 7.078), (1000.0, LONGEST_DOUBT_SECONDS)):
+        proven = put(box)
+        box.answered(proven, ACCEPTED, 10)
+        box.answered(proven, ACCEPTED, 10 + spent / 2)  # a second offer does not make the proof younger
+        box.proven(proven, 10 + spent)
+        late = put(box)
+        box.answered(late, ACCEPTED, 100)
+        assert late.due == pytest.approx(100 + patience, abs=0.001)
+        box.settle(late)
+
+
+def test_what_no_node_accepted_says_nothing_about_proofs() -> None:
+    box = outbox()
+    flight = put(box)
+    box.proven(flight, 50)  # its answer to the offer was lost
+    assert flight.ended
+    box.answered(late := put(box), ACCEPTED, 100)
+    assert late.due == 100 + DOUBT_SECONDS
 
 
 def test_after_the_node_was_away_everything_is_offered_again() -> None:

@@ -34,7 +34,17 @@ from keephold.protocol.transactions import Body, sign, transaction_id
 from keephold.protocol.wire import Verdict
 
 DOUBT_SECONDS: Final = 3.0
-"""After this long without proof an accepted transaction is offered again."""
+"""After this long without proof an accepted transaction is offered again; later where proofs usually take long, for a
+network that is busy becomes no faster by being offered everything twice."""
+
+USUAL: Final = 2.0
+"""So many times what a proof usually takes is long enough for doubt, if that is more than DOUBT_SECONDS."""
+
+LONGEST_DOUBT_SECONDS: Final = 12.0
+"""Doubt comes no later than this: whoever keeps proofs back, or makes them late, wins no more time."""
+
+_WEIGHT: Final = 0.125
+"""Of the newest proof in what is usual."""
 
 LATER_SECONDS: Final = 0.05
 """Pause after a refusal that passes by itself."""
@@ -57,6 +67,8 @@ class Flight:
     due: float = 0.0
     """When to offer it (again), on the caller's monotonic clock."""
     accepted: bool = False
+    accepted_at: float = 0.0
+    """When a node first accepted it, on the same clock."""
     ended: bool = False
     """Settled or failed: never offered again."""
 
@@ -102,6 +114,8 @@ class Outbox:
     def __init__(self, network: NetworkId) -> None:
         self._network: Final = network
         self._lanes: dict[PublicKey, _Lane] = {}
+        self._usual = 0.0
+        """Seconds from a node's word to the proof, smoothed; 0 before the first."""
 
     def knows(self, account: PublicKey) -> bool:
         """Say whether the account was opened."""
@@ -165,8 +179,9 @@ class Outbox:
             return Waiting()
         flight.offers += 1
         if verdict.code == 0:
-            flight.accepted = True
-            flight.due = now + DOUBT_SECONDS
+            if not flight.accepted:
+                flight.accepted, flight.accepted_at = True, now
+            flight.due = now + self._patience
             return Ordered(verdict.height) if verdict.height else Waiting()
         if verdict.code in _PASSING:
             flight.due = now + LATER_SECONDS
@@ -206,6 +221,17 @@ class Outbox:
         """The ledger has it, proven."""
         flight.ended = True
         self._lanes[flight.account].flights.pop(flight.nonce, None)
+
+    def proven(self, flight: Flight, now: float) -> None:
+        """Its proven answer is here: settle it, and learn how long an answer takes."""
+        if flight.accepted:
+            spent = now - flight.accepted_at
+            self._usual += (spent - self._usual) * (_WEIGHT if self._usual else 1.0)
+        self.settle(flight)
+
+    @property
+    def _patience(self) -> float:
+        return min(max(DOUBT_SECONDS, USUAL * self._usual), LONGEST_DOUBT_SECONDS)
 
     @property
     def pending(self) -> int:

@@ -10,7 +10,7 @@ whether a transaction was ordered, and refused, is read from a proven result, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, final
 
@@ -169,7 +169,7 @@ class Submissions:
             return False
         self._forget(flight)
         self.acknowledge(height - 1)
-        self._outbox.settle(flight)
+        self._outbox.proven(flight, asyncio.get_running_loop().time())
         end = self._ends.get(flight.id)
         if end is not None and not end.done():
             end.set_result(receipt)
@@ -217,8 +217,15 @@ class Submissions:
                     if not flight.ended:
                         self._end(self._outbox.refused(flight, Refusal.MALFORMED, str(error)))
             else:
+                now = loop.time()
+                ordered = []
                 for flight, verdict in zip(batch, verdicts, strict=True):
-                    self._act(flight, self._outbox.answered(flight, verdict, loop.time()))
+                    outcome = self._outbox.answered(flight, verdict, now)
+                    if isinstance(outcome, Ordered) and flight.offers > 1:
+                        ordered.append(flight)
+                    self._act(flight, outcome)
+                # One question for all: a network that is late is late with many.
+                self._examine(ordered, self._look)
                 if failures:
                     failures = 0
                     self._outbox.doubt(loop.time())
@@ -233,13 +240,10 @@ class Submissions:
 
     def _act(self, flight: Flight, outcome: Outcome) -> None:
         match outcome:
-            case Waiting():
+            case Waiting() | Ordered():
                 pass
-            case Ordered():
-                if flight.offers > 1:
-                    self._examine(flight, self._look)
             case Unclear():
-                self._examine(flight, self._resynchronise)
+                self._examine([flight], self._resynchronise)
             case Failed():
                 self._end(outcome)
 
@@ -256,40 +260,45 @@ class Submissions:
 
     # --- asking the chain what became of it ---
 
-    def _examine(self, flight: Flight, question: Callable[[Flight], Awaitable[object]]) -> None:
-        if flight in self._examined:
+    def _examine(self, flights: Sequence[Flight], question: Callable[[Sequence[Flight]], Awaitable[object]]) -> None:
+        """Ask a question about those of these flights about which none is asked yet."""
+        asked = [flight for flight in flights if flight not in self._examined]
+        if not asked:
             return
-        self._examined.add(flight)
+        self._examined.update(asked)
 
         async def ask() -> None:
             try:
                 with suppress(NodeUnreachable):
-                    await question(flight)
+                    await question(asked)
             finally:
-                self._examined.discard(flight)
+                self._examined.difference_update(asked)
 
         self._spawn(ask())
 
-    async def _look(self, flight: Flight) -> bool:
-        """Read what came of a transaction that was ordered; say whether it was found."""
-        located = (await self._follower.locate([flight.id])).get(flight.id)
-        if located is None or flight.ended:
-            return located is not None
-        if located.result.code:
-            self._end(self._outbox.refused(flight, located.result.code, f"in block {located.height}"))
-        else:
-            self._outbox.settle(flight)  # proven to be ordered: no more offers; the receipt is still to come
-            self._ordered.setdefault(flight.id, (located.height, asyncio.get_running_loop().time()))
-        return True
+    async def _look(self, flights: Sequence[Flight]) -> Collection[bytes]:
+        """Read what came of transactions that were ordered; return the ids of those that were found."""
+        found = await self._follower.locate([flight.id for flight in flights])
+        for flight in flights:
+            located = found.get(flight.id)
+            if located is None or flight.ended:
+                continue
+            if located.result.code:
+                self._end(self._outbox.refused(flight, located.result.code, f"in block {located.height}"))
+            else:
+                self._outbox.settle(flight)  # proven to be ordered: no more offers; the receipt is still to come
+                self._ordered.setdefault(flight.id, (located.height, asyncio.get_running_loop().time()))
+        return found.keys()
 
-    async def _resynchronise(self, flight: Flight) -> None:
-        # The nonce first: an honest node that proves it used also finds the transaction that used it.
-        nonce = await self._proven_nonce(flight.account)
-        if nonce > flight.nonce and await self._look(flight):
-            return
-        outcome = self._outbox.resynchronised(flight, nonce, asyncio.get_running_loop().time())
-        if isinstance(outcome, Failed):
-            self._end(outcome)
+    async def _resynchronise(self, flights: Sequence[Flight]) -> None:
+        for flight in flights:
+            # The nonce first: an honest node that proves it used also finds the transaction that used it.
+            nonce = await self._proven_nonce(flight.account)
+            if nonce > flight.nonce and await self._look([flight]):
+                continue
+            outcome = self._outbox.resynchronised(flight, nonce, asyncio.get_running_loop().time())
+            if isinstance(outcome, Failed):
+                self._end(outcome)
 
     async def _proven_nonce(self, account: PublicKey) -> int:
         path = account_path(account)
