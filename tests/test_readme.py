@@ -23,7 +23,7 @@ ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ
 def run(command: str, home: Path) -> subprocess.CompletedProcess[str]:
     environment = {**ENVIRONMENT, "KEEPHOLD_HOME": str(home)}
     return subprocess.run(
-        ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
 
 
@@ -49,10 +49,10 @@ def test_the_session_of_the_readme_runs(tmp_path):
         subprocess.Popen(["bash", "-c", f"exec {start}"], cwd=ROOT, env=environment, stdout=log, stderr=log) as net,
     ):
         try:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 240
             while "API" not in (tmp_path / "devnet.log").read_text():
                 assert net.poll() is None, (tmp_path / "devnet.log").read_text()
-                assert time.monotonic() < deadline
+                assert time.monotonic() < deadline, (tmp_path / "devnet.log").read_text()
                 time.sleep(0.1)
             for step in steps[1:]:
                 ended = run(step, tmp_path / "home")
@@ -67,7 +67,7 @@ def test_the_session_of_the_readme_runs(tmp_path):
             assert (ended.stdout.strip(), ended.returncode) == ("5", 0), ended.stderr
         finally:
             net.send_signal(signal.SIGTERM)
-            net.wait(30)
+            net.wait(240)
 
 
 def test_every_function_of_the_walk_through_exists():

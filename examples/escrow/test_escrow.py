@@ -90,7 +90,7 @@ def test_the_amount_is_not_seen(net, alice, bob, judy):
 @pytest.mark.attack
 def test_a_deal_is_paid_out_once_whatever_node_and_validators_do(net, coin, escrow, alice, bob):
     number = funded(net, coin, escrow, alice, bob)
-    with net.attack.withhold_results(patience=1.0), net.refuses():
+    with net.attack.withhold_results(patience=5), net.refuses():
         escrow.as_(alice).accept(number)
     net.settle()
     with net.attack.replay(escrow), net.attack.redirect(escrow):

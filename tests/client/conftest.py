@@ -58,6 +58,8 @@ from keephold.sealing.query import open_query, request_digest, seal_answer, veri
 from keephold.sealing.receipt import repeated_receipt, seal_receipt, unreadable_receipt
 
 NOW = 1_700_000_000 * 10**9
+PATIENCE_SECONDS = 120
+"""It ends a test that hangs, and says where; never one on a busy machine."""
 SOURCE = """
 from keephold import Call, Contract, View, call, view
 
@@ -419,6 +421,17 @@ class Choice:
 
 
 @pytest.fixture
+def until():
+    """Return a coroutine function that waits for a condition, which something on the same loop makes true."""
+
+    async def wait(condition: Callable[[], Any]) -> None:
+        while not condition():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture
 def at_nodes():
     """Run a coroutine function of a client that has so many nodes."""
 
@@ -430,7 +443,7 @@ def at_nodes():
             connection = await Connection.open([Node(node, node) for node in nodes], paper.record, StoppedClock())
             choice = Choice(paper, nodes, connection, contract_of(connection, paper), account(1, "alice"))
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     await story(choice)
             finally:
                 await connection.aclose()
@@ -452,7 +465,7 @@ def at_desk():
             contract = contract_of(connection, paper)
             desk = Desk(paper, connection, contract, account(1, "alice"), account(2, "bob"))
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(PATIENCE_SECONDS):
                     await story(desk)
             finally:
                 await connection.aclose()

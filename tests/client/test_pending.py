@@ -71,6 +71,7 @@ class Epochs:
 def _impatient(monkeypatch) -> None:
     monkeypatch.setattr(outbox, "DOUBT_SECONDS", 0.1)
     monkeypatch.setattr(pending, "_HEADERS", 2)
+    monkeypatch.setattr(pending, "_PROOF_SECONDS", 60)  # what is proven here is proven at once, or when the machine can
     monkeypatch.setattr("keephold.follower.follow._WAIT_SECONDS", 0.2)
 
 
@@ -120,12 +121,12 @@ def test_a_new_call_waits_while_the_epoch_changes(at_desk, monkeypatch) -> None:
     at_desk(story)
 
 
-def test_a_call_accepted_before_is_answered_under_its_own_epoch(at_desk, monkeypatch) -> None:
+def test_a_call_accepted_before_is_answered_under_its_own_epoch(at_desk, monkeypatch, until) -> None:
     async def story(desk) -> None:
         epochs = Epochs(desk, monkeypatch)
         desk.node.is_executing = False
         call = await desk.contract.submit("say", 1, account=desk.alice)
-        await spin(0.05)
+        await until(lambda: desk.node.submissions)
         epochs.put("active", 2)
         desk.node.execute(desk.node.submissions[0])
         assert await call.wait() == 1
@@ -235,13 +236,13 @@ def test_a_deadline_ends_the_waiting_and_the_call_goes_on(at_desk, monkeypatch) 
     at_desk(story)
 
 
-def test_closing_ends_those_who_wait_for_the_next_epoch(at_desk, monkeypatch) -> None:
+def test_closing_ends_those_who_wait_for_the_next_epoch(at_desk, monkeypatch, until) -> None:
     async def story(desk) -> None:
         epochs = Epochs(desk, monkeypatch)
         epochs.put("rotating", 1)
         call = await desk.contract.submit("say", 1, account=desk.alice)
         waiting = asyncio.ensure_future(call.wait())
-        await spin()
+        await until(lambda: call._refusal)
         await desk.connection.aclose()
         with pytest.raises(LedgerRefused, match="rotating"):
             await waiting
@@ -250,15 +251,15 @@ def test_closing_ends_those_who_wait_for_the_next_epoch(at_desk, monkeypatch) ->
 
 
 @pytest.mark.parametrize("order", ["after", "before", "before, alone at first"])
-def test_a_call_that_the_ledger_appended_twice_is_answered_by_its_own_receipt(at_desk, order) -> None:
+def test_a_call_that_the_ledger_appended_twice_is_answered_by_its_own_receipt(at_desk, order, until) -> None:
     """Validators append it twice; a node shows the receipt of the repetition first, or for now nothing else."""
 
     async def story(desk) -> None:
         node = desk.node
         node.is_executing = False
         call = await desk.contract.submit("say", 1, account=desk.alice)
-        await spin(0.05)
-        (raws,) = node.submissions
+        await until(lambda: node.submissions)
+        raws = node.submissions[0]
         if order == "after":
             node.execute(raws)
         node.is_repeating = True
@@ -310,13 +311,13 @@ def test_rotate_is_refused_or_late(at_desk, monkeypatch) -> None:
 
 
 def test_a_call_of_the_next_epoch_behind_one_that_was_shut_out_goes_again_under_its_own_nonce(
-    at_desk, monkeypatch
+    at_desk, monkeypatch, until
 ) -> None:
     async def story(desk) -> None:
         epochs = Epochs(desk, monkeypatch)
         desk.node.verdict = lambda _: Verdict()  # accepted, and forgotten: the block that held it refused it
         first = await desk.contract.submit("say", 1, account=desk.alice)
-        await spin(0.05)
+        await until(lambda: desk.node.submissions)
         epochs.put("active", 2)
         desk.node.verdict = epochs.judge
         desk.contract._verified = None

@@ -17,6 +17,8 @@ import pytest
 from keephold.runtime.artefact import cache_directory
 
 DOCS = Path(__file__).parents[2] / "docs"
+PATIENCE = 240.0
+"""Seconds: it ends a test that hangs, never one on a busy machine."""
 
 
 class Place(NamedTuple):
@@ -40,7 +42,7 @@ class Place(NamedTuple):
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=600,
             check=False,
         )
         assert ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
@@ -87,12 +89,12 @@ def devnet(place) -> Iterator[str]:
         subprocess.Popen(command, cwd=place.directory, env=place.environment, stdout=out, stderr=out) as net,
     ):
         try:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + PATIENCE
             while not (found := re.search(r"^API +(\S+)/v1", log.read_text(), re.MULTILINE)):
                 assert net.poll() is None, log.read_text()
-                assert time.monotonic() < deadline
+                assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.1)
             yield found[1]
         finally:
             net.send_signal(signal.SIGTERM)
-            net.wait(30)
+            net.wait(PATIENCE)

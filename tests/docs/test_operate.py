@@ -23,7 +23,7 @@ from keephold.programs.enclaves import PlatformConfig
 from keephold.programs.gatekeeper import GatekeeperConfig
 from keephold.programs.worker import WorkerConfig, WorkerFile
 
-PATIENCE = 90.0
+PATIENCE = 240.0
 PORT = re.compile("http://127.0.0.1:77(?:00|07)")
 """That the pages name, of a devnet or of a node; the devnet of a test takes any free one."""
 
@@ -45,7 +45,7 @@ def running(place, command: str, log: Path) -> Iterator[subprocess.Popen[bytes]]
             yield it
         finally:
             it.send_signal(signal.SIGTERM)
-            it.wait(30)
+            it.wait(PATIENCE)
 
 
 def wait_event(log: Path, name: str) -> dict[str, Any]:

@@ -16,8 +16,11 @@ from keephold.protocol.refusals import Refusal
 from keephold.protocol.transactions import Echo, Govern
 from keephold.protocol.wire import Fault, Submission, Verdict, Verdicts
 from keephold.testing.adversaries import withholding
-from keephold.testing.local import LocalNetwork, named_key
+from keephold.testing.clock import LeapingClock
+from keephold.testing.local import PATIENCE_SECONDS, LocalNetwork, named_key
 from keephold.testing.remote import LocalRemote
+
+LEASE_SECONDS = 3600
 
 
 async def nothing(_) -> None:
@@ -75,15 +78,17 @@ def test_fresh_only_after_an_echo_and_attested_anew_with_another_instance(tmp_pa
     in_network(scenario, tmp_path)
 
 
-def test_a_lease_is_renewed_before_half_of_it_is_gone(tmp_path) -> None:
+def test_a_lease_is_renewed_as_half_of_it_is_gone(tmp_path) -> None:
     async def scenario(net) -> None:
         session = net.session("wes", "worker")
         await registered(net, session)
         first = session.instance.id
+        clock.turn(LEASE_SECONDS // 2)
         await net.until(lambda: session.instance.id != first)
         assert session.registrar.is_live
 
-    in_network(scenario, tmp_path, lease_s=2)
+    clock = LeapingClock()
+    in_network(scenario, tmp_path, lease_s=LEASE_SECONDS, clock=clock)
 
 
 def test_a_revoked_identity_gives_up(tmp_path) -> None:
@@ -154,7 +159,7 @@ def test_many_bodies_are_all_accepted_through_a_restart_of_the_node(tmp_path) ->
         await asyncio.sleep(0.03)
         net.kill_node()
         net.start()
-        await asyncio.wait_for(asyncio.gather(*sent), 20)
+        await asyncio.wait_for(asyncio.gather(*sent), PATIENCE_SECONDS)
 
     in_network(scenario, tmp_path)
 

@@ -33,7 +33,7 @@ from keephold.protocol.state import AccountRecord, account_path, contract_path
 from keephold.protocol.transactions import RevokePermits
 from keephold.protocol.wire import FoundTransactions, GovernanceHistory, LightBlocks, ProveAnswer, Verdict, Verdicts
 from keephold.testing.adversaries import flipping, repeating, replacing, withholding
-from keephold.testing.local import LocalNetwork, named_key
+from keephold.testing.local import PATIENCE_SECONDS, LocalNetwork, named_key
 from keephold.testing.remote import LocalRemote
 
 ENDPOINTS = ("prove", "blocks", "transactions", "governance")
@@ -234,7 +234,7 @@ class Moving:
 
     async def effect(self) -> None:
         """Send something, and return once a header proves that it happened."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             flight = await self.connection.transact(self.alice, RevokePermits())
             await self.connection.effect(
                 flight,

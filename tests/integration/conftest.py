@@ -81,7 +81,7 @@ def token() -> Code:
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., None]:
-    def wait(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    def wait(condition: Callable[[], object], what: str, seconds: float = 240.0) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:

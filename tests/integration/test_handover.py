@@ -30,7 +30,7 @@ from keephold.protocol.transactions import Govern
 from keephold.testing.ceremony import Shape
 from keephold.testing.devnet import Devnet
 
-PATIENCE = 90.0
+PATIENCE = 240.0
 
 
 @pytest.fixture(scope="module")

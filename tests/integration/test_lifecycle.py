@@ -56,7 +56,7 @@ from keephold.testing.devnet import Devnet
 from keephold.testing.supervisor import Died, Event
 
 SUPPLY = 1000
-PATIENCE = 90.0
+PATIENCE = 240.0
 HOUR = 3600
 
 

@@ -13,7 +13,7 @@ from keephold.client.source import code_from_file
 from keephold.testing.devnet import Devnet
 
 ESCROW = Path(__file__).parents[2] / "examples" / "escrow"
-PATIENCE = 90.0
+PATIENCE = 240.0
 
 
 def test_the_escrow_and_its_coin_on_a_devnet() -> None:

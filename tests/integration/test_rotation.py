@@ -17,7 +17,7 @@ from keephold.protocol.messages import SealedSlot
 from keephold.testing.devnet import Devnet
 
 SUPPLY = 1_000_000
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 
 @pytest.fixture(scope="module")

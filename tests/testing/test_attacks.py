@@ -21,14 +21,14 @@ def pay(coin, source, to, amount):
 
 
 def test_calls_that_a_node_keeps_to_itself_run_once_when_it_lets_them_go(net, coin, alice, bob):
-    with net.attack.withhold_calls(patience=1.0), pytest.raises(DeadlineExceeded):
+    with net.attack.withhold_calls(patience=4), pytest.raises(DeadlineExceeded):
         pay(coin, alice, bob, 5)
     pay(coin, alice, bob, 1)
     assert coin.as_(bob).balance() == 6
 
 
 def test_results_that_a_node_keeps_to_itself_count_once(net, coin, alice, bob):
-    with net.attack.withhold_results(patience=1.0), pytest.raises(DeadlineExceeded):
+    with net.attack.withhold_results(patience=4), pytest.raises(DeadlineExceeded):
         pay(coin, alice, bob, 5)
     pay(coin, alice, bob, 1)
     assert coin.as_(bob).balance() == 6
@@ -89,7 +89,7 @@ def test_a_forged_receipt_is_not_believed(net, coin, alice, bob):
 
 def test_what_was_acknowledged_outlives_every_worker(net, coin, alice, bob):
     pay(coin, alice, bob, 5)
-    with net.attack.end_workers(patience=1.0), pytest.raises(NoLiveWorker):
+    with net.attack.end_workers(patience=4), pytest.raises(NoLiveWorker):
         coin.as_(bob).balance()
     assert coin.as_(bob).balance() == 5
 

@@ -16,6 +16,7 @@ import pytest
 from keephold.testing.supervisor import Died, Event, Program, Started, Supervisor
 
 SLEEPER = Program("sleeper", "sleeper")
+PATIENCE = 120
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def is_running(pid: int) -> bool:
     return state not in "ZX"
 
 
-def eventually(condition, seconds: float = 20.0) -> None:
+def eventually(condition, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -53,19 +54,20 @@ def test_stop_ends_all_children(tmp_path: Path, sleeper: dict[str, str]) -> None
     supervisor.stop()
 
 
-def test_a_child_that_dies_comes_back_and_is_reported(tmp_path: Path, sleeper: dict[str, str]) -> None:
+def test_a_child_that_dies_comes_back_and_is_reported(tmp_path: Path, sleeper: dict[str, str], monkeypatch) -> None:
+    monkeypatch.setattr("keephold.testing.supervisor.SETTLED", PATIENCE)  # the first death is not forgotten meanwhile
     events: Queue[Event] = Queue()
     with Supervisor(tmp_path, events.put, sleeper) as supervisor:
         supervisor.start(SLEEPER)
-        first = events.get(timeout=20)
+        first = events.get(timeout=PATIENCE)
         assert isinstance(first, Started)
         os.kill(first.pid, signal.SIGKILL)
-        assert events.get(timeout=20) == Died("sleeper", -9, 0.1)
-        second = events.get(timeout=20)
+        assert events.get(timeout=PATIENCE) == Died("sleeper", -9, 0.1)
+        second = events.get(timeout=PATIENCE)
         assert isinstance(second, Started)
         assert second.pid != first.pid
         supervisor.kill("sleeper")
-        assert isinstance(died := events.get(timeout=20), Died)
+        assert isinstance(died := events.get(timeout=PATIENCE), Died)
         assert died.pause == pytest.approx(0.2)
 
 
@@ -74,10 +76,10 @@ def test_a_held_child_stays_down_until_resumed(tmp_path: Path, sleeper: dict[str
     with Supervisor(tmp_path, events.put, sleeper) as supervisor:
         supervisor.start(SLEEPER)
         supervisor.kill("sleeper", hold=True)
-        assert [type(events.get(timeout=20)) for _ in range(2)] == [Started, Died]
+        assert [type(events.get(timeout=PATIENCE)) for _ in range(2)] == [Started, Died]
         assert supervisor.pids == {}
         supervisor.resume("sleeper")
-        assert isinstance(events.get(timeout=20), Started)
+        assert isinstance(events.get(timeout=PATIENCE), Started)
 
 
 def test_a_child_that_ignores_the_request_is_killed(tmp_path: Path, sleeper: dict[str, str], monkeypatch) -> None:
@@ -122,6 +124,6 @@ def test_kill_9_of_the_supervisor_leaves_nothing(tmp_path: Path, sleeper: dict[s
 
 def test_a_child_whose_parent_is_gone_before_it_is_tethered_exits(sleeper: dict[str, str]) -> None:
     command = [sys.executable, "-m", "keephold.testing.tether", "1", "sleeper"]
-    done = subprocess.run(command, env=sleeper, timeout=60, capture_output=True, check=False)
+    done = subprocess.run(command, env=sleeper, timeout=PATIENCE, capture_output=True, check=False)
     assert done.returncode == 0
     assert done.stdout == b""

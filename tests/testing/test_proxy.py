@@ -56,7 +56,7 @@ def proxy(tmp_path: Path) -> Iterator[Proxy]:
 
 
 def dialled(proxy: Proxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=120)
 
 
 def said_back(connection: socket.socket, words: bytes) -> bytes:
@@ -135,10 +135,10 @@ def test_slow_holds_back_and_loses_nothing(proxy: Proxy) -> None:
 
 
 def test_a_target_that_does_not_listen_is_a_closed_connection(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with Proxy(port, tmp_path) as lonely, dialled(lonely) as connection:
-        assert said_back_nothing(connection)
+    with socket.socket() as held:  # bound, so that nobody else comes to listen there, and not listening
+        held.bind(("127.0.0.1", 0))
+        with Proxy(held.getsockname()[1], tmp_path) as lonely, dialled(lonely) as connection:
+            assert said_back_nothing(connection)
 
 
 def test_a_taken_port_is_an_error(proxy: Proxy, tmp_path: Path) -> None:

@@ -103,9 +103,14 @@ class Story:
         return self.opened(contract, envelope, await worker.answer(envelope, worker._session.instance.id))
 
 
-def story(guest, tmp_path, tell, **timing) -> None:
+def story(guest, tmp_path, tell, *, freshness_s: int = 60, **timing) -> None:
+    """Tell a story. However busy the machine, an enclave that is fresh is so still when it is asked the moment after.
+
+    Whoever needs it to fall silent, or a lease to end, gives a `LeapingClock` and turns that.
+    """
+
     async def run() -> None:
-        net = LocalNetwork(tmp_path, seats=3, threshold=2, **timing)
+        net = LocalNetwork(tmp_path, seats=3, threshold=2, freshness_s=freshness_s, **timing)
         try:
             await tell(Story(net, guest))
         finally:

@@ -38,7 +38,7 @@ async def settled(it: Story, *contracts: ContractId) -> None:
     def is_done() -> bool:
         return all(it.record(contract).done == it.record(contract).inbox_count for contract in contracts)
 
-    await it.net.until(is_done, 30)
+    await it.net.until(is_done)
 
 
 async def balance(it: Story, coin: ContractId, account) -> int:
@@ -92,13 +92,13 @@ def test_rotation_of_both_ends_loses_no_message_and_no_answer(guest, tmp_path):
             await it.net.until(lambda contract=contract: it.record(contract).phase == "rotating")
         it.workers[0] = it.worker("w0")
         it.net.run(it.workers[0].run())
-        await it.net.until(lambda: it.record(coin).epoch == it.record(escrow).epoch == 2, 30)
-        await it.net.until(lambda: it.record(escrow).inbox_count == 3, 30)
+        await it.net.until(lambda: it.record(coin).epoch == it.record(escrow).epoch == 2)
+        await it.net.until(lambda: it.record(escrow).inbox_count == 3)
         await settled(it, coin, escrow)
         assert await balance(it, coin, ALICE) == 700
         # And on under the second.
         await it.call(escrow, ALICE, "accept", 1)
-        await it.net.until(lambda: it.record(escrow).inbox_count == 5, 30)
+        await it.net.until(lambda: it.record(escrow).inbox_count == 5)
         await settled(it, coin, escrow)
         assert await balance(it, coin, BOB) == 300
         assert it.net.node.reader.record(channel_path(escrow, coin), Channel) is None
@@ -118,8 +118,8 @@ def test_a_worker_that_dies_again_and_again_neither_loses_nor_doubles_a_message(
             await it.net.cancel(task)
             it.workers[0] = it.worker("w0")
             task = it.net.run(it.workers[0].run())
-        await it.net.until(lambda: it.record(coin).inbox_count == 2 + 4, 30)
-        await it.net.until(lambda: it.record(escrow).inbox_count == 1 + 4 + 4, 30)
+        await it.net.until(lambda: it.record(coin).inbox_count == 2 + 4)
+        await it.net.until(lambda: it.record(escrow).inbox_count == 1 + 4 + 4)
         await settled(it, coin, escrow)
         assert await balance(it, coin, ALICE) == 1000 - (1 + 2 + 3 + 4)
 
@@ -174,7 +174,7 @@ def test_a_storm_ends_by_itself_and_others_are_served_meanwhile(guest, tmp_path)
         one, other, bystander = [await it.deploy(code) for _ in range(3)]
         await it.call(one, ALICE, "ping", Address.contract(other).text)
         await it.call(bystander, BOB, "knock", Address.contract(b"n" * 32).text, "ping")
-        await it.net.until(lambda: it.record(bystander).done == 2, 30)
+        await it.net.until(lambda: it.record(bystander).done == 2)
         await it.net.until(lambda: worker._session.freshness.is_fresh(worker._session.clock.monotonic()))
         head = it.net.node.application.map.newest.height
         assert json.loads((await it.ask(bystander, worker, min_height=head)).reply.value) == [0, "unknown_contract"]

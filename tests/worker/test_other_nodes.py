@@ -18,6 +18,7 @@ from keephold.ledger.snapshots.content import chunked
 from keephold.ledger.snapshots.restore import verified
 from keephold.ledger.snapshots.shelf import Shelf
 from keephold.ledger.snapshots.take import pages
+from keephold.testing.local import PATIENCE_SECONDS
 
 
 def restored(it: Story, name: str) -> int:
@@ -70,7 +71,7 @@ async def succeeded(it: Story, contract):
     successor = it.worker("w0")
     it.net.run(successor.run())
     with pytest.raises(Superseded):
-        await asyncio.wait_for(it.tasks[0], 20)
+        await asyncio.wait_for(it.tasks[0], PATIENCE_SECONDS)
     await it.net.until(lambda: contract in successor.contracts)
     return successor
 

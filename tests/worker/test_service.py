@@ -18,9 +18,14 @@ from keephold.client.source import code_from_source
 from keephold.contract.address import Address
 from keephold.protocol.contracts import ContractPolicy
 from keephold.protocol.state import committee_path
+from keephold.testing.clock import LeapingClock
+from keephold.testing.local import PATIENCE_SECONDS
 from keephold.worker.inbox import Ordering
 from keephold.worker.queries import EVENT_KEY
 from keephold.worker.service import Worker
+
+WINDOW_SECONDS = 60
+LEASE_SECONDS = 3600
 
 
 def test_a_contract_is_keyed_called_and_asked_without_a_listening_socket(guest, tmp_path, monkeypatch):
@@ -51,7 +56,7 @@ def test_a_contract_is_keyed_called_and_asked_without_a_listening_socket(guest, 
         assert (await it.ask(contract, worker, method="nothing")).reply.code == "unknown_method"
         # Over the gateway, many at once.
         envelopes = [it.question(contract, worker) for _ in range(32)]
-        answers = await asyncio.gather(*(it.gateway.hub.ask(envelope, 10.0) for envelope in envelopes))
+        answers = await asyncio.gather(*(it.gateway.hub.ask(envelope, PATIENCE_SECONDS) for envelope in envelopes))
         for envelope, sealed in zip(envelopes, answers, strict=True):
             assert it.opened(contract, envelope, sealed).reply == answer.reply
         # What is not a proper question to this instance gets nothing but one word.
@@ -60,7 +65,7 @@ def test_a_contract_is_keyed_called_and_asked_without_a_listening_socket(guest, 
             with pytest.raises(KeepholdError):
                 await worker.answer(envelope, worker._session.instance.id)
         bad = replace(it.question(contract, worker), sealed=b"noise")
-        assert (await it.gateway.hub.ask(bad, 10.0)).unavailable == "no_live_worker"
+        assert (await it.gateway.hub.ask(bad, PATIENCE_SECONDS)).unavailable == "no_live_worker"
         with pytest.raises(SealBroken):
             it.opened(contract, envelopes[0], answers[1])
 
@@ -128,7 +133,7 @@ def test_a_successor_under_the_same_identity_ends_the_worker_and_its_keys(guest,
         successor = it.worker("w0")
         it.net.run(successor.run())
         with pytest.raises(Superseded):
-            await asyncio.wait_for(it.tasks[0], 20)
+            await asyncio.wait_for(it.tasks[0], PATIENCE_SECONDS)
         assert worker.contracts == ()
         assert hosted.core.readable() is None
         with pytest.raises(ProcessLookupError):
@@ -150,12 +155,13 @@ def test_a_worker_that_hears_no_echo_falls_silent(guest, tmp_path):
         await it.ask(contract, worker)
         envelope = it.question(contract, worker)
         it.net.kill_node()
-        await it.net.until(lambda: not session.freshness.is_fresh(session.clock.monotonic()))
+        clock.turn(WINDOW_SECONDS)
         with pytest.raises(NotFresh):
             await worker.answer(envelope, session.instance.id)
         it.net.start()
 
-    story(guest, tmp_path, tell, freshness_s=3)
+    clock = LeapingClock()
+    story(guest, tmp_path, tell, freshness_s=WINDOW_SECONDS, clock=clock)
 
 
 def test_attesting_again_keeps_contracts_running(guest, tmp_path):
@@ -164,18 +170,21 @@ def test_attesting_again_keeps_contracts_running(guest, tmp_path):
         contract = await it.deploy()
         await it.call(contract, ALICE, "setup", "GLD", "1000")
         first = worker._session.instance.id
+        clock.turn(LEASE_SECONDS // 2)
         await it.net.until(lambda: worker._session.instance.id != first)
         await it.call(contract, ALICE, "transfer", Address.account(BOB.public).text, "1")
         await it.consumed(contract)
         # The line to the gateway was renewed too; what was asked of the instance before is not answered.
         renewed = worker._session.instance.id
         await it.net.until(lambda: renewed in it.gateway.hub._lines)
+        await it.net.until(lambda: worker._session.freshness.is_fresh(worker._session.clock.monotonic()))
         envelope = it.question(contract, worker, instance=renewed)
-        assert it.opened(contract, envelope, await it.gateway.hub.ask(envelope, 5.0)).reply.outcome == "ok"
+        assert it.opened(contract, envelope, await it.gateway.hub.ask(envelope, PATIENCE_SECONDS)).reply.outcome == "ok"
         with pytest.raises(KeepholdError):
             await worker.answer(it.question(contract, worker, instance=first), renewed)
 
-    story(guest, tmp_path, tell, lease_s=6)
+    clock = LeapingClock()
+    story(guest, tmp_path, tell, lease_s=LEASE_SECONDS, freshness_s=LEASE_SECONDS, clock=clock)
 
 
 def test_a_lapsed_lease_ends_the_worker(guest, tmp_path):
@@ -184,13 +193,14 @@ def test_a_lapsed_lease_ends_the_worker(guest, tmp_path):
         await it.deploy()
         it.net._tasks.remove(it.tasks[0])
         it.net.kill_node()
-        await asyncio.sleep(3.2)
+        clock.turn(LEASE_SECONDS)
         it.net.start()
         with pytest.raises(LedgerRefused, match="lease_lapsed"):
-            await asyncio.wait_for(it.tasks[0], 20)
+            await asyncio.wait_for(it.tasks[0], PATIENCE_SECONDS)
         assert worker.contracts == ()
 
-    story(guest, tmp_path, tell, lease_s=3)
+    clock = LeapingClock()
+    story(guest, tmp_path, tell, lease_s=LEASE_SECONDS, clock=clock)
 
 
 def test_a_killed_execution_process_is_replaced(guest, tmp_path):

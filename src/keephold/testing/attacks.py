@@ -47,7 +47,10 @@ from keephold.testing.remote import Intercept, LocalRemote, passed_on
 from keephold.testing.seized import Seized
 
 PATIENCE_SECONDS: Final = 6.0
-"""Longer than a follower takes to give a lying node up, which is about three seconds."""
+"""Of calls and questions that nobody answers, under an attack that keeps something back."""
+
+_LIED_TO_SECONDS: Final = 60.0
+"""Of those under an attack that lies: a follower gives a lying node up after about three seconds, or when it can."""
 
 
 class Client(Protocol):
@@ -117,7 +120,7 @@ class Attacks:
         """Let the test use a client that knows the genesis alone, over this connection."""
         self._connect(remote)
         try:
-            with self._impatient(PATIENCE_SECONDS):
+            with self._impatient(_LIED_TO_SECONDS):
                 yield
         finally:
             # Another program has used the accounts since: the client of before would be at the wrong nonces.
@@ -182,9 +185,9 @@ class Attacks:
 
         A worker that was running goes on answering from its own state, the present one, until its echo is overdue.
         """
-        past = Past(self._bench, [self._client, *self._bench.workers.values()])
+        past = Past(self._bench, self._backend, [self._client, *self._bench.workers.values()])
         try:
-            with self._impatient(PATIENCE_SECONDS):
+            with self._impatient(self._backend.deadline):  # until the past is shown
                 yield past
         finally:
             past.close()
@@ -341,9 +344,10 @@ class Reordered:
 class Past:
     """A copy of the ledger."""
 
-    def __init__(self, bench: Bench, shown: list[LocalRemote]) -> None:
+    def __init__(self, bench: Bench, backend: Client, shown: list[LocalRemote]) -> None:
         """Copy it as it is now; for `Attacks.roll_back`."""
         self._bench: Final = bench
+        self._backend: Final = backend
         self._shown: Final = shown
         self._copy: Final = bench.copy_node()
         self._is_shown = False
@@ -352,6 +356,7 @@ class Past:
         """Answer clients and workers from the copy, and order their transactions there, from now on."""
         if not self._is_shown:
             self._is_shown = True
+            self._backend.deadline = PATIENCE_SECONDS
             self._copy.start()
         for remote in self._shown:
             remote.node = self._copy

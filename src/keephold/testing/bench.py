@@ -51,7 +51,7 @@ LEASE_DAYS: Final = 365
 _DAY_S: Final = 86_400
 _COLLATERAL_DAYS: Final = 10
 """Of thirty for which it is valid."""
-_START_SECONDS: Final = 60.0
+_START_SECONDS: Final = 180.0
 _POLL_SECONDS: Final = 0.01
 _CACHE_KEY: Final = b"keephold bench".ljust(32, b"\0")
 """Of a cache that the same user writes and reads, for a guest that runs nothing confidential."""

@@ -25,7 +25,6 @@ from keephold.client.aio import AsyncNetwork
 from keephold.client.events import EventLog
 from keephold.client.network import Contract as ContractHandle
 from keephold.client.network import Network
-from keephold.client.pending import DEADLINE_SECONDS
 from keephold.client.permits import Session
 from keephold.client.pinned import PinnedNetwork, devnet_link
 from keephold.client.released import Released
@@ -51,6 +50,9 @@ LONGEST_WARP: Final = 10.0
 """Seconds that a test may be made to wait."""
 
 MOST_MINED: Final = 32
+DEADLINE_SECONDS: Final = 120.0
+"""Of calls and questions. Longer than a person's: on a busy machine a test is late, and that is no failure of it."""
+
 _MARGIN_SECONDS: Final = 0.05
 _SETTLE_SECONDS: Final = 0.05
 _SETTLE_TRIES: Final = 600
@@ -174,7 +176,7 @@ class LedgerBackend:
         self, cls: type[Contract], arguments: tuple[object, ...], named: dict[str, object], sender: Account
     ) -> Deployed:
         """See `Backend`."""
-        given: dict[str, Any] = dict(named)
+        given: dict[str, Any] = {**named, "deadline": DEADLINE_SECONDS}
         contract = self.network.deploy(code_of(cls), *arguments, account=sender, **given)
         self._contracts.append(contract.address)
         return LedgerDeployed(cls, contract, self)
@@ -264,7 +266,7 @@ class LedgerDeployed:
 
     def released(self, topic: str, reader: Reader) -> Released:
         """See `Deployed`."""
-        return self._contract.released(topic, account=reader)
+        return self._contract.released(topic, account=reader, deadline=self._backend.deadline)
 
     def seen(self) -> tuple[SeenCall, ...]:
         """Return what anybody reads off the ledger; calls that one result consumed together count as its first."""

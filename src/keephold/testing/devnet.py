@@ -34,8 +34,8 @@ from keephold.testing.ports import LOOPBACK, free_ports
 from keephold.testing.supervisor import Event, Supervisor
 from keephold.testing.vendor import DevelopmentVendor
 
-START_SECONDS: Final = 60.0
-"""How long a node may take to answer; a laptop takes one."""
+START_SECONDS: Final = 180.0
+"""How long a node may take to answer; a laptop takes one second, a machine that starts many devnets at once longer."""
 
 _VENDOR: Final = "development"
 

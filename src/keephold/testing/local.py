@@ -46,6 +46,8 @@ SECOND: Final = 10**9
 WORKER: Final = SgxBuild.named("worker")
 GATEKEEPER: Final = SgxBuild.named("gatekeeper")
 _POLL_SECONDS: Final = 0.01
+PATIENCE_SECONDS: Final = 120.0
+"""How long something may take that takes a second: it ends a test that hangs, and never one on a busy machine."""
 
 
 def named_key(name: str) -> SigningKey:
@@ -206,7 +208,7 @@ class LocalNetwork:
         self._tasks.append(task)
         return task
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
         """Return once the condition holds; what fails beside the test fails here.
 
         Raises:

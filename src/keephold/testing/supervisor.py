@@ -142,7 +142,9 @@ class Supervisor:
     @property
     def pids(self) -> dict[str, int]:
         """Return name to process id of the children that run now."""
-        return {name: child.process.pid for name, child in list(self._children.items()) if child.process is not None}
+        # Looked at once each: the supervising thread may forget a process between two looks.
+        running = [(name, child.process) for name, child in list(self._children.items())]
+        return {name: process.pid for name, process in running if process is not None}
 
     def log(self, name: str) -> Path:
         """Return the file that holds a child's output."""
