@@ -71,6 +71,27 @@ def test_a_child_that_dies_comes_back_and_is_reported(tmp_path: Path, sleeper: d
         assert died.pause == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize("end", [lambda supervisor: supervisor.kill("parent", hold=True), Supervisor.stop])
+def test_who_kills_a_child_finds_nothing_of_what_it_had_started(tmp_path: Path, sleeper: dict[str, str], end) -> None:
+    """A grandchild in a group of its own that takes a while to notice: as CometBFT, which the kernel kills."""
+    grandchild = "import sys, time; print('up', flush=True); sys.stdin.read(); time.sleep(0.5)"
+    (tmp_path / "parent.py").write_text(
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {grandchild!r}], stdin=-1, stdout=-1, process_group=0)\n"
+        "child.stdout.readline()\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with Supervisor(tmp_path, environment=sleeper) as supervisor:
+        supervisor.start(Program("parent", "parent"))
+        log = supervisor.log("parent")
+        eventually(lambda: log.read_text().endswith("\n"), seconds=120)
+        pid = int(log.read_text())
+        assert is_running(pid)
+        end(supervisor)
+        assert not is_running(pid)
+
+
 def test_a_held_child_stays_down_until_resumed(tmp_path: Path, sleeper: dict[str, str]) -> None:
     events: Queue[Event] = Queue()
     with Supervisor(tmp_path, events.put, sleeper) as supervisor:

@@ -18,12 +18,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, Self, final
+
+from keephold.testing.processes import tree
 
 FIRST_PAUSE: Final = 0.1
 """Seconds before the first restart."""
@@ -34,6 +36,9 @@ SETTLED: Final = 10.0
 
 GRACE: Final = 3.0
 """Seconds between asking all children to end and killing those that did not."""
+
+LINGERING: Final = 5.0
+"""Seconds in which the processes that a killed child had started are gone too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,7 @@ class Supervisor:
         self._do(lambda: self._add(program))
 
     def kill(self, name: str, *, hold: bool = False) -> None:
-        """Kill a child as `kill -9` would; it comes back by itself unless it is held.
+        """Kill a child as `kill -9` would, and return when nothing of it runs; it comes back unless it is held.
 
         Raises:
             KeyError: no child of that name.
@@ -246,8 +251,9 @@ class Supervisor:
         child = self._children[name]
         child.held = hold
         if child.process is not None:
-            _signal_group(child.process.pid, signal.SIGKILL)
-            child.process.wait()
+            with _orphans(child.process.pid):
+                _signal_group(child.process.pid, signal.SIGKILL)
+                child.process.wait()
 
     def _resume(self, name: str) -> None:
         child = self._children[name]
@@ -262,6 +268,13 @@ class Supervisor:
 
     def _end(self) -> None:
         living = [child for child in self._children.values() if child.process is not None]
+        with contextlib.ExitStack() as gone:
+            for child in living:
+                if child.process is not None:
+                    gone.enter_context(_orphans(child.process.pid))
+            self._end_all(living)
+
+    def _end_all(self, living: list[_Child]) -> None:
         for child in living:
             if child.process is not None and child.process.poll() is None:
                 child.process.terminate()
@@ -275,6 +288,26 @@ class Supervisor:
                 _signal_group(child.process.pid, signal.SIGKILL)
                 child.process.wait()
             self._forget(child)
+
+
+@contextlib.contextmanager
+def _orphans(leader: int) -> Iterator[None]:
+    """Wait, after what is done inside, for the end of whatever a child started: what is tethered dies a moment later.
+
+    Nobody is killed here: whoever lives on would do so without us too, and is waited for `LINGERING` seconds.
+    """
+    with contextlib.ExitStack() as held:
+        descriptors = []
+        for process in tree(leader)[1:]:
+            with contextlib.suppress(ProcessLookupError):
+                descriptors.append(os.pidfd_open(process))
+                held.callback(os.close, descriptors[-1])
+        yield
+        deadline = time.monotonic() + LINGERING
+        for descriptor in descriptors:
+            ended = select.poll()
+            ended.register(descriptor, select.POLLIN)
+            ended.poll(max(0.0, deadline - time.monotonic()) * 1000)
 
 
 def _signal_group(leader: int, number: signal.Signals) -> None:
