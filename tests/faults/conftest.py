@@ -1,4 +1,9 @@
-"""Networks of real CometBFT, and readers that believe nothing."""
+"""Networks of real CometBFT, and readers that believe nothing.
+
+What decides here is what the processes do, never how fast: a question to a node is asked until it is answered, and a
+story has `PATIENCE`, which is spent by a network that stands still and by nothing else. When a test fails, its report
+ends with what its nodes said last: whatever is logged below a directory of `place`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,11 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing, suppress
+import urllib.request
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, aclosing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -40,10 +46,17 @@ from keephold.testing.comet.cluster import Cluster
 from keephold.testing.switch import Switch
 from keephold.testing.vendor import DevelopmentVendor, SgxBuild
 
+T = TypeVar("T")
 SECOND = 10**9
-PATIENCE = 90.0
-AGAIN = 5.0
+PATIENCE = 400.0
+"""Seconds for a story on four nodes that share two busy cores with three other tests: ten times what it takes alone."""
+AGAIN = 10.0
+TOGETHER = 64
 CLIENT = 4
+LOG = "consensus:info,blocksync:info,statesync:info,*:error"
+"""What CometBFT logs: enough to tell what a network that stands still waits for."""
+TOLD_LINES, TOLD_CHARACTERS = 40, 400
+PLACES = pytest.StashKey[list[Path]]()
 GOVERNORS = [SigningKey(SecretBytes(bytes([n]) * 32)) for n in (1, 2, 3)]
 
 
@@ -90,22 +103,45 @@ class Reader:
                             return
             await asyncio.sleep(0.05)
 
-    async def found(self, ids: Sequence[bytes]) -> list[tuple[int, int]]:
-        """Wait until the node has all of these; return their heights and codes."""
+    async def answered(self, question: Callable[[HttpRemote], Awaitable[T]]) -> T:
+        """Ask until the node answers, whatever it says."""
         while True:
             with suppress(NodeUnreachable, UnavailableError):
-                found = await self.remote.transactions(ids)
-                if len(found) == len(ids):
-                    return [(item.height, item.result.code) for item in found]
+                return await question(self.remote)
             await asyncio.sleep(0.05)
+
+    async def height(self) -> int:
+        """Return the height of the node's newest block."""
+        (newest,) = await self.answered(lambda remote: remote.blocks([0]))
+        return newest.height
+
+    async def knows(self, ids: Sequence[bytes]) -> list[tuple[int, int]]:
+        """Return the heights and codes of those that the node has now."""
+        found = await self.answered(lambda remote: remote.transactions(ids))
+        return [(item.height, item.result.code) for item in found]
+
+    async def found(self, ids: Sequence[bytes]) -> list[tuple[int, int]]:
+        """Wait until the node has all of these; return their heights and codes."""
+        places: list[tuple[int, int]] = []
+        for at in range(0, len(ids), TOGETHER):  # an answer has a largest size
+            wanted = ids[at : at + TOGETHER]
+            while len(known := await self.knows(wanted)) < len(wanted):  # noqa: ASYNC110 - asks another process
+                await asyncio.sleep(0.05)
+            places += known
+        return places
 
     async def acknowledged(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
         """Submit until the node has them all: what waited where a node died is lost with its mempool."""
-        while True:
-            await self.submit(raws)
-            with suppress(TimeoutError):
+        await self.submit(raws)
+        places: list[tuple[int, int]] = []
+        while len(places) < len(raws):
+            some = raws[len(places) : len(places) + TOGETHER]
+            try:
                 async with asyncio.timeout(AGAIN):
-                    return await self.found(ids_of(raws))
+                    places += await self.found(ids_of(some))
+            except TimeoutError:
+                await self.submit(some)
+        return places
 
     async def found_all(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
         """Wait until the node has them all, without offering them."""
@@ -113,14 +149,19 @@ class Reader:
 
     async def blocks(self, last: int) -> list[LightBlock]:
         """Fetch all light blocks up to a height."""
-        return [block for at in range(1, last + 1) for block in await self.remote.blocks([at])]
+        return [
+            block
+            for at in range(1, last + 1)
+            for block in await self.answered(lambda remote, at=at: remote.blocks([at]))
+        ]
 
     async def submit(self, raws: Sequence[bytes]) -> list[int]:
         """Submit once the node takes transactions; return the codes."""
-        while True:
-            with suppress(NodeUnreachable, UnavailableError):
-                return [verdict.code for verdict in await self.remote.submit(raws)]
-            await asyncio.sleep(0.05)
+        codes: list[int] = []
+        for at in range(0, len(raws), TOGETHER):
+            some = raws[at : at + TOGETHER]
+            codes += [item.code for item in await self.answered(lambda remote, some=some: remote.submit(some))]
+        return codes
 
 
 class Sender:
@@ -167,19 +208,55 @@ def binary() -> Path:
         pytest.fail(f"no CometBFT: {error}")
 
 
+@contextmanager
+def place_of(node: pytest.Item | pytest.Collector) -> Iterator[Path]:
+    """Make a directory with a short path, as sockets want it; what is logged in it is told when a test fails."""
+    with tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:
+        node.stash.setdefault(PLACES, []).append(Path(directory))
+        yield Path(directory)
+
+
 @pytest.fixture
-def start(binary: Path) -> Iterator[Callable[..., Cluster]]:
-    started: list[Cluster] = []
+def place(request: pytest.FixtureRequest) -> Iterator[Path]:
+    with place_of(request.node) as directory:
+        yield directory
 
-    def run(validators: int, followers: int = 0, **shape: Any) -> Cluster:
-        shape |= {"binary": binary, "validators": validators, "followers": followers}
-        started.append(Cluster.start(Path(directory), genesis_of, **shape))
-        return started[-1]
 
-    with tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:  # sockets want short paths
+@pytest.fixture(scope="module")
+def common_place(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """For all tests of a module."""
+    with place_of(request.node) as directory:
+        yield directory
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        for place in (place for node in item.listchain() for place in node.stash.get(PLACES, [])):
+            report.sections += [(f"end of {log.relative_to(place)}", last_lines(log)) for log in logs_below(place)]
+    return report
+
+
+def logs_below(place: Path) -> list[Path]:
+    """Return logs of programs; LevelDB's, which have the same name, are none."""
+    return sorted(path for path in place.rglob("*.log") if "data" not in path.relative_to(place).parts)
+
+
+def last_lines(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-TOLD_LINES:]
+    return "\n".join(line[:TOLD_CHARACTERS] for line in lines)
+
+
+@pytest.fixture
+def start(binary: Path, place: Path) -> Iterator[Callable[..., Cluster]]:
+    with ExitStack() as stack:
+
+        def run(validators: int, followers: int = 0, **shape: Any) -> Cluster:
+            shape |= {"binary": binary, "validators": validators, "followers": followers, "log": LOG}
+            return stack.enter_context(Cluster.start(place, genesis_of, **shape))
+
         yield run
-        for cluster in started:
-            cluster.stop()
 
 
 def made_switch(machines: int) -> Switch:
@@ -241,7 +318,7 @@ def until() -> Callable[[Callable[[], bool]], Awaitable[None]]:
 
 @pytest.fixture
 def patiently() -> Callable[[Awaitable[None], Cluster], None]:
-    """Run to the end; when it takes too long, show what the nodes said."""
+    """Run to the end, or for `PATIENCE`; when it fails, say where each node stands."""
 
     def run(awaitable: Awaitable[None], cluster: Cluster) -> None:
         async def bounded() -> None:
@@ -250,8 +327,18 @@ def patiently() -> Callable[[Awaitable[None], Cluster], None]:
 
         try:
             asyncio.run(bounded())
-        except TimeoutError:
-            logs = [cluster.log(number).read_text()[-3000:] for number in range(len(cluster))]
-            pytest.fail("the network did not get there:\n" + "\n---\n".join(logs))
+        except BaseException as error:
+            for number in range(len(cluster)):
+                error.add_note(f"node {number} at {cluster.url(number)}: {standing(cluster.url(number))}")
+            raise
 
     return run
+
+
+def standing(url: str) -> str:
+    """Return what a node says of itself."""
+    try:
+        with urllib.request.urlopen(f"{url}/v1/status", timeout=5) as reply:
+            return str(reply.read(TOLD_CHARACTERS).decode(errors="replace"))
+    except OSError as error:
+        return f"does not answer: {error}"

@@ -75,6 +75,7 @@ class Cluster:
         heartbeat: float = 2.0,
         history: HistoryConfig = HISTORY,
         switch: Switch | None = None,
+        log: str = "error",
     ) -> Self:
         """Found a network in an empty directory and start its nodes; they need some seconds to find each other.
 
@@ -88,11 +89,12 @@ class Cluster:
             heartbeat: Seconds between blocks without transactions.
             history: What each node keeps, and how often it takes snapshots.
             switch: Gives each node a machine of its own, the first ones; by default all share this one's loopback.
+            log: CometBFT's log level.
 
         Raises:
             ConfigurationError: there is no CometBFT, or the directory is too deep.
         """
-        options = CometConfig(binary=str(binary or comet_binary()), commit=commit)
+        options = CometConfig(binary=str(binary or comet_binary()), commit=commit, log=log)
         members = [draw(directory / f"n{number}") for number in range(validators + followers)]
         made = genesis(tuple(ValidatorEntry(member.public_key, _POWER) for member in members[:validators]))
         if switch is None:
