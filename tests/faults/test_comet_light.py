@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.client
 import json
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 import urllib.error
@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 
-from keephold.base.errors import PortTaken
 from keephold.chain.chain_id import chain_id
 from keephold.chain.header import BlockIdFlag, SignedHeader
 from keephold.chain.sparse import MapProof, verify_map
@@ -34,12 +33,12 @@ from keephold.programs.founding import Plan, found
 from keephold.programs.law_tables import Law
 from keephold.programs.members import CONFIG
 from keephold.protocol.genesis import network_id
-from keephold.testing.ports import LOOPBACK, free_ports
+from keephold.testing.ports import LOOPBACK, free_port, free_row
 from keephold.testing.supervisor import Program, Supervisor
 
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
 
-SECONDS = 60.0
+SECONDS = 300.0
 
 
 class Net:
@@ -72,35 +71,45 @@ class Net:
 
 def rows(length: int) -> tuple[int, int, int]:
     """Return three ports from which on enough are free."""
-    while True:
-        (first,) = free_ports(0)
-        try:
-            free_ports(*range(first, first + 3 * length))
-        except PortTaken:
-            continue
-        return first, first + length, first + 2 * length
+    first = free_row(3 * length)
+    return first, first + length, first + 2 * length
 
 
 @pytest.fixture(scope="module")
-def net(binary: Path, law: Law) -> Iterator[Net]:
-    with tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:
-        made = Net(Path(directory), binary, law)
-        try:
-            until(lambda: height(made.rpcs[0]) > 3)
-            yield made
-        finally:
-            made.supervisor.stop()
+def net(binary: Path, law: Law, common_place: Path) -> Iterator[Net]:
+    """Four nodes that have found each other: each can be asked for what each other one has."""
+    made = Net(common_place, binary, law)
+    try:
+        for url in made.rpcs:
+            until(lambda url=url: height(url) > 3 and peers(url) == 3)
+        yield made
+    finally:
+        made.supervisor.stop()
 
 
 def get(url: str, path: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{url}{path}", timeout=20) as reply:
-        return json.load(reply)
+    """Return what is answered as JSON, be it an error; nothing where there is no such answer."""
+    try:
+        return json.loads(reachable(f"{url}{path}"))
+    except ValueError:
+        return {}
+
+
+def result(url: str, path: str, word: str = "result") -> dict[str, Any]:
+    """Ask until there is one; return it."""
+    deadline = time.monotonic() + SECONDS
+    while word not in (answer := get(url, path)):
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.05)
+    return answer[word]
 
 
 def height(url: str) -> int:
-    with contextlib.suppress(OSError, KeyError):
-        return int(get(url, "/status")["result"]["sync_info"]["latest_block_height"])
-    return -1
+    return int(get(url, "/status").get("result", {}).get("sync_info", {}).get("latest_block_height", -1))
+
+
+def peers(url: str) -> int:
+    return int(get(url, "/net_info").get("result", {}).get("n_peers", -1))
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -111,7 +120,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def trusted(net: Net, at: int = 1) -> tuple[str, str]:
-    header = get(net.rpcs[0], f"/commit?height={at}")["result"]["signed_header"]
+    header = result(net.rpcs[0], f"/commit?height={at}")["signed_header"]
     return str(at), header["commit"]["block_id"]["hash"]
 
 
@@ -120,7 +129,7 @@ class LightClient:
 
     def __init__(self, net: Net, binary: Path, home: Path, primary: str, witnesses: list[str]) -> None:
         at, digest = trusted(net)
-        (port,) = free_ports(0)
+        port = free_port(0)
         self.url = f"http://{LOOPBACK}:{port}"
         self.log = home / "log"
         words = ["light", net.chain, "--primary", primary, "--witnesses", ",".join(witnesses), "--height", at]
@@ -150,13 +159,13 @@ def light(net, binary, tmp_path) -> Iterator[Callable[..., LightClient]]:
 
 
 def test_plain_http_reads_the_chain_and_sends_transactions(net, new_reader, new_sender, ids, patiently):
-    status = get(net.rpcs[1], "/status")["result"]
+    status = result(net.rpcs[1], "/status")
     assert status["node_info"]["network"] == net.chain
     at = int(status["sync_info"]["latest_block_height"])
-    assert get(net.rpcs[1], f"/block?height={at}")["result"]["block"]["header"]["height"] == str(at)
-    assert get(net.rpcs[1], "/validators")["result"]["total"] == "4"
-    assert get(net.rpcs[1], "/net_info")["result"]["n_peers"] == "3"
-    assert b"404" in _error(f"{net.rpcs[1]}/dial_peers?peers=[]"), "no unsafe method is offered"
+    assert result(net.rpcs[1], f"/block?height={at}")["block"]["header"]["height"] == str(at)
+    assert result(net.rpcs[1], "/validators")["total"] == "4"
+    until(lambda: peers(net.rpcs[1]) == 3)
+    assert b"404" in reachable(f"{net.rpcs[1]}/dial_peers?peers=[]"), "no unsafe method is offered"
     (raw,) = new_sender(net.genesis, b"carol").next(1)
     sent = get(net.rpcs[1], f"/broadcast_tx_sync?tx=0x{raw.hex()}")["result"]
     assert sent["code"] == 0
@@ -174,32 +183,21 @@ def test_plain_http_reads_the_chain_and_sends_transactions(net, new_reader, new_
 
 
 def test_the_nodes_metrics_tell_of_comets_peers(net):
-    def peers() -> bool:
-        with urllib.request.urlopen(f"{net.urls[0]}/metrics", timeout=20) as reply:
-            lines = reply.read().decode().splitlines()
-        return "keephold_peers 3" in lines and "keephold_engine_up 1" in lines
-
-    until(peers)
-
-
-def _error(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=20) as reply:
-            return reply.read()
-    except urllib.error.HTTPError as error:
-        return error.read()
+    until(
+        lambda: {b"keephold_peers 3", b"keephold_engine_up 1"} <= set(reachable(f"{net.urls[0]}/metrics").splitlines())
+    )
 
 
 def test_abci_query_answers_with_a_proof_under_the_next_header(net):
-    found = get(net.rpcs[2], '/abci_query?path="/governance"&prove=true')["result"]["response"]
+    found = result(net.rpcs[2], '/abci_query?path="/governance"&prove=true')["response"]
     (op,) = found["proofOps"]["ops"]
     key, at = base64.b64decode(found["key"]), int(found["height"])
     until(lambda: height(net.rpcs[0]) > at)
-    header = get(net.rpcs[0], f"/commit?height={at + 1}")["result"]["signed_header"]["header"]
+    header = result(net.rpcs[0], f"/commit?height={at + 1}")["signed_header"]["header"]
     value = base64.b64decode(found["value"] or "")
     assert op["type"] == "keephold:map"
     verify_map(bytes.fromhex(header["app_hash"]), key, MapProof.decode(base64.b64decode(op["data"])), value or None)
-    refused = get(net.rpcs[2], '/abci_query?path="/store/acc"')["result"]["response"]
+    refused = result(net.rpcs[2], '/abci_query?path="/store/acc"')["response"]
     assert refused["code"] == 1
     assert "ask /map" in refused["log"]
 
@@ -207,15 +205,16 @@ def test_abci_query_answers_with_a_proof_under_the_next_header(net):
 def test_the_light_client_of_cometbft_follows_the_network(net, light):
     client = light(net.rpcs[0], net.rpcs[1:])
     until(lambda: height(client.url) > 0 or client.process.poll() is not None)
+    assert client.process.poll() is None, client.said()
     newest = height(net.rpcs[0])
-    until(lambda: height(net.rpcs[0]) > newest + 1)
-    seen = get(client.url, f"/commit?height={newest}")["result"]["signed_header"]
-    real = get(net.rpcs[3], f"/commit?height={newest}")["result"]["signed_header"]
+    for url in net.rpcs:  # those with whom it compares have it too
+        until(lambda url=url: height(url) > newest + 1)
+    seen = result(client.url, f"/commit?height={newest}")["signed_header"]
+    real = result(net.rpcs[3], f"/commit?height={newest}")["signed_header"]
     assert seen["commit"]["block_id"] == real["commit"]["block_id"], client.said()
-    assert get(client.url, f"/validators?height={newest}")["result"]["total"] == "4"
+    assert result(client.url, f"/validators?height={newest}")["total"] == "4"
     # The proxy knows the proofs of no application but Cosmos': it passes on none that it cannot verify.
-    answered = json.loads(_error(f'{client.url}/abci_query?path="/governance"'))
-    assert "error" in answered
+    assert result(client.url, '/abci_query?path="/governance"', "error")
 
 
 class Liar:
@@ -277,18 +276,35 @@ def liar() -> Iterator[Callable[..., Liar]]:
         item.server.server_close()
 
 
-def asked(client: LightClient, at: int) -> str:
-    """Ask for a header; return what was answered and what the client logged."""
-    until(lambda: client.process.poll() is not None or b"jsonrpc" in reachable(f"{client.url}/health"))
-    answered = reachable(f"{client.url}/commit?height={at}").decode()
-    assert "00" * 32 not in answered, "the lie"
-    return answered + client.said()
+def found_out(net: Net, client: LightClient, *told: str) -> None:
+    """Ask for a header until the client has said one of these words; no answer is the lie.
+
+    A node that does not answer in time it may leave for another one, and find out by a later header.
+    """
+    at = 3
+
+    def heard() -> bool:
+        nonlocal at
+        answered = reachable(f"{client.url}/commit?height={at}").decode()
+        if answered:
+            at = max(at, height(net.rpcs[0]) - 1)
+        assert "00" * 32 not in answered, "the lie"
+        said = answered + client.said()
+        assert client.process.poll() is None or any(word in said for word in told), said
+        return any(word in said for word in told)
+
+    until(heard)
 
 
 def reachable(url: str) -> bytes:
+    """Return what is answered, with whatever status; nothing where nobody answers."""
     try:
-        return _error(url)
-    except OSError:
+        with urllib.request.urlopen(url, timeout=60) as reply:
+            return reply.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read()
+    except (OSError, http.client.HTTPException):
         return b""
 
 
@@ -298,9 +314,9 @@ def test_a_primary_that_alters_a_header_is_refused(net, light, liar):
         if int(header["height"]) > 2:
             header["app_hash"] = "00" * 32
 
-    said = asked(light(liar(net.rpcs[0], alter).url, net.rpcs[1:]), 3)
-    assert "error from light block request from primary, removing" in said, "it goes on with an honest one"
-    assert "client provided bad signed header" in said, said
+    client = light(liar(net.rpcs[0], alter).url, net.rpcs[1:])
+    found_out(net, client, "client provided bad signed header")
+    assert "removing" in client.said(), "it goes on with an honest one"
 
 
 def test_a_fork_that_all_validators_signed_is_found_by_comparing_with_a_witness(net, light, liar):
@@ -315,8 +331,7 @@ def test_a_fork_that_all_validators_signed_is_found_by_comparing_with_a_witness(
         if signed.header.height > 2:
             result["signed_header"] = signed_header(forked(signed, net.chain, keys))
 
-    said = asked(light(liar(net.rpcs[0], alter).url, net.rpcs[1:]), 3)
-    assert "divergence" in said or "conflicting" in said, said
+    found_out(net, light(liar(net.rpcs[0], alter).url, net.rpcs[1:]), "divergence", "conflicting")
 
 
 def forked(signed: SignedHeader, chain: str, keys: dict[bytes, ValidatorKey]) -> SignedHeader:

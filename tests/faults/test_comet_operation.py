@@ -9,18 +9,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from keephold.base.errors import PortTaken
 from keephold.client.pinned import PinnedNetwork
 from keephold.protocol.genesis import Genesis
-from keephold.testing.ports import free_ports
+from keephold.testing.ports import free_row
 from keephold.testing.processes import of_environment
 
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
@@ -49,21 +46,10 @@ class Net:
         return self.logs[number]
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:  # sockets want short paths
-        yield Path(directory)
-
-
 def rows() -> tuple[int, int, int]:
     """Return three ports from which on enough are free."""
-    while True:
-        (first,) = free_ports(0)
-        try:
-            free_ports(*range(first, first + 3 * NODES))
-        except PortTaken:
-            continue
-        return first, first + NODES, first + 2 * NODES
+    first = free_row(3 * NODES)
+    return first, first + NODES, first + 2 * NODES
 
 
 def test_a_network_founded_by_init_runs_under_keephold_node(binary, place, new_reader, new_sender, ids, patiently):
@@ -105,5 +91,5 @@ def test_a_network_founded_by_init_runs_under_keephold_node(binary, place, new_r
         patiently(run(), net)
         for node in nodes:
             node.send_signal(signal.SIGTERM)
-        assert [node.wait(30) for node in nodes] == [0, 0, 0, -signal.SIGKILL]
+        assert [node.wait(120) for node in nodes] == [0, 0, 0, -signal.SIGKILL]
     assert of_environment(f"{MARK}={place}") == [], "CometBFT goes with its node"
