@@ -10,9 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -30,6 +30,7 @@ from keephold.testing.processes import of_environment
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
 
 MARK = "KEEPHOLD_TEST_PLACE"
+PATIENCE = 300.0
 
 
 class Node:
@@ -40,7 +41,7 @@ class Node:
         (self.home,) = found(place / "net", law, Plan(("127.0.0.1",), *ports, binary=str(binary))).members
         self.config: NodeConfig = read_config(self.home / CONFIG)
         self.place = place
-        self.log = place / "log"
+        self.log = place / "node.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -56,7 +57,7 @@ class Node:
     def wait(self, status: int) -> str:
         """Return the log of a node that ended by itself with a status."""
         assert self.process is not None
-        assert self.process.wait(60) == status, self.log.read_text()
+        assert self.process.wait(PATIENCE) == status, self.log.read_text()
         assert self.left() == []
         return self.log.read_text()
 
@@ -68,54 +69,61 @@ class Node:
                 return -1
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, self.log.read_text()[-4000:]
+            assert time.monotonic() < deadline
             time.sleep(0.05)
 
     def left(self) -> list[int]:
         return of_environment(f"{MARK}={self.place}")
 
-    def pids(self) -> tuple[int, int]:
-        """Return the node's own process and CometBFT's."""
+    def pids(self) -> list[int]:
+        """Return the node's own process and CometBFT's; fewer while they start."""
         assert self.process is not None
-        (node,) = children(self.process.pid)
-        (comet,) = children(node)
-        return node, comet
+        nodes = children(self.process.pid)
+        return [*nodes, *(comet for node in nodes for comet in children(node))]
+
+    def told(self) -> list[str]:
+        """Return the events that it logged, in complete lines."""
+        lines = self.log.read_bytes().split(b"\n")[:-1]
+        return [json.loads(line).get("event", "") for line in lines if line.startswith(b"{")]
 
     def end(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30) == 0
+        assert self.process.wait(PATIENCE) == 0
 
 
 def children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    found = []
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        for task in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += [int(child) for child in task.read_text().split()]
+    return found
 
 
 @pytest.fixture
-def node(binary: Path, law: Law) -> Iterator[Node]:
-    with tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory:  # sockets want short paths
-        made = Node(Path(directory), binary, law)
-        made.start()
-        try:
-            made.until(lambda: made.height() > 0)
-            yield made
-        finally:
-            if made.process is not None:
-                made.process.kill()
-                made.process.wait()
-            made.until(lambda: made.left() == [])
+def node(binary: Path, law: Law, place: Path) -> Iterator[Node]:
+    made = Node(place, binary, law)
+    made.start()
+    try:
+        made.until(lambda: made.height() > 0)
+        yield made
+    finally:
+        if made.process is not None:
+            made.process.kill()
+            made.process.wait()
+        made.until(lambda: made.left() == [])
 
 
 def test_whichever_dies_both_live_again_and_a_killed_supervisor_leaves_nothing(node):
     for victim in (0, 1):
+        node.until(lambda: node.height() > 0 and len(node.pids()) == 2)
         before, height = node.pids(), node.height()
         os.kill(before[victim], signal.SIGKILL)
-        node.until(lambda before=before, height=height: node.height() >= height and not set(before) & set(node.left()))
-    said = [json.loads(line)["event"] for line in node.log.read_text().splitlines() if line.startswith("{")]
-    assert said.count("started again") == 2
+        node.until(lambda before=before: not set(before) & set(node.left()))
+        node.until(lambda height=height: node.height() >= max(1, height))
+    node.until(lambda: node.told().count("started again") == 2)
     assert node.process is not None
     node.process.kill()
     node.until(lambda: node.left() == [])
