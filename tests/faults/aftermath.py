@@ -12,10 +12,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from keephold.base.errors import NodeUnreachable
 from keephold.chain import merkle
 from keephold.follower.follow import Follower
 from keephold.follower.remote import HttpRemote
@@ -23,6 +25,7 @@ from keephold.follower.view import VerifiedView
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.transactions import transaction_id
 
+T = TypeVar("T")
 Place = tuple[int, int]
 """Height and code."""
 
@@ -72,9 +75,22 @@ class Released:
     header_hash: bytes
 
 
+def patient(genesis: Genesis, url: str) -> Follower:
+    """Return a follower of one node that asks it for every header, and asks again where it does not answer."""
+    return Follower([HttpRemote(url)], VerifiedView(genesis), skip_above=EVERY_BLOCK, patience=again_and_again)
+
+
+async def again_and_again(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until somebody answers: `follower.nodes.Patience` of a test, whose story has an end."""
+    while True:
+        with suppress(NodeUnreachable):
+            return await ask()
+        await asyncio.sleep(0.1)
+
+
 async def proven(genesis: Genesis, url: str, height: int, acknowledged: Acknowledged) -> Chain:
     """Follow one node from the genesis; ask it to prove everything acknowledged."""
-    follower, chain = Follower([HttpRemote(url)], VerifiedView(genesis), skip_above=EVERY_BLOCK), Chain()
+    follower, chain = patient(genesis, url), Chain()
     try:
         await follower.sync(to=1)
         chain.add(follower.view)

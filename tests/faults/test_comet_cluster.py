@@ -89,8 +89,7 @@ def test_governance_takes_a_validator_off_and_another_one_goes_on(
         after = sender.next(1)
         last = height
         while last < height + 3:  # updates act two blocks later
-            await reader.submit(after)
-            ((last, _),) = await reader.found(ids(after))
+            ((last, _),) = await reader.acknowledged(after)
             after = sender.next(1)
         blocks = await reader.blocks(last)
         trusted = TrustedState.from_genesis(chain_id(network_id(cluster.genesis)), *origin(cluster.genesis))
@@ -121,8 +120,7 @@ def test_a_follower_with_an_empty_disk_catches_up_with_all_that_happened(
         change = govern(cluster.genesis, SetValidators(powers), 1)
         raws = sender.next(10)
         for raw in [*raws[:5], change, *raws[5:]]:
-            await reader.submit([raw])
-            places = await reader.found(ids([raw]))
+            places = await reader.acknowledged([raw])
         # (2) One who knows nothing but the genesis.
         for lost in (*cluster.home(2).glob("*.db*"), cluster.home(2) / "cometbft" / "data"):
             shutil.rmtree(lost) if lost.is_dir() else lost.unlink()

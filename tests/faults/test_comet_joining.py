@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from pathlib import Path
 
 import apsw
 import pytest
+from faults_aftermath import patient
 
-from keephold.base.errors import NodeUnreachable, NotKept, UnavailableError
-from keephold.follower.follow import Follower
-from keephold.follower.view import VerifiedView
+from keephold.base.errors import NotKept
 from keephold.programs.history import HistoryConfig
 from keephold.protocol.governance import SetValidators, ValidatorEntry
 from keephold.protocol.wire import Interest, StreamRequest
@@ -24,18 +22,17 @@ INTERVAL = 10
 
 def rows(path: Path, question: str) -> list[tuple[object, ...]]:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(60_000)
     try:
         return list(connection.execute(question))
     finally:
         connection.close()
 
 
-async def height_of(reader) -> int:
-    while True:
-        with suppress(NodeUnreachable, UnavailableError):
-            (newest,) = await reader.remote.blocks([0])
-            return newest.height
-        await asyncio.sleep(0.1)
+async def grow(reader, sender, height: int) -> None:
+    """Have blocks made until there is one of that height."""
+    while await reader.height() < height:
+        await reader.acknowledged(sender.next(1))
 
 
 def test_a_fifth_node_joins_without_replaying_and_is_made_a_validator(
@@ -49,14 +46,12 @@ def test_a_fifth_node_joins_without_replaying_and_is_made_a_validator(
         early = sender.next(3)
         assert await first.submit(early) == [0] * 3
         await first.found(ids(early))
-        while await height_of(first) < INTERVAL + 3:
-            await first.submit(sender.next(1))
-            await asyncio.sleep(0.2)
+        await grow(first, sender, INTERVAL + 3)
         # (2) A node with nothing but the genesis joins by two of them.
         home = cluster.home(0).parent.with_name("n4")
         number = await asyncio.to_thread(cluster.join, home, (0, 1))
         late = new_reader(cluster, number)
-        newest = await height_of(late)
+        newest = await late.height()
         assert newest >= INTERVAL
         # (3) It did not replay: no block below the snapshot has its transactions, and CometBFT has none of them.
         ledger = cluster.home(number) / "ledger.db"
@@ -74,7 +69,7 @@ def test_a_fifth_node_joins_without_replaying_and_is_made_a_validator(
         assert await late.submit(more) == [0] * 5
         assert await late.found(ids(more)) == await first.found(ids(more))
         # (6) A client follows it from the genesis, once the headers below were fetched, and sees one chain.
-        target = await height_of(late)
+        target = await late.height()
         await asyncio.gather(first.follow(target), late.follow(target))
         assert late.hashes == {height: first.hashes[height] for height in late.hashes}
         assert late.app_hashes == {height: first.app_hashes[height] for height in late.app_hashes}
@@ -84,7 +79,7 @@ def test_a_fifth_node_joins_without_replaying_and_is_made_a_validator(
         assert await late.submit([act]) == [0]
         ((enacted, code),) = await first.found(ids([act]))
         assert code == 0
-        client = Follower([late.remote], VerifiedView(cluster.genesis))
+        client = patient(cluster.genesis, late.url)
         while client.view.height < enacted + 4:
             await client.sync()
             await asyncio.sleep(0.2)
@@ -94,10 +89,9 @@ def test_a_fifth_node_joins_without_replaying_and_is_made_a_validator(
         assert await late.found(ids(last)) == await first.found(ids(last))
         # (8) Killed, it goes on where it was.
         cluster.kill(number)
-        after = await height_of(late)
-        assert after > begun
-        await first.remote.aclose()
-        await late.remote.aclose()
+        assert await late.height() > begun
+        for done in (first.remote, late.remote, client):
+            await done.aclose()
 
     patiently(run(), cluster)
 
@@ -108,9 +102,7 @@ def test_killed_again_and_again_while_it_joins_it_joins_all_the_same(start, new_
 
     async def run() -> None:
         first, sender = new_reader(cluster, 0), new_sender(cluster.genesis, b"alice")
-        while await height_of(first) < INTERVAL + 3:
-            await first.submit(sender.next(1))
-            await asyncio.sleep(0.2)
+        await grow(first, sender, INTERVAL + 3)
         number = await asyncio.to_thread(cluster.join, cluster.home(0).parent.with_name("n4"), (0, 1))
         late = new_reader(cluster, number)
         for seconds in (1.0, 2.5, 5.0, 6.5, 8.0):
@@ -121,7 +113,7 @@ def test_killed_again_and_again_while_it_joins_it_joins_all_the_same(start, new_
         assert await late.found(ids(raws)) == await first.found(ids(raws))
         ((begun,),) = rows(cluster.home(number) / "ledger.db", "SELECT height FROM history")
         assert begun > INTERVAL
-        target = await height_of(late)
+        target = await late.height()
         await asyncio.gather(first.follow(target), late.follow(target))
         assert late.app_hashes[target] == first.app_hashes[target]
         await first.remote.aclose()

@@ -45,7 +45,7 @@ def vote(key: ValidatorKey, chain: str, height: int, index: int, time_ns: int, b
 
 async def submit(socket: Path, evidence: dict[str, object]) -> dict[str, object]:
     transport = httpx2.AsyncHTTPTransport(uds=str(socket))
-    async with httpx2.AsyncClient(transport=transport, base_url="http://comet") as client:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://comet", timeout=60) as client:
         request = {"jsonrpc": "2.0", "id": 1, "method": "broadcast_evidence", "params": {"evidence": evidence}}
         return json.loads((await client.post("/", json=request)).content)
 
@@ -61,7 +61,7 @@ def test_two_votes_at_one_height_are_recorded_on_every_node(start, new_reader, n
         (height, _), *_ = await readers[0].found(ids(raws))
         # The fourth validator's key signs two blocks of that height that nobody proposed.
         key = ValidatorKey(SecretBytes((cluster.home(3).parent / "validator.seed").read_bytes()))
-        (block,) = await readers[0].remote.blocks([height])
+        (block,) = await readers[0].answered(lambda remote: remote.blocks([height]))
         header = decode_signed_header(block.signed_header).header
         validators = decode_validator_set(block.validators)
         index = next(at for at, item in enumerate(validators.validators) if item.public_key == key.public)
@@ -89,7 +89,7 @@ def test_two_votes_at_one_height_are_recorded_on_every_node(start, new_reader, n
         more = sender.next(1)
         assert await readers[3].submit(more) == [0]
         await readers[0].found(ids(more))
-        (newest,) = await readers[0].remote.blocks([0])
+        (newest,) = await readers[0].answered(lambda remote: remote.blocks([0]))
         assert len(decode_validator_set(newest.next_validators).validators) == 4
         for reader in readers:
             await reader.remote.aclose()

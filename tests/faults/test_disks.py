@@ -11,14 +11,12 @@ import asyncio
 import shutil
 
 import pytest
-from faults_aftermath import Acknowledged, inspect
+from faults_aftermath import Acknowledged, inspect, patient
 from faults_disks import APPLICATION, COMET, SIGNED, copy, copy_of_the_running, cut_tail, frozen, put_back
 
 from keephold.base.errors import ChainRefused, RollbackDetected
 from keephold.chain import merkle
 from keephold.follower.follow import Follower
-from keephold.follower.remote import HttpRemote
-from keephold.follower.view import VerifiedView
 
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
 
@@ -167,7 +165,7 @@ def test_the_only_validator_with_an_old_disk_forks_and_whoever_saw_more_refuses(
         cluster.kill(0, hold=True)
         image = copy(cluster.home(0), tmp_path / "image")
         cluster.resume(0)
-        seen = Follower([HttpRemote(cluster.url(0))], VerifiedView(cluster.genesis))
+        seen = patient(cluster.genesis, cluster.url(0))
         await reader.acknowledged(sender.next(3))
         await seen.sync()
         cluster.kill(0, hold=True)
@@ -198,24 +196,25 @@ def test_a_validator_that_runs_twice_signs_twice_and_the_blocks_hold_the_evidenc
         cluster.kill(4, hold=True)
         shutil.copy(cluster.home(3).parent / "validator.seed", cluster.home(4).parent / "validator.seed")
         cluster.resume(4)
-        follower = Follower([HttpRemote(cluster.url(0))], VerifiedView(cluster.genesis))
+        follower = patient(cluster.genesis, cluster.url(0))
         evidence = 0
         at = 0
+        looked = 1
         while not evidence:
             raws = scene.sender.next(2)
             scene.told.note(raws, await scene.readers[at % 3].acknowledged(raws))
             at += 1
             await follower.sync()
-            evidence = await evidence_below(follower)
+            evidence, looked = await evidence_between(looked, follower), follower.view.height
         await follower.aclose()
         cluster.kill(4, hold=True)
 
     lived(tell, followers=1)
 
 
-async def evidence_below(follower: Follower) -> int:
-    """Return the height of a header that commits to evidence; 0 if there is none yet."""
-    for height in range(1, follower.view.height):
+async def evidence_between(first: int, follower: Follower) -> int:
+    """Return the height of a header that commits to evidence, from a height up to the view's; 0 if there is none."""
+    for height in range(first, follower.view.height):
         if (await follower.header(height)).evidence_hash != merkle.EMPTY:
             return height
     return 0
