@@ -21,6 +21,7 @@ from keephold.testing.ceremony import Shape, found, members
 from keephold.testing.comet.liar import FILE as LIE
 from keephold.testing.comet.liar import LIES, Lie
 from keephold.testing.comet.watched import Release, refusals, releases
+from keephold.testing.devnet import START_SECONDS
 from keephold.testing.supervisor import Supervisor
 from keephold.testing.switch import Switch
 from keephold.testing.vendor import DevelopmentVendor
@@ -77,7 +78,7 @@ class Colony:
                     self.supervisor.start(inside.program(switch.machines[at], enclave))
             caretaker = Caretaker(pinned, vendor)
             undo.callback(caretaker.stop)
-            caretaker.wait_node(60)
+            caretaker.wait_node(START_SECONDS)
             self._undo = undo.pop_all()
 
     def url(self, number: int) -> str:

@@ -7,7 +7,6 @@ pause. The balance counts every acknowledged transfer, once.
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,19 +22,15 @@ from keephold.protocol.contracts import ContractPolicy
 pytestmark = [pytest.mark.comet, pytest.mark.slow, pytest.mark.faults]
 
 TOKEN = Path(__file__).parents[2] / "examples" / "token" / "token.py"
-PATIENCE = 60.0
+PATIENCE = 300.0
 NODES, ENCLAVES, CLIENT = range(4), 4, 5
 
 
 @pytest.fixture
-def colony(binary, machines, tmp_path, monkeypatch) -> Iterator[Colony]:
+def colony(binary, machines, place, tmp_path, monkeypatch) -> Iterator[Colony]:
     monkeypatch.setenv("KEEPHOLD_HOME", str(tmp_path))
-    with (
-        machines(6) as switch,
-        switch.machines[CLIENT].entered(),
-        tempfile.TemporaryDirectory(prefix="keephold-", dir="/tmp") as directory,  # sockets want short paths
-    ):
-        made = Colony(Path(directory), binary, switch, dict.fromkeys(("g0", "g1", "g2", "w0", "w1"), ENCLAVES))
+    with machines(6) as switch, switch.machines[CLIENT].entered():
+        made = Colony(place, binary, switch, dict.fromkeys(("g0", "g1", "g2", "w0", "w1"), ENCLAVES))
         try:
             yield made
         finally:
@@ -57,18 +52,20 @@ def test_enclaves_move_from_node_to_node_under_load(colony, new_reader, new_send
 
         trading = threading.Thread(target=trade)
         trading.start()
-        for node in NODES:
-            # All lines between this node and the enclaves; the nodes and the client do not notice.
-            colony.switch.part({node}, {ENCLAVES})
-            # A gatekeeper and a worker come up anew meanwhile, and need what only other nodes can tell them.
-            colony.supervisor.kill(f"g{node % 3}")
-            colony.supervisor.kill(f"w{node % 2}")
-            reached = len(done) + 5
-            while len(done) < reached and trading.is_alive():
-                over.wait(0.1)
-            colony.switch.heal()
-        over.set()
-        trading.join()
+        try:
+            for node in NODES:
+                # All lines between this node and the enclaves; the nodes and the client do not notice.
+                colony.switch.part({node}, {ENCLAVES})
+                # A gatekeeper and a worker come up anew meanwhile, and need what only other nodes can tell them.
+                colony.supervisor.kill(f"g{node % 3}")
+                colony.supervisor.kill(f"w{node % 2}")
+                reached = len(done) + 5
+                while len(done) < reached and trading.is_alive():
+                    over.wait(0.1)
+                colony.switch.heal()
+        finally:
+            over.set()
+            trading.join()
         assert len(done) >= 5 * len(NODES)
         assert token.query("balance", account=bob, deadline=PATIENCE) == len(done)
 
