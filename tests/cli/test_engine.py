@@ -68,6 +68,8 @@ def test_the_demo_on_comet(monkeypatch):
     comet_binary()
     monkeypatch.setenv("KEEPHOLD_HOME", str(cache_directory() / "test-home"))
     command = [sys.executable, "-m", "keephold", "demo", "--engine", "cometbft", "--json"]
-    shown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    shown = json.loads(ended.stdout)
     assert shown["balances"] == {"alice": 999_750, "bob": 210, "carol": 40}
     assert shown["engine"] == "cometbft"

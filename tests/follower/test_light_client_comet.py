@@ -39,7 +39,7 @@ FIRST = 2
 """The height that is trusted: of block 1 the played node knows no validators."""
 
 EVERYONE = frozenset(range(MEMBERS))
-SECONDS = 30.0
+SECONDS = 300.0
 
 
 def past(*validators: dict[int, int]) -> Past:
