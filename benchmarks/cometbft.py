@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -58,17 +59,17 @@ class Prober:
         self._where = where
         self._ends = threading.Event()
         self._spent: list[float] = []
-        self._thread = threading.Thread(target=lambda: uvloop.run(self._run()))
 
     @contextlib.contextmanager
     def running(self) -> Iterator[list[float]]:
         """Probe meanwhile; what is yielded holds the seconds from signing to the verified block."""
-        self._thread.start()
-        try:
-            yield self._spent
-        finally:
-            self._ends.set()
-            self._thread.join()
+        with ThreadPoolExecutor(1) as pool:
+            probing = pool.submit(uvloop.run, self._run())
+            try:
+                yield self._spent
+            finally:
+                self._ends.set()
+            probing.result()
 
     async def _run(self) -> None:
         account = Account(SigningKey(SecretBytes.random(32)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from keephold.client.source import code_from_file
 from keephold.contract.address import Address
 from keephold.testing.ceremony import Shape
 from keephold.testing.devnet import Devnet
+from keephold.testing.supervisor import Event
 
 TOKEN = Path(__file__).parent.parent / "examples" / "token" / "token.py"
 SUPPLY = 10**12
@@ -28,6 +30,8 @@ class Place:
 
     net: Devnet
     token: Address
+    ready: float
+    """When the devnet took transactions, by this machine's clock."""
 
     @property
     def alice(self) -> Account:
@@ -44,10 +48,11 @@ class Place:
 
 
 @contextlib.contextmanager
-def place(shape: Shape | None = None) -> Iterator[Place]:
+def place(shape: Shape | None = None, report: Callable[[Event], None] | None = None) -> Iterator[Place]:
     tell("starting a devnet")
-    with Devnet.start(shape=shape, progress=tell) as net:
-        yield Place(net, asyncio.run(_deployed(net)))
+    with Devnet.start(shape=shape, report=report, progress=tell) as net:
+        ready = time.time()
+        yield Place(net, asyncio.run(_deployed(net)), ready)
 
 
 async def _deployed(net: Devnet) -> Address:

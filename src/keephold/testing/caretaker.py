@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, final
 
@@ -28,7 +30,12 @@ REFRESH_SECONDS: Final = 12 * 3600.0
 """Of collateral that is valid for thirty days."""
 
 _POLL_SECONDS: Final = 0.02
+_SOON_SECONDS: Final = 0.5
+"""Until the next attempt while the network starts: somebody waits for it."""
+
 _AGAIN_SECONDS: Final = 5.0
+_TOLD_SECONDS: Final = 5.0
+"""Between two words to somebody who waits."""
 
 
 @final
@@ -39,7 +46,7 @@ class Caretaker:
         """Start at once; the node need not run yet."""
         self._pinned: Final = pinned
         self._vendor: Final = vendor
-        self._reason = "no answer"
+        self._reason = "it starts"
         self._answers: Final = threading.Event()
         self._brought: Final = threading.Event()
         self._loop: Final = asyncio.new_event_loop()
@@ -47,15 +54,19 @@ class Caretaker:
         self._thread: Final = threading.Thread(target=self._run, name="caretaker", daemon=True)
         self._thread.start()
 
-    def wait_node(self, seconds: float) -> None:
-        """Return once the node answers and admits enclaves.
+    def wait_node(self, seconds: float, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Return once the node answers and admits enclaves; meanwhile `tell` now and then what is still missing.
 
         Raises:
             DeadlineExceeded
         """
-        if not self._brought.wait(seconds):
+        begun = time.monotonic()
+        while not self._brought.wait(max(0.0, min(_TOLD_SECONDS, begun + seconds - time.monotonic()))):
+            spent = time.monotonic() - begun
             what = "takes no transactions" if self._answers.is_set() else "does not answer"
-            raise DeadlineExceeded(f"the node {what} after {seconds:g} s: {self._reason}")
+            tell(f"the node {what} yet, after {spent:.0f} s: {self._reason}")
+            if spent >= seconds:
+                raise DeadlineExceeded(f"the node {what} after {seconds:g} s: {self._reason}")
 
     def stop(self) -> None:
         """End; may be called twice."""
@@ -75,7 +86,7 @@ class Caretaker:
                 await self._bring()
             except KeepholdError as error:  # the node is down for the moment: its supervisor starts it again
                 self._reason = str(error)
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await asyncio.sleep(_AGAIN_SECONDS if self._brought.is_set() else _SOON_SECONDS)
             else:
                 await asyncio.sleep(REFRESH_SECONDS)
 

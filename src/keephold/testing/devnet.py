@@ -37,6 +37,9 @@ from keephold.testing.vendor import DevelopmentVendor
 START_SECONDS: Final = 180.0
 """How long a node may take to answer; a laptop takes one second, a machine that starts many devnets at once longer."""
 
+PEER_SECONDS: Final = 10.0
+"""More for each further node: all start at once, and share the machine's cores."""
+
 _VENDOR: Final = "development"
 
 
@@ -122,7 +125,9 @@ class Devnet:
                 supervisor.start(program)
             caretaker = Caretaker(pinned, vendor)
             undo.callback(caretaker.stop)
-            caretaker.wait_node(START_SECONDS)
+            if consensus is not None:
+                tell(f"starting {count} node{'s' if count > 1 else ''}, each with a CometBFT")
+            caretaker.wait_node(START_SECONDS + PEER_SECONDS * (count - 1), tell)
             undo.pop_all()
         return cls(directory, pinned, supervisor, caretaker, _urls(ports), _urls(rpc))
 

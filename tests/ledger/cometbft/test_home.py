@@ -48,6 +48,7 @@ def test_the_configuration_keeps_rpc_and_abci_on_sockets_of_this_directory(home)
     assert said["consensus"]["create_empty_blocks_interval"] == "7000ms"
     assert said["p2p"]["laddr"] == "tcp://127.0.0.1:1234"
     assert said["p2p"]["persistent_peers"] == "a@b:1,c@d:2"
+    assert said["p2p"]["unconditional_peer_ids"] == "a,c"
     assert said["tx_index"]["indexer"] == "null"
     assert home.directory.stat().st_mode & 0o777 == 0o700
 

@@ -201,6 +201,8 @@ class CometHome:
             "p2p": {
                 "laddr": f"tcp://{settings.p2p_host}:{settings.p2p_port}",
                 "persistent_peers": ",".join(settings.peers),
+                # CometBFT takes forty connections; strangers could hold all of them, and so could a larger network.
+                "unconditional_peer_ids": ",".join(peer.partition("@")[0] for peer in settings.peers),
                 "addr_book_strict": False,
                 "allow_duplicate_ip": True,
                 "flush_throttle_timeout": "10ms",
