@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -19,7 +20,7 @@ from keephold.base.errors import (
     Rejected,
     StaleAnswer,
 )
-from keephold.client import outbox
+from keephold.client import outbox, submissions
 from keephold.client.nodes import Node
 from keephold.protocol.messages import Reply
 from keephold.protocol.refusals import Refusal
@@ -109,6 +110,34 @@ def test_what_came_of_many_late_transactions_is_one_question(at_desk) -> None:
             submissions.send(desk.alice.key, lambda _: RevokePermits())
         assert await asked.get() == 8
         assert [len(batch) for batch in desk.node.submissions] == [8, 8]
+
+    at_desk(story)
+
+
+def test_a_receipt_that_comes_while_its_call_is_about_to_be_offered_again_ends_nothing_else(
+    at_desk, monkeypatch, until
+) -> None:
+    """A busy machine makes many calls doubtful, and their receipts come at any moment."""
+    begun, over = [], []
+
+    async def story(desk) -> None:
+        desk.node.is_executing = False
+
+        async def pause(seconds: float) -> None:
+            begun.append(seconds)
+            if len(begun) == 2:  # it waits for company, to be offered for the second time
+                desk.node.execute(desk.node.submissions[0])
+                assert await sent.wait() == 1
+            await asyncio.sleep(seconds)
+            over.append(seconds)
+
+        monkeypatch.setattr(submissions, "asyncio", SimpleNamespace(**{**vars(asyncio), "sleep": pause}))
+        sent = await desk.contract.submit("say", 1, account=desk.alice)
+        assert await sent.wait() == 1
+        await until(lambda: len(over) == 2)
+        desk.node.is_executing = True
+        assert await desk.contract.call("say", 2, account=desk.alice) == 2
+        assert [number for _, number in desk.node.executed] == [1, 2]
 
     at_desk(story)
 

@@ -204,6 +204,8 @@ class Submissions:
                 continue
             await asyncio.sleep(COALESCE_SECONDS)
             batch = self._outbox.due(loop.time(), MOST_TRANSACTIONS, MOST_BYTES)
+            if not batch:
+                continue  # what was due in doubt has ended while it waited for company
             try:
                 # What one node accepted, and no proof confirms, is offered to the next: that one kept it for itself.
                 doubted = max(flight.offers if flight.accepted else 0 for flight in batch)

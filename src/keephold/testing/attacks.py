@@ -190,11 +190,12 @@ class Attacks:
             with self._impatient(self._backend.deadline):  # until the past is shown
                 yield past
         finally:
+            # The client of before goes first: what it sent into the past would be offered to the present.
+            self._connect(self._bench.remote())
             past.close()
             for name in WORKERS:
                 self._bench.end(name)
             self._bench.heal()
-            self._connect(self._bench.remote())
 
     # --- an account ---
 
