@@ -144,6 +144,85 @@ def test_views_are_tried_for_what_their_gateway_and_host_see(file, capsys):
     assert set(rows["sought", "number"]) == {"question: time"}
 
 
+HIDDEN = """
+from keephold import Address, Call, Contract, Event, Map, call, init, require
+
+
+class Said(Event):
+    number: int
+
+
+class Long(Event):
+    text: str
+
+
+class Hidden(Contract):
+    owner: Address
+    open: bool = False
+    slots: Map[int, int]
+    texts: Map[Address, str]
+    lists: Map[Address, tuple[int, ...]]
+
+    @init
+    def setup(self, ctx: Call) -> None:
+        self.owner = ctx.sender
+
+    @call
+    def owners_only(self, ctx: Call, secret: int) -> None:
+        require(ctx.sender == self.owner, "forbidden")
+        if secret > 77_777:
+            self.slots[1] = 1
+
+    @call
+    def later(self, ctx: Call, flag: bool) -> None:
+        require(self.open, "closed")
+        if flag:
+            self.slots[2] = 1
+
+    @call
+    def opening(self, ctx: Call) -> None:
+        self.open = True
+
+    @call
+    def published(self, ctx: Call, secret: int) -> None:
+        ctx.emit(Said(secret), to="public")
+
+    @call
+    def ordered(self, ctx: Call, first: bool) -> None:
+        events = (Said(1), Long("x" * 600))
+        for event in events if first else events[::-1]:
+            ctx.emit(event, to=(ctx.sender,))
+
+    @call
+    def longer(self, ctx: Call, text: str) -> None:
+        self.texts[ctx.sender] = text
+
+    @call
+    def more(self, ctx: Call, numbers: tuple[int, ...]) -> None:
+        self.lists[ctx.sender] = numbers
+
+    @call
+    def quiet(self, ctx: Call, secret: int, to: Address) -> int:
+        self.slots[3] = secret
+        ctx.emit(Said(secret), to=(to,))
+        return secret
+"""
+
+
+def test_what_only_the_creator_reaches_or_only_later_or_only_at_length_is_found(file, capsys):
+    file.write_text(HIDDEN)
+    assert main.run(["leaks", str(file), "--json", "--no-time"]) == 0
+    by_slots = {"slots written, by size", "slots, by the calls that wrote them"}
+    assert {place: set(row) for place, row in found(capsys).items()} == {
+        ("owners_only", "secret"): by_slots,
+        ("later", "flag"): by_slots,
+        ("published", "secret"): {"what the observer can open"},
+        ("ordered", "first"): {"events, by size"},
+        ("longer", "text"): {"bytes sent", "slots written, by size"},
+        ("more", "numbers"): {"bytes sent", "slots written, by size"},
+    }
+
+
 def test_what_views_show_is_said_where_there_are_views(file, capsys):
     assert main.run(["leaks", str(file), "--no-time", "--examples", "4"]) == 0
     assert "Views" not in capsys.readouterr().out

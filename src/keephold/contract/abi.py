@@ -48,7 +48,11 @@ def abi(cls: type[Contract], source: str | None = None) -> dict[str, Json]:
     for value in list(vars(sys.modules[cls.__module__]).values()):
         if isinstance(value, type) and issubclass(value, Event) and value is not Event:
             audience = "public" if value.__name__ in literals.public else "recipients"
-            events[value.__name__] = {"schema": codec_of(value).schema(), "audience": audience}
+            try:
+                schema = codec_of(value).schema()
+            except ContractTypeError as e:
+                raise ContractTypeError(f"{value.__name__}: {e}") from e
+            events[value.__name__] = {"schema": schema, "audience": audience}
     described: dict[str, Json] = {
         "abi": VERSION,
         "name": cls.__name__,

@@ -68,7 +68,9 @@ def compile_source(source: str) -> types.CodeType:
         return _renamed(code)
     except SyntaxError as e:
         raise SourceError(e.msg, e.lineno or 0, e.offset or 0) from e
-    except (ValueError, RecursionError, MemoryError) as e:
+    except (RecursionError, MemoryError) as e:
+        raise SourceError("the source does not compile: it is nested too deeply") from e
+    except ValueError as e:
         raise SourceError(f"the source does not compile: {e}") from e
 
 
@@ -156,11 +158,22 @@ def _line(error: BaseException) -> int:
 
 
 def _declaration(source: str, message: str) -> int:
-    """Return the line that declares what the message starts with: a method, or a field."""
-    name = message.partition(":")[0].strip()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            return node.lineno
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
-            return node.lineno
-    return 0
+    """Return the line that declares what a message names: `Record.field`, or the method or field it starts with."""
+    nodes = list(ast.walk(ast.parse(source)))
+    words = [word.strip() for word in message.split(":")]
+    for word in words:
+        name, _, member = word.partition(".")
+        for node in nodes:
+            if member and isinstance(node, ast.ClassDef) and node.name == name:
+                return next((line for field, line in map(_declared, node.body) if field == member), node.lineno)
+    return next((line for name, line in map(_declared, nodes) if name == words[0]), 0)
+
+
+def _declared(node: ast.AST) -> tuple[str, int]:
+    """Return the name that a class, function or annotation declares, and its line; "" for anything else."""
+    match node:
+        case ast.FunctionDef(name=name, lineno=line) | ast.ClassDef(name=name, lineno=line):
+            return name, line
+        case ast.AnnAssign(target=ast.Name(id=name), lineno=line):
+            return name, line
+    return "", 0

@@ -16,7 +16,7 @@ from keephold.contract.errors import ContractTypeError
 from keephold.contract.marks import MARK, Mark
 from keephold.contract.records import own_hints
 from keephold.contract.sending import Outcome, value_hint
-from keephold.contract.storage import Field, Storage, field
+from keephold.contract.storage import MAX_VALUE, Field, Storage, field
 from keephold.contract.values import Codec, codec_of
 
 _S = TypeVar("_S")
@@ -25,7 +25,13 @@ _R = TypeVar("_R")
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
+MAX_FIRST_PAD: Final = 8128
+"""Bytes: the filler that stands for an unreadable entry's receipt fills the first size, and HKDF yields no more."""
+
+
 def _marked(fn: _F, mark: Mark) -> _F:
+    if not isinstance(fn, types.FunctionType):
+        raise ContractTypeError(f"@{mark.kind} marks a method, no {type(fn).__name__}: write it right above the `def`")
     setattr(fn, MARK, mark)
     return fn
 
@@ -82,14 +88,23 @@ class Contract:
     def __init_subclass__(cls, *, pad: tuple[int, ...] | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if pad is not None:
-            if not pad or list(pad) != sorted({*pad}) or pad[0] <= 0:
-                raise ContractTypeError("pad is a rising sequence of positive sizes")
-            cls.pad = tuple(pad)
+            cls.pad = _sizes(pad)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name not in model_of(type(self)).fields:
             raise AttributeError(f"{type(self).__name__} declares no field {name!r}: annotate it in the class")
         object.__setattr__(self, name, value)
+
+
+def _sizes(pad: object) -> tuple[int, ...]:
+    """Return the size buckets of a contract, which every worker asks for as well."""
+    sizes = pad if isinstance(pad, tuple) and all(type(size) is int for size in pad) else ()
+    rises = list(sizes) == sorted({*sizes})
+    if not sizes or not rises or not 0 < sizes[0] <= MAX_FIRST_PAD or sizes[-1] > MAX_VALUE:
+        raise ContractTypeError(
+            f"pad is a tuple of rising sizes in bytes, the first at most {MAX_FIRST_PAD}, the last at most {MAX_VALUE}"
+        )
+    return sizes
 
 
 def bind(cls: type[Contract], storage: Storage) -> Contract:
@@ -158,9 +173,15 @@ class Method:
                 raise ContractTypeError(f"{self.name}: annotate its argument {name}")
             codec = self._codec(name, value_hint(hints[name]) if self.mark.kind == "reply" else hints[name])
             if name in optional:
-                codec.encode(optional[name])
+                self._check_default(name, codec, optional[name])
             parameters.append(Parameter(name, codec, name not in optional, optional.get(name)))
         return tuple(parameters), self._codec("the result", hints["return"])
+
+    def _check_default(self, name: str, codec: Codec, default: object) -> None:
+        try:
+            codec.encode(default)
+        except ContractTypeError as e:
+            raise ContractTypeError(f"{self.name}: the default of {name}: {e}") from e
 
     def _codec(self, what: str, hint: object) -> Codec:
         try:
@@ -209,6 +230,8 @@ def model_of(cls: type[Contract]) -> Model:
             if isinstance(given, Field):
                 fields[name] = given
                 continue
+            if isinstance(given, types.FunctionType):
+                raise ContractTypeError(f"{name}: a method and a field have one name")
             try:
                 declared = field(name, hint, given) if name in base.__dict__ else field(name, hint)
             except ContractTypeError as e:
@@ -216,12 +239,16 @@ def model_of(cls: type[Contract]) -> Model:
             fields[name] = declared
             setattr(base, name, declared)
         for name, value in base.__dict__.items():
-            mark = getattr(value, MARK, None)
-            if isinstance(mark, Mark) and isinstance(value, types.FunctionType):
-                methods[name] = Method(name, value, mark)
+            mark = getattr(value, MARK, getattr(getattr(value, "__wrapped__", None), MARK, None))
+            if not isinstance(mark, Mark):
+                continue
+            if not isinstance(value, types.FunctionType):
+                raise ContractTypeError(f"{name}: {type(value).__name__} hides the method: write @{mark.kind} above it")
+            methods[name] = Method(name, value, mark)
     inits = [name for name, method in methods.items() if method.mark.kind == "init"]
     if len(inits) > 1:
-        raise ContractTypeError(f"one @init, not {len(inits)}: {', '.join(inits)}")
+        raise ContractTypeError(f"{inits[1]}: one @init, not {len(inits)}: {', '.join(inits)}")
+    _sizes(cls.pad)
     model = Model(fields, methods, inits[0] if inits else None)
     type.__setattr__(cls, "__keephold_model__", model)
     return model

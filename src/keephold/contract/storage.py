@@ -248,9 +248,9 @@ def field(name: str, hint: object, default: object = _ABSENT) -> Field:
     if origin is Map or hint is Map:
         parameters = get_args(hint)
         if len(parameters) != 2:
-            raise ContractTypeError(f"{name}: write Map[Key, Value]")
+            raise ContractTypeError("write Map[Key, Value]")
         if default is not _ABSENT:
-            raise ContractTypeError(f"{name}: a Map starts empty and takes no default")
+            raise ContractTypeError("a Map starts empty and takes no default")
         return MapField(name, parameters[0], parameters[1])
     return Scalar(name, hint, default)
 

@@ -225,7 +225,7 @@ def _literal(choices: tuple[object, ...]) -> Codec:
 
 
 def _record(cls: type[Record]) -> Codec:
-    fields = {name: codec_of(hint) for name, hint in record_fields(cls).items()}
+    fields = {name: _field(cls, name, hint) for name, hint in record_fields(cls).items()}
 
     def encode(value: Any) -> Json:
         if type(value) is not cls:
@@ -250,6 +250,16 @@ def _record(cls: type[Record]) -> Codec:
         }
 
     return Codec(encode, decode, schema)
+
+
+def _field(cls: type[Record], name: str, hint: object) -> Codec:
+    try:
+        codec = codec_of(hint)
+        if hasattr(cls, name):
+            codec.encode(getattr(cls, name))
+    except ContractTypeError as e:
+        raise ContractTypeError(f"{cls.__name__}.{name}: {e}") from e
+    return codec
 
 
 _INTEGER_SCHEMA: Final[Schema] = {"type": ["integer", "string"], "format": "int128"}
@@ -278,7 +288,7 @@ def codec_of(hint: object) -> Codec:
         raise ContractTypeError(f"{hint!r} is not a type") from e
     if known is None:
         if hint in _building:
-            raise ContractTypeError(f"{hint!r} contains itself")
+            raise ContractTypeError(f"{_name(hint)} contains itself: keep the parts in a Map, and refer to them by key")
         _building.add(hint)
         try:
             known = _codecs[hint] = _build(hint)
@@ -299,13 +309,28 @@ def _build(hint: object) -> Codec:
         return _optional(parameters[0] if parameters[1] is type(None) else parameters[1])
     if isinstance(hint, type) and issubclass(hint, Record):
         return _record(hint)
-    name = getattr(hint, "__name__", repr(hint))
-    advice = {
+    name, advice = _name(hint), _advice(hint)
+    raise ContractTypeError(f"{name} has no place in a contract's data" + (f": {advice}" if advice else ""))
+
+
+def _name(hint: object) -> str:
+    return str(getattr(hint, "__name__", repr(hint)))
+
+
+def _advice(hint: object) -> str:
+    """Return what to write instead of a type that has no place, as far as that can be told."""
+    known = {
         "float": "use integers",
         "list": "use tuple[X, ...]",
         "set": "use frozenset[X]",
         "dict": "use a Map or a Record",
+        "bytearray": "use bytes",
+        "Map": "a Map is a field of the contract, and holds no Map",
     }
-    raise ContractTypeError(
-        f"{name} has no place in a contract's data" + (f": {advice[name]}" if name in advice else "")
-    )
+    if hasattr(hint, "__dataclass_fields__"):
+        return "derive it from Record"
+    if any(base.__name__ == "Enum" for base in getattr(hint, "__mro__", ())):
+        return 'use Literal["a", "b"]'
+    if hasattr(hint, "__supertype__"):
+        return f"use {_name(hint.__supertype__)}"
+    return known.get(_name(hint), "")

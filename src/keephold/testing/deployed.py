@@ -286,7 +286,7 @@ class LedgerDeployed:
                         size=size,
                         receipt=len(receipt),
                         writes={} if index else {write.tag: len(write.value) for write in result.writes},
-                        events=() if index else tuple(sorted(len(event.sealed) for event in result.events)),
+                        events=() if index else tuple(len(event.sealed) for event in result.events),
                         messages=tuple(
                             (Address.contract(message.target).text, len(message.sealed))
                             for message in result.messages

@@ -3,10 +3,10 @@
 What an operator sees of a contract, and all that is compared here:
 
 1. the calls, messages of other contracts and answers to own ones: who sent each, in which order, and its size;
-2. for each the size of its receipt, the number and sizes of slots written and deleted, of events emitted, and to whom
-   it sent messages of which size;
+2. for each the size of its receipt, the number and sizes of slots written and deleted, the sizes of events in the order
+   in which they were emitted (a result holds them so), and to whom it sent messages of which size;
 3. which calls wrote the same slot: a slot has one tag, which says nothing but that it is the same;
-4. what an observer with an account of his own can open;
+4. what an observer with an account of his own can open, public events for one;
 5. how long each call ran, where that was measured (`fuel`), if the two differ by more than `NOISE`.
 
 Slots are known by their histories, the calls that wrote them: tags of two runs cannot be compared, and need not be.
@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from keephold.contract.records import Event
@@ -52,7 +53,7 @@ class SeenCall:
     writes: Mapping[object, int]
     """Size of each slot written, by whatever names it in this run; 0 is a deletion."""
     events: tuple[int, ...]
-    """Sizes, in any order."""
+    """Sizes, in order; one for each recipient."""
     messages: tuple[tuple[str, int], ...] = ()
     """Target and size of each, in order."""
     fuel: int = 0
@@ -104,7 +105,7 @@ def differences(first: Sequence[SeenContract], second: Sequence[SeenContract]) -
                 (f"call {index}: bytes sent", a.size, b.size),
                 (f"call {index}: bytes of the receipt", a.receipt, b.receipt),
                 (f"call {index}: slots written, by size", _sizes(a.writes.values()), _sizes(b.writes.values())),
-                (f"call {index}: events, by size", _sizes(a.events), _sizes(b.events)),
+                (f"call {index}: events, by size", _runs(a.events), _runs(b.events)),
                 (f"call {index}: messages, by target and size", _sent(a), _sent(b)),
             ]
             if abs(a.fuel - b.fuel) > NOISE:
@@ -140,6 +141,10 @@ def table(found: Sequence[Difference], first: str, second: str) -> str:
 def _sizes(sizes: Iterable[int]) -> list[str]:
     counted = Counter(sorted(sizes))
     return [f"{count} x {size}" if size else f"{count} deleted" for size, count in counted.items()]
+
+
+def _runs(sizes: Iterable[int]) -> list[str]:
+    return [f"{len(list(run))} x {size}" for size, run in groupby(sizes)]
 
 
 def _sent(call: SeenCall) -> list[str]:

@@ -23,10 +23,13 @@ from keephold.testing.pytest_plugin import ACCOUNTS
 
 _LIMIT: Final = 1 << 128
 _SMALL: Final = 300
-_LONGEST: Final = 400
+_LONGEST: Final = 600
 """Characters, bytes: past the first size of most contracts."""
 _SHORT: Final = 12
 _MOST: Final = 5
+_DISTINCT: Final = 12
+_ELEMENT: Final = 8
+"""Bytes that an element of an array takes at least, about."""
 _ALPHABET: Final = "abcxyz 019-\"'\\\n\x00é☃𝄞"
 
 
@@ -59,10 +62,13 @@ def for_parameter(parameter: Parameter, addresses: Sequence[Address] = ()) -> st
     return for_schema(parameter.schema, addresses)
 
 
-def for_schema(schema: Schema, addresses: Sequence[Address] = ()) -> st.SearchStrategy[Any]:
-    """Return values that fit a schema of an interface, as a client takes them: records as dictionaries."""
+def for_schema(schema: Schema, addresses: Sequence[Address] = (), *, longest: int = _LONGEST) -> st.SearchStrategy[Any]:
+    """Return values that fit a schema of an interface, as a client takes them: records as dictionaries.
+
+    Texts, bytes and arrays take up to about `longest` bytes each.
+    """
     if "anyOf" in schema:
-        return st.none() | for_schema(cast("list[Schema]", schema["anyOf"])[0], addresses)
+        return st.none() | for_schema(cast("list[Schema]", schema["anyOf"])[0], addresses, longest=longest)
     if "enum" in schema:
         return st.sampled_from(cast("list[str]", schema["enum"]))
     match schema.get("format"):
@@ -71,7 +77,7 @@ def for_schema(schema: Schema, addresses: Sequence[Address] = ()) -> st.SearchSt
         case "int128":
             return st.integers(-_SMALL, _SMALL) | st.integers(1 - _LIMIT, _LIMIT - 1)
         case "hex":
-            return st.binary(max_size=_SHORT) | st.integers(0, _LONGEST).map(bytes)
+            return st.binary(max_size=_SHORT) | st.integers(0, longest // 2).map(bytes)
         case "address":
             return st.sampled_from(list(addresses) or [native_account(name).address for name in ACCOUNTS])
     match schema.get("type"):
@@ -80,17 +86,23 @@ def for_schema(schema: Schema, addresses: Sequence[Address] = ()) -> st.SearchSt
         case "null":
             return st.none()
         case "array":
-            return _array(schema, addresses)
+            return _array(schema, addresses, longest)
         case "object":
             fields = cast("dict[str, Schema]", schema["properties"])
-            return st.fixed_dictionaries({name: for_schema(field, addresses) for name, field in fields.items()})
-    return st.text(_ALPHABET, max_size=_SHORT) | st.integers(0, _LONGEST).map(lambda size: "x" * size)
+            of = {name: for_schema(field, addresses, longest=longest) for name, field in fields.items()}
+            return st.fixed_dictionaries(of)
+    return st.text(_ALPHABET, max_size=_SHORT) | st.integers(0, longest).map(lambda size: "x" * size)
 
 
-def _array(schema: Schema, addresses: Sequence[Address]) -> st.SearchStrategy[Any]:
+def _array(schema: Schema, addresses: Sequence[Address], longest: int) -> st.SearchStrategy[Any]:
     if "prefixItems" in schema:
-        return st.tuples(*(for_schema(part, addresses) for part in cast("list[Schema]", schema["prefixItems"])))
-    element = for_schema(cast(Schema, schema["items"]), addresses)
+        parts = cast("list[Schema]", schema["prefixItems"])
+        return st.tuples(*(for_schema(part, addresses, longest=longest) for part in parts))
+    element = for_schema(cast(Schema, schema["items"]), addresses, longest=longest)
     if schema.get("uniqueItems"):
-        return st.lists(element, max_size=_MOST, unique_by=repr).map(tuple)
-    return st.lists(element, max_size=_MOST).map(tuple)
+        return st.lists(element, max_size=_DISTINCT, unique_by=repr).map(tuple)
+    few = st.lists(element, max_size=_MOST).map(tuple)
+    many = st.tuples(
+        for_schema(cast(Schema, schema["items"]), addresses, longest=_SHORT), st.integers(0, longest // _ELEMENT)
+    )
+    return few | many.map(lambda drawn: (drawn[0],) * drawn[1])

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, final
+from typing import final
 
 from keephold.base.errors import SandboxError
 from keephold.base.ids import ContractId, PublicKey
 from keephold.base.limits import MAX_SLOT_VALUE
 from keephold.contract.address import Address
+from keephold.contract.model import MAX_FIRST_PAD
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.runtime.effects import declared_keys
 from keephold.runtime.outcome import ContractInfo
-
-MAX_FIRST_BUCKET: Final = 8128
-"""Bytes: the filler that stands for an unreadable entry's receipt fills the first bucket, and HKDF yields no more."""
 
 
 @final
@@ -65,8 +63,8 @@ def contract_code(
         raise SandboxError("the source is no text, or the ABI no ABI") from error
     if not isinstance(pad, list) or not pad or any(type(size) is not int for size in pad):
         raise SandboxError("the ABI names no padding buckets")
-    if not 0 < pad[0] <= MAX_FIRST_BUCKET or pad[-1] > MAX_SLOT_VALUE or pad != sorted(set(pad)):
-        raise SandboxError(f"padding buckets rise from at most {MAX_FIRST_BUCKET} to at most {MAX_SLOT_VALUE} bytes")
+    if not 0 < pad[0] <= MAX_FIRST_PAD or pad[-1] > MAX_SLOT_VALUE or pad != sorted(set(pad)):
+        raise SandboxError(f"padding buckets rise from at most {MAX_FIRST_PAD} to at most {MAX_SLOT_VALUE} bytes")
     return ContractCode(
         contract=contract,
         creator=creator,

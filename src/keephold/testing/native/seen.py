@@ -69,7 +69,7 @@ def seen_call(ran: Ran, entry: int, buckets: tuple[int, ...]) -> SeenCall:
         size=size,
         receipt=0 if ran.kind == "reply" else padded_size(len(encode(_reply(ran.outcome))), buckets),
         writes=writes,
-        events=tuple(sorted(events)),
+        events=tuple(events),
         messages=tuple(sent),
         fuel=ran.fuel,
     )
