@@ -139,13 +139,14 @@ def test_a_node_that_brings_nothing_back_is_left_for_an_honest_one(tmp_path, lie
     """It is asked first, and alive in every other way."""
 
     async def scenario(net) -> None:
+        # A node without a block would be left for that.
+        await net.until(lambda: net.node.engine.latest() > 2)
+        net.bring_collateral()
         liar, honest = net.remote(), net.remote()
         for what, how in lie.items():
             setattr(liar, what, how)
         session = net.session("wes", "worker", remote=liar, others=[honest])
         net.run(session.run(nothing))
-        await net.until(lambda: net.node.engine.latest() > 0)
-        net.bring_collateral()
         await net.until(lambda: session.freshness.height > 0, seconds=60)
 
     in_network(scenario, tmp_path, freshness_s=3)

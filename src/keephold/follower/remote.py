@@ -68,7 +68,7 @@ from keephold.protocol.wire import (
 CONNECT_SECONDS: Final = 2.0
 ANSWER_SECONDS: Final = 20.0
 """Without a byte of an answer."""
-WHOLE_ANSWER_SECONDS: Final = 60.0
+WHOLE_ANSWER_SECONDS: Final = 30.0
 """From question to the last byte: whoever sends a byte now and then is not waited for as long as he likes."""
 SILENCE_SECONDS: Final = 30.0
 """A stream that says nothing for so long is dead: engines send heartbeats."""
