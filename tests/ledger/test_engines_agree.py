@@ -84,7 +84,7 @@ def under_comet(node, tmp_path: Path) -> Iterator[Callable[[], tuple[LedgerAppli
         close()
 
 
-def collected(engine, node, wait=30.0) -> None:
+def collected(engine, node, wait=120.0) -> None:
     deadline = time.monotonic() + wait
     while engine.latest() < node.engine.latest():
         assert engine.failure is None, engine.failure

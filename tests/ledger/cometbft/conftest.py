@@ -161,7 +161,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def _wait(condition: Callable[[], bool], what: str = "it") -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen"
         time.sleep(0.002)

@@ -26,7 +26,7 @@ def script(directory: Path, body: str) -> Path:
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it went, before or while it was read
         return False
 
 

@@ -215,7 +215,7 @@ def test_what_is_on_the_shelf_is_served_over_the_socket(old, join, bench, tmp_pa
 
 class Asking(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=120)
         self.path = path
 
     def connect(self) -> None:

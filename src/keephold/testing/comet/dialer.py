@@ -11,7 +11,7 @@ from typing import Final, final
 from keephold.ledger.engines.cometbft.messages import Message, Request, Response, parse
 from keephold.ledger.engines.cometbft.wire import Frames, frame
 
-_SECONDS: Final = 30.0
+_SECONDS: Final = 120.0
 _CHUNK: Final = 1 << 18
 
 
