@@ -134,13 +134,17 @@ class Reader:
         """Submit until the node has them all: what waited where a node died is lost with its mempool."""
         await self.submit(raws)
         places: list[tuple[int, int]] = []
+        again = time.monotonic() + AGAIN
         while len(places) < len(raws):
             some = raws[len(places) : len(places) + TOGETHER]
-            try:
-                async with asyncio.timeout(AGAIN):
-                    places += await self.found(ids_of(some))
-            except TimeoutError:
+            known = await self.knows(ids_of(some))
+            if len(known) == len(some):
+                places += known
+            elif time.monotonic() > again:
                 await self.submit(some)
+                again = time.monotonic() + AGAIN
+            else:
+                await asyncio.sleep(0.05)
         return places
 
     async def found_all(self, raws: Sequence[bytes]) -> list[tuple[int, int]]:
