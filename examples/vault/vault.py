@@ -31,7 +31,7 @@ _MOST = 16
 _MOST_SCRIPT = 128
 """Bytes: more than any address stands for."""
 _ALL_SATS = 21_000_000 * 100_000_000
-_DEFAULT, _ALL = 0, 1
+_DEFAULT, _ALL = bytes(4), b"\1\0\0\0"
 """Hash types (BIP-341) under which a signature covers all inputs and outputs; under others somebody exchanges some."""
 _MOST_OFFICERS = 64
 """A signature is released to accounts, and to so many."""
@@ -128,7 +128,7 @@ class Coin(Record):
     output: Output
     """As the PSBT says. If that is not so on the chain, the signature is good for nothing: it covers all of them."""
     hash_type: int
-    """DEFAULT or ALL."""
+    """0 (DEFAULT) or 1 (ALL)."""
 
 
 class Transaction(Record):
@@ -168,7 +168,7 @@ def parse_psbt(psbt: bytes) -> Transaction:
     """Return the transaction that a PSBT of version 0 (BIP-174) wants signed, or reject.
 
     What is read is the unsigned transaction and, of each input, the output that it spends and the kind of signature.
-    Other fields are skipped, well-formed or not as PSBTs go: nothing that is signed depends on them.
+    Other fields are skipped, whatever they say: nothing that is signed depends on them.
     """
     require(len(psbt) <= _MOST_BYTES, _BAD, f"at most {_MOST_BYTES} bytes")
     reader = _Reader(psbt)
@@ -196,9 +196,9 @@ def _coin(outpoint: bytes, sequence: int, fields: dict[bytes, bytes]) -> Coin:
     spent = _Reader(fields.get(_WITNESS_UTXO, b""))
     output = spent.output()
     spent.end()
-    hash_type = int.from_bytes(fields.get(_HASH_TYPE, bytes(4)), "little")
-    require(len(fields.get(_HASH_TYPE, bytes(4))) == 4 and hash_type in (_DEFAULT, _ALL), _BAD, "DEFAULT or ALL")
-    return Coin(outpoint, sequence, output, hash_type)
+    hash_type = fields.get(_HASH_TYPE, _DEFAULT)
+    require(hash_type in (_DEFAULT, _ALL), _BAD, "DEFAULT or ALL")
+    return Coin(outpoint, sequence, output, hash_type[0])
 
 
 # --- the vault ---

@@ -35,7 +35,7 @@ class Committed:
 
     def public_key(self, name: KeyName) -> bytes:
         """See `StateReader`; any key will do, all are of one length."""
-        return bytes(33 if name.scheme == "secp256k1" else 32)
+        return bytes(65 if name.scheme == "secp256k1" else 32)
 
 
 @final
