@@ -9,7 +9,7 @@ import pytest
 from broadcast import assembled
 from btclib.exceptions import BTClibValueError
 from psbts import digests, extracted, psbt
-from vault import Payee, Signed, Staged, Stopped, Vault, parse_psbt
+from vault import Payee, Proposed, Signed, Staged, Stopped, Vault, parse_psbt
 from vaults import BANK, COIN, DELAY, FEE, LIMIT, PERIOD, SHOP, STRANGER, coin, payment, policy
 
 from keephold import Address
@@ -277,6 +277,7 @@ def test_one_officer_freezes_and_another_policy_ends_it(net, vault, script, alic
 def test_the_quorum_removes_an_officer_who_freezes_for_ever(net, vault, script, alice, bob, carol, dave):
     pending = approved(vault, payment([coin(script)]), alice, bob)
     change = vault.as_(alice).propose(policy(alice, bob, dave))
+    assert Proposed(change, alice.address, policy(alice, bob, dave)) in net.events(carol, vault)
     rival = vault.as_(carol).propose(policy(carol, quorum=1))
     vault.as_(alice).agree(change)
     vault.as_(carol).freeze()

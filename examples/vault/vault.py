@@ -33,6 +33,8 @@ _MOST_SCRIPT = 128
 _ALL_SATS = 21_000_000 * 100_000_000
 _DEFAULT, _ALL = bytes(4), b"\1\0\0\0"
 """Hash types (BIP-341) under which a signature covers all inputs and outputs; under others somebody exchanges some."""
+_TAG = sha256(b"TapSighash").digest() * 2
+"""Before what is signed: no hash of anything else begins so (BIP-340)."""
 _MOST_OFFICERS = 64
 """A signature is released to accounts, and to so many."""
 
@@ -98,12 +100,6 @@ def _chunk(data: bytes) -> bytes:
     return bytes((len(data),)) + data
 
 
-def tagged(tag: str, data: bytes) -> bytes:
-    """Return the 32-byte tagged hash of BIP-340."""
-    head = sha256(tag.encode()).digest()
-    return sha256(head + head + data).digest()
-
-
 # --- a transaction to sign ---
 
 
@@ -159,7 +155,7 @@ class Transaction(Record):
         said = _little(self.version, 4) + _little(self.lock_time, 4)
         said += b"".join(sha256(b"".join(parts)).digest() for parts in listed)
         return tuple(
-            tagged("TapSighash", bytes((0, coin.hash_type)) + said + b"\0" + _little(at, 4))
+            sha256(_TAG + bytes((0, coin.hash_type)) + said + b"\0" + _little(at, 4)).digest()
             for at, coin in enumerate(self.coins)
         )
 
@@ -280,6 +276,14 @@ class Signed(Event):
     number: int
 
 
+class Proposed(Event):
+    """An officer proposes another policy."""
+
+    number: int
+    by: Address
+    policy: Policy
+
+
 class Stopped(Event):
     """Nothing is signed: of one payment, or of any (0)."""
 
@@ -395,6 +399,7 @@ class Vault(Contract, pad=(2048, 16384)):
         policy.check()
         self.change_count += 1
         self.changes[self.change_count] = Change(policy, self.revision, self.freezes)
+        ctx.emit(Proposed(self.change_count, ctx.sender, policy), to=self.policy.officers)
         return self.change_count
 
     @call
