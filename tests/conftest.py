@@ -7,14 +7,17 @@ needs a name of its own. `SHARED` gives it one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from keephold.runtime.artefact import cache_directory
 
 # Hypothesis times examples and their generation by the wall clock; a busy machine, or a first run without its caches,
 # fails both limits.
@@ -58,3 +61,11 @@ class Shared(MetaPathFinder):
 
 if not any(isinstance(finder, Shared) for finder in sys.meta_path):
     sys.meta_path.append(Shared())
+
+
+@pytest.fixture(scope="module")
+def lasting_home() -> Iterator[None]:
+    """The simulated machines of tests outlive the tests, as the compiled guest does that is sealed to them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEEPHOLD_HOME", str(cache_directory() / "test-home"))
+        yield

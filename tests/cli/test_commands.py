@@ -13,24 +13,16 @@ import pytest
 
 from keephold.cli.main import run
 from keephold.contract.address import Address
-from keephold.runtime.artefact import cache_directory
 from keephold.testing.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 TOKEN = f"{ROOT / 'examples' / 'token' / 'token.py'}:Token"
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _home() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KEEPHOLD_HOME", str(cache_directory() / "test-home"))
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lasting_home")]
 
 
 @pytest.fixture(scope="module")
-def directory(_home) -> Iterator[Path]:
+def directory(lasting_home) -> Iterator[Path]:
     """A devnet's directory; at the end the devnet is told to end, and has to leave nothing."""
     command = [sys.executable, "-m", "keephold", "devnet", "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

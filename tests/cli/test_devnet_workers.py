@@ -11,14 +11,13 @@ import time
 import pytest
 
 from keephold.cli.main import run
-from keephold.runtime.artefact import cache_directory
 
 PATIENCE = 90.0
 
 
 @pytest.mark.slow
-def test_three_workers_are_three_live_enclaves(monkeypatch, capsys):
-    monkeypatch.setenv("KEEPHOLD_HOME", str(cache_directory() / "test-home"))
+@pytest.mark.usefixtures("lasting_home")
+def test_three_workers_are_three_live_enclaves(capsys):
     command = [sys.executable, "-m", "keephold", "devnet", "--port", "0", "--workers", "3", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

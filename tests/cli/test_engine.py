@@ -11,7 +11,6 @@ import pytest
 
 from keephold.base.errors import ConfigurationError
 from keephold.cli.main import run
-from keephold.runtime.artefact import cache_directory
 from keephold.testing.comet import binary
 from keephold.testing.comet.binary import comet_binary
 
@@ -64,9 +63,9 @@ def test_a_build_that_fails_says_what_go_said(tmp_path, monkeypatch):
 
 @pytest.mark.comet
 @pytest.mark.slow
-def test_the_demo_on_comet(monkeypatch):
+@pytest.mark.usefixtures("lasting_home")
+def test_the_demo_on_comet():
     comet_binary()
-    monkeypatch.setenv("KEEPHOLD_HOME", str(cache_directory() / "test-home"))
     command = [sys.executable, "-m", "keephold", "demo", "--engine", "cometbft", "--json"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -15,7 +15,6 @@ import pytest
 from keephold.base.errors import ConfigurationError, PortTaken, Rejected
 from keephold.client.network import Contract, Network
 from keephold.client.source import code_from_file
-from keephold.runtime.artefact import cache_directory
 from keephold.testing.ceremony import Shape
 from keephold.testing.devnet import Devnet
 from keephold.testing.directory import PREFIX
@@ -26,19 +25,11 @@ TOKEN = str(ROOT / "examples" / "token" / "token.py")
 SUPPLY = 1_000_000
 PATIENCE = 60.0
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _home() -> Iterator[None]:
-    """The simulated machines of tests outlive the tests, as the compiled guest does that is sealed to them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KEEPHOLD_HOME", str(cache_directory() / "test-home"))
-        yield
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lasting_home")]
 
 
 @pytest.fixture(scope="module")
-def net(_home) -> Iterator[Devnet]:
+def net(lasting_home) -> Iterator[Devnet]:
     with Devnet.start() as started:
         yield started
 

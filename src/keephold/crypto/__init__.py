@@ -1,1 +1,4 @@
-"""The only importer of cryptography libraries. Everything above says what it means; this package knows how."""
+"""The only importer of cryptography libraries. Everything above says what it means; this package knows how.
+
+Rests on `base` alone.
+"""
