@@ -26,6 +26,7 @@ settings.load_profile("untimed")
 
 TESTS = Path(__file__).parent
 SHARED = {
+    "client_paper": "client/paper.py",
     "faults_aftermath": "faults/aftermath.py",
     "faults_colony": "faults/colony.py",
     "faults_disks": "faults/disks.py",
@@ -37,12 +38,15 @@ SHARED = {
     "hostile_colluding": "hostile/colluding.py",
     "hostile_custody": "custody/conftest.py",
     "ledger_desk": "ledger/desk.py",
+    "resharing_court": "ledger/rules/court.py",
     "rotation_scene": "ledger/rules/rotation_scene.py",
     "spec_independent": "spec/independent.py",
     "spec_independent_chain": "spec/independent_chain.py",
     "spec_independent_group": "spec/independent_group.py",
     "spec_vectors": "spec/vectors.py",
+    "worker_cast": "worker/cast.py",
     "worker_committee": "worker/committee_scene.py",
+    "worker_ledger": "worker/paper_ledger.py",
     "worker_scene": "worker/scene.py",
     "worker_story": "worker/story.py",
 }

@@ -8,7 +8,8 @@ import logging
 from types import SimpleNamespace
 
 import pytest
-from worker_scene import CONTRACT, INSTANCE, KEYS, NETWORK, Caller, Sandbox, keys, settle, started
+from worker_cast import CONTRACT, INSTANCE, KEYS, NETWORK, Caller, keys
+from worker_scene import Sandbox, settle, started
 
 from keephold.attestation.platforms.base import SealingPlatform
 from keephold.crypto.secret import SecretBytes

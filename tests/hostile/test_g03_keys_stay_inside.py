@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from hostile_custody import generation
-from worker_scene import KEYS
+from worker_cast import KEYS
 
 import keephold
 from keephold.crypto.opaque import Opaque

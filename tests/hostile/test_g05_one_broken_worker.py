@@ -7,8 +7,8 @@ import itertools
 
 import pytest
 from msgspec.structs import replace
+from worker_cast import CONTRACT, NETWORK, PAD
 from worker_committee import Committee, inputs
-from worker_scene import CONTRACT, NETWORK, PAD
 
 from keephold.base.errors import ProofInvalid, SealBroken
 from keephold.base.ids import ContractId, PublicKey, TransactionId

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from msgspec.structs import replace
-from worker_scene import CODE, CONTRACT, KEYS, NETWORK, PAD
+from worker_cast import CODE, CONTRACT, KEYS, NETWORK, PAD
 
 from keephold.base.errors import SealBroken
 from keephold.base.ids import ContractId, HeaderHash, Height, NetworkId, StateRoot

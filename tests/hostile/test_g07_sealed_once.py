@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from worker_scene import CODE, CONTRACT, KEYS, NETWORK, PAD, REPLY_KEY, Caller, Sandbox, keys, settle, started
+from worker_cast import CODE, CONTRACT, KEYS, NETWORK, PAD, REPLY_KEY, Caller, keys
+from worker_scene import Sandbox, settle, started
 
 from keephold.base.errors import BadKey, BadSignature, EncodingError, LedgerRefused, SealBroken
 from keephold.base.ids import Height

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 from msgspec.structs import replace
+from worker_cast import Caller, keys
 from worker_committee import Committee, law, registered
-from worker_scene import Caller, Sandbox, Worker, keys, settle, started
+from worker_scene import Sandbox, Worker, settle, started
 
 from keephold.base.errors import (
     BadShare,

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from worker_scene import CONTRACT, OWNED, Caller, Ledger, Worker, settle
+from worker_cast import CONTRACT, OWNED, Caller
+from worker_ledger import Ledger
+from worker_scene import Worker, settle
 
 from custody import Payee, Policy, keccak256, number_bytes, rlp_encode
 from keephold.base.ids import PublicKey

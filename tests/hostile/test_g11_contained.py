@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import cbor2
 import pytest
-from worker_scene import CONTRACT, Caller, Sandbox, counter, settle, started
+from worker_cast import CONTRACT, Caller
+from worker_scene import Sandbox, counter, settle, started
 
 from keephold.base.errors import EncodingError, SandboxError
 from keephold.base.limits import (

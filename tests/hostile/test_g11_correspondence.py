@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from worker_scene import NETWORK, Caller, Ledger, Sandbox, Worker
+from worker_cast import NETWORK, Caller
+from worker_ledger import Ledger
+from worker_scene import Sandbox, Worker
 
 from keephold.base.ids import ContractId
 from keephold.base.limits import MAX_BATCH, MAX_MESSAGES

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 from msgspec.structs import replace
-from worker_scene import CONTRACT, NETWORK, WORKER
+from worker_cast import CONTRACT, NETWORK, WORKER
 
 from keephold.base.ids import InstanceId, PublicKey, TransactionId
 from keephold.crypto.hpke import EncryptionKey

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
-from worker_scene import Caller, Ledger, Worker, settle, started
+from worker_cast import Caller
+from worker_ledger import Ledger
+from worker_scene import Worker, settle, started
 
 from keephold.protocol.state import inbox_head
 from keephold.protocol.transactions import Result

@@ -6,27 +6,11 @@ import json
 
 import pytest
 from msgspec.structs import replace
-from worker_scene import (
-    ABI,
-    CODE,
-    CONTRACT,
-    INSTANCE,
-    KEYS,
-    NETWORK,
-    OTHER,
-    PAD,
-    REPLY_KEY,
-    WORKER,
-    Caller,
-    Ledger,
-    Sandbox,
-    Worker,
-    keys,
-    settle,
-    started,
-)
+from worker_cast import ABI, CODE, CONTRACT, INSTANCE, KEYS, NETWORK, OTHER, PAD, REPLY_KEY, WORKER, Caller, keys
+from worker_ledger import Ledger
+from worker_scene import Sandbox, Worker, settle, started
 
-from keephold.base.errors import ProofInvalid, SandboxError, SealBroken
+from keephold.base.errors import ProofInvalid, SealBroken
 from keephold.base.ids import PublicKey
 from keephold.base.limits import MAX_CALL_OUTPUT, RESULT_BUDGET
 from keephold.contract.address import Address
@@ -34,18 +18,16 @@ from keephold.crypto.secret import SecretBytes
 from keephold.protocol.codec import encode
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.messages import CallPlain
-from keephold.protocol.state import inbox_head
-from keephold.protocol.transactions import Call, RefuseCode, SignedTransaction, sign, transaction_id
+from keephold.protocol.transactions import Call, SignedTransaction, sign, transaction_id
 from keephold.runtime.outcome import ContractInfo, Outcome
 from keephold.sealing.call import CallContext, seal_call
 from keephold.sealing.event import event_tag, open_event, public_event_key
 from keephold.sealing.receipt import open_receipt
 from keephold.worker.code import contract_code
 from keephold.worker.contract import ContractCore
-from keephold.worker.inbox import Ordering, ProvenBatch
-from keephold.worker.orders import FetchBatch, LoadCode, Submit
+from keephold.worker.inbox import Ordering
+from keephold.worker.orders import FetchBatch, LoadCode
 from keephold.worker.readable import Proven
-from keephold.worker.results import Position
 from keephold.worker.state import ContractState
 
 
@@ -266,25 +248,6 @@ def test_no_result_covers_more_than_a_batch(alice, monkeypatch):
     assert [result.count for result in ledger.results] == [8, 2]
 
 
-@pytest.mark.parametrize(
-    "pad", [b"[]", b"[9000]", b"[512, 70000]", b"[512, 512]", b"[0, 5]", b'["512"]', b"512", b"[true]"]
-)
-def test_an_abi_without_usable_sizes_is_refused(pad):
-    abi = b'{"abi": 1, "methods": {}, "pad": ' + pad + b"}"
-    with pytest.raises(SandboxError):
-        contract_code(CONTRACT, PublicKey(b"o" * 32), Code("python", b"", "T", abi), CODE.policy, tells_failures=False)
-
-
-@pytest.mark.parametrize(
-    "methods",
-    [b"[]", b'{"a": 1}', b'{"a": {}}', b'{"a": {"kind": "view"}}', b'{"a": {"kind": "view", "public": false}}'],
-)
-def test_an_abi_whose_views_have_no_scope_is_refused(methods):
-    abi = b'{"abi": 1, "pad": [512], "methods": ' + methods + b"}"
-    with pytest.raises(SandboxError):
-        contract_code(CONTRACT, PublicKey(b"o" * 32), Code("python", b"", "T", abi), CODE.policy, tells_failures=False)
-
-
 def test_what_follows_a_refused_output_runs_on_the_state_without_it(alice):
     def doubling(call, get):
         if call.method == "spoil":
@@ -341,26 +304,6 @@ def test_an_unassigned_worker_is_given_nothing_to_do(worker):
     assert worker.core.readable() is None
 
 
-@pytest.mark.parametrize("info", [ContractInfo("Other", ABI.decode()), ContractInfo("Token", "{}")])
-def test_code_that_is_not_what_the_deployment_says_is_refused_on_the_ledger(info):
-    worker = Worker(Ledger())
-    worker.hold = (LoadCode, Submit)
-    worker.prove()
-    worker.core.loaded(info)
-    worker.work()
-    assert any(isinstance(order, Submit) and isinstance(order.body, RefuseCode) for order in worker.held)
-
-
-def test_code_that_does_not_load_is_refused_with_its_line():
-    worker = Worker(Ledger())
-    worker.hold = (LoadCode, Submit)
-    worker.prove()
-    worker.core.refused_code(SandboxError("no such name" * 100, 7))
-    worker.work()
-    body = worker.held[-1].body
-    assert (body.line, len(body.reason), body.instance) == (7, 256, INSTANCE)
-
-
 def test_receipts_open_for_their_own_call_only(worker, alice):
     first, second = alice.call("inc"), alice.call("inc")
     settle(worker, first, second)
@@ -380,13 +323,6 @@ def test_slots_of_another_fork_differ_though_their_values_are_equal(alice):
         worker.prove()
         roots.append({write.value for write in worker.outbox[0].result.writes})
     assert not roots[0] & roots[1]
-
-
-def test_positions_and_batches_are_values():
-    assert Position(0, 0, None) == Position(0, 0, None)
-    assert inbox_head(bytes(32), 1, b"e" * 32, 5) != inbox_head(bytes(32), 1, b"e" * 32, 6)
-    assert ProvenBatch._fields[0] == "first"
-    assert CODE.buckets == PAD
 
 
 def test_a_state_that_does_not_open_is_reported_and_not_taken_for_an_unreadable_call(worker, alice, monkeypatch):

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from worker_scene import (
-    OTHER,
-    Caller,
-    Ledger,
-    Worker,
-    settle,
-    started,
-)
+from worker_cast import OTHER, Caller
+from worker_ledger import Ledger
+from worker_scene import Worker, settle, started
 
 from keephold.base.errors import ProofInvalid, StateUnproven
 from keephold.protocol.contracts import ContractPolicy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from worker_scene import CODE, CONTRACT, KEYS, NETWORK, PAD, REPLY_KEY, Caller, keys
+from worker_cast import CODE, CONTRACT, KEYS, NETWORK, PAD, REPLY_KEY, Caller, keys
 
 from keephold.base.errors import BadSignature, EncodingError, LedgerRefused, SealBroken
 from keephold.base.ids import ContractId, HeaderHash, Height, NetworkId

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
-from worker_scene import CONTRACT, INSTANCE, NETWORK, Ledger
+from worker_cast import CONTRACT, INSTANCE, NETWORK
+from worker_ledger import Ledger
 
 from keephold.base.errors import NoLiveWorker, RollbackDetected
 from keephold.base.ids import HeaderHash, Height

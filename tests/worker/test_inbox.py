@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from worker_scene import Ledger
+from worker_ledger import Ledger
 
 from keephold.base.errors import ProofInvalid
 from keephold.base.limits import MAX_BATCH

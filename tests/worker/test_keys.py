@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import worker_scene
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from worker_cast import CONTRACT, NETWORK
 from worker_committee import HEADER, HEIGHT, ITEM, MARK, Committee, Desk, entropy, inputs, law, registered
-from worker_scene import CONTRACT
 
 from keephold.base.errors import BadShare, RollbackDetected
 from keephold.base.ids import InstanceId
@@ -60,7 +59,7 @@ def verified(committee):
 
 @pytest.fixture
 def desk() -> Desk:
-    return Desk(KeyDesk(worker_scene.NETWORK, IDENTITY.public), IDENTITY)
+    return Desk(KeyDesk(NETWORK, IDENTITY.public), IDENTITY)
 
 
 def made(desk: Desk, verified, proven: Proven | None = PROVEN):
@@ -188,7 +187,7 @@ def test_a_key_is_made_where_the_record_has_come_as_far_as_t_saw_it(at, liar, sh
     """Of three, two make a key and one lies: it is made on nothing that was put back, and the liar stops nobody."""
     committee = Committee()
     verified = verify_committee(committee.keys, law(2), [registered(key.public) for key in committee.members])
-    desk = Desk(KeyDesk(worker_scene.NETWORK, IDENTITY.public), IDENTITY)
+    desk = Desk(KeyDesk(NETWORK, IDENTITY.public), IDENTITY)
     seat, claimed = liar
     said = [claimed if seat == index else version for index, version in enumerate(at)]
     for index, version in enumerate(said):
@@ -235,13 +234,13 @@ def test_what_was_sealed_to_an_earlier_instance_is_dropped_with_it(committee, ve
 
 
 def test_somebody_elses_request_in_our_name_is_ignored(committee, desk):
-    forged = sign(worker_scene.NETWORK, SigningKey(SecretBytes(b"m" * 32)), 0, KeyRequest(desk.instance.id, (ITEM,)))
+    forged = sign(NETWORK, SigningKey(SecretBytes(b"m" * 32)), 0, KeyRequest(desk.instance.id, (ITEM,)))
     desk.desk.observe(transaction_id(forged), forged, desk.instance)
     assert not desk.take(committee.release(0, desk, request=transaction_id(forged)))
 
 
 def test_keys_are_asked_for_together_and_again_after_a_while():
-    desk = KeyDesk(worker_scene.NETWORK, IDENTITY.public)
+    desk = KeyDesk(NETWORK, IDENTITY.public)
     instance = Instance.fresh()
     items = [ContractLine(bytes([at]) * 32, 1) for at in range(MAX_ITEMS + 1)]
     for item in items:
@@ -265,7 +264,7 @@ def asked_for(desk: KeyDesk, instance: Instance, now: float) -> list[tuple[Contr
 
 
 def test_one_line_that_is_never_released_keeps_no_other_waiting_for_long():
-    desk = KeyDesk(worker_scene.NETWORK, IDENTITY.public)
+    desk = KeyDesk(NETWORK, IDENTITY.public)
     instance = Instance.fresh()
     items = [ContractLine(bytes([at]) * 32, 1) for at in range(MAX_ITEMS)]
     bad = items[37]
@@ -297,7 +296,7 @@ def test_answers_to_what_nobody_waits_for_any_more_are_dropped(committee, verifi
 
 
 def test_keys_of_epochs_that_ended_are_asked_for_no_more():
-    desk = KeyDesk(worker_scene.NETWORK, IDENTITY.public)
+    desk = KeyDesk(NETWORK, IDENTITY.public)
     contract, other = b"c" * 32, b"d" * 32
     channels = [ChannelLine(other, 1, contract, 1), ChannelLine(contract, 3, other, 1)]
     for line in (*(ContractLine(contract, epoch) for epoch in (1, 2, 3)), ContractLine(other, 1), *channels):

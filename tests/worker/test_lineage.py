@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from worker_scene import (
-    NETWORK,
-    OTHER,
-    OTHER_KEY,
-    WORKER,
-    Caller,
-    Ledger,
-    Worker,
-    admitted,
-    settle,
-    started,
-)
+from worker_cast import NETWORK, OTHER, OTHER_KEY, WORKER, Caller, admitted
+from worker_ledger import Ledger
+from worker_scene import Worker, settle, started
 
 from keephold.base.errors import RollbackDetected, StateUnproven
 from keephold.crypto.secret import SecretBytes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from worker_scene import CONTRACT, INSTANCE, KEYS, NETWORK, PAD, Caller, Worker, settle, started
+from worker_cast import CONTRACT, INSTANCE, KEYS, NETWORK, PAD, Caller
+from worker_scene import Worker, settle, started
 
 from keephold.base.errors import BadKey, BadSignature, EncodingError, PermitRefused, SealBroken
 from keephold.crypto.bearer import BearerKey

@@ -6,7 +6,9 @@ import json
 
 import pytest
 from msgspec.structs import replace
-from worker_scene import ABI, CONTRACT, OWNED, PAD, Caller, Ledger, Sandbox, Worker, code, counter, settle, started
+from worker_cast import ABI, CONTRACT, OWNED, PAD, Caller, code
+from worker_ledger import Ledger
+from worker_scene import Sandbox, Worker, counter, settle, started
 
 from keephold.base.errors import BadKey, EncodingError, StateUnproven
 from keephold.chain.sparse import SparseMap

@@ -6,7 +6,9 @@ import gc
 
 import pytest
 from msgspec.structs import replace
-from worker_scene import CONTRACT, OTHER, PAD, WORKER, Caller, Ledger, Worker, keys, settle, started
+from worker_cast import CONTRACT, OTHER, PAD, WORKER, Caller, keys
+from worker_ledger import Ledger
+from worker_scene import Worker, settle, started
 
 from keephold.base.errors import SealBroken
 from keephold.base.ids import InstanceId, StateRoot

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worker_scene import CODE, KEYS, Caller, Sandbox
+from worker_cast import CODE, KEYS, Caller
+from worker_scene import Sandbox
 
 from keephold.base.errors import ExecutionCrashed, OutcomesMiscounted
 from keephold.base.ids import HeaderHash, Height, StateRoot
