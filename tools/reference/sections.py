@@ -20,6 +20,7 @@ from keephold.protocol import (
     holders,
     marks,
     messages,
+    offences,
     permits,
     state,
     transactions,
@@ -43,7 +44,7 @@ def _types() -> str:
 def _paths() -> str:
     """Return the map's paths: what each function hashes, and what lies there."""
     rows = []
-    for module in (state, holders):
+    for module in (state, holders, offences):
         for name, function in vars(module).items():
             if name.endswith("_path") and function.__module__ == module.__name__:
                 rows.append((f"`{name}`", f"`{labels.hashed(module, name)}`", line(function.__doc__.split("\n\n")[0])))
@@ -91,6 +92,7 @@ SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "governance": partial(records, governance),
     "state": partial(records, state),
     "holders": partial(records, holders),
+    "offences": partial(records, offences),
     "paths": _paths,
     "call-plain": partial(records, messages, "CallPlain", level=4),
     "reply": partial(records, messages, "Reply", level=4),
