@@ -34,7 +34,7 @@ ALICE = SigningKey.generate()
 
 
 def run(scenario):
-    return asyncio.run(asyncio.wait_for(scenario, 20))
+    return asyncio.run(asyncio.wait_for(scenario, 120))
 
 
 def test_a_submitted_transaction_shows_in_the_stream_and_under_a_proof(node):

@@ -12,7 +12,7 @@ import pytest
 
 from keephold.cli.main import run
 
-PATIENCE = 90.0
+PATIENCE = 240.0
 
 
 @pytest.mark.slow
@@ -35,4 +35,4 @@ def test_three_workers_are_three_live_enclaves(capsys):
             assert len({item["identity"] for item in live}) == 3
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(240)

@@ -22,7 +22,7 @@ from keephold.version import __version__
 def keephold(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).parent / "keephold"), *arguments]
     return subprocess.run(
-        command, cwd=directory, env=os.environ, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=directory, env=os.environ, capture_output=True, text=True, timeout=600, check=False
     )
 
 

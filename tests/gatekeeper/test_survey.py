@@ -210,7 +210,7 @@ def test_a_node_that_does_not_answer_properly_ends_nothing(monkeypatch, ledger, 
         await asyncio.sleep(0.01)
         assert len(answers) == 2
         following.view.height = 3
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), 120)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

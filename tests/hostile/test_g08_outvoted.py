@@ -46,12 +46,12 @@ def test_honest_workers_are_never_named_and_a_lying_one_is(guest, tmp_path, monk
             outcomes = list(honest_execute(self, calls, store))
             if self is broken:
                 return [replace(outcome, writes={}) for outcome in outcomes]
-            time.sleep(0.05)  # so that the liar, mostly, does not come too late to count
+            time.sleep(0.2)  # so that the liar, mostly, does not come too late to count
             return outcomes
 
         monkeypatch.setattr(Lane, "execute", execute)
         identity = liar._session.identity
-        for _ in range(40):
+        for _ in range(200):
             await it.call(contract, ALICE, "transfer", Address.account(BOB.public).text, "1")
             await it.consumed(contract)
             if named(it):

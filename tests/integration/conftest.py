@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from keephold.base.errors import DeadlineExceeded, KeepholdError
 from keephold.client.source import code_from_file
 from keephold.protocol.contracts import Code
 from keephold.runtime.artefact import cache_directory, guest_artefact
@@ -89,3 +90,23 @@ def eventually() -> Callable[..., None]:
             time.sleep(0.05)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def told() -> Callable[..., None]:
+    """Ask with a deadline that a busy machine may reach before anything is known, and then with longer ones."""
+
+    def tell(ask: Callable[[float], object], expected: type[KeepholdError], match: str = "") -> None:
+        """`ask` takes the deadline, and has to raise what is expected: about what happened, not that time passed."""
+        said = []
+        for seconds in (2.0, 8.0, 32.0, 128.0):
+            with pytest.raises(KeepholdError) as caught:
+                ask(seconds)
+            if isinstance(caught.value, expected) and match in str(caught.value):
+                return
+            said.append(f"{type(caught.value).__name__}: {caught.value}")
+            if not isinstance(caught.value, DeadlineExceeded):
+                break
+        pytest.fail(f"expected {expected.__name__} {match}: {said}")
+
+    return tell

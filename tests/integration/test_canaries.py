@@ -47,6 +47,7 @@ from keephold.testing.vendor import DevelopmentVendor, Machine
 
 SOURCE = Path(__file__).parent / "contracts" / "safe.py"
 DECOY = "decoy"
+PATIENCE = 240.0
 PLACES = ("state", "logs", "temporary", "cache", "clients' wire", "programs' wire")
 
 
@@ -100,7 +101,8 @@ def world(tmp_path_factory: pytest.TempPathFactory, behind_a_proxy) -> Iterator[
                 net.kill("w0")  # what was in memory must not come to lie on a disk by a sudden end
                 with Network.connect(clients.url, net.genesis) as network:
                     contract = network.contract(Address.contract(lived.contract))
-                    contract.call("keep", "again", lived.canary("argument after a crash"), account=net.accounts["bob"])
+                    again = lived.canary("argument after a crash")
+                    contract.call("keep", "again", again, account=net.accounts["bob"], deadline=PATIENCE)
                 _collect_keys(lived)
                 yield lived
 

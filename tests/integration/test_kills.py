@@ -54,7 +54,7 @@ SUPPLY: Final = 1_000_000
 NAMES: Final = ("alice", "bob", "carol", "dave")
 BREATH: Final = 5
 """Kills between two moments in which the network is let go on, however busy the machine is."""
-PATIENCE: Final = 120.0
+PATIENCE: Final = 240.0
 """Seconds that an account waits for one call, whatever dies meanwhile."""
 
 
@@ -77,7 +77,7 @@ class Town:
     def wait(self) -> None:
         """Return when everything runs."""
         assert self._process is not None
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while b"network" not in (self.directory / "supervisor").read_bytes():
             assert self._process.poll() is None, (self.directory / "supervisor").read_text()
             assert time.monotonic() < deadline, "the devnet does not start"
@@ -101,7 +101,9 @@ class Town:
         family = tree(self._process.pid)
         self._process.kill()
         self._process.wait()
-        while any(map(is_alive, family)):
+        ends = time.monotonic() + PATIENCE
+        while left := [pid for pid in family if is_alive(pid)]:
+            assert time.monotonic() < ends, f"what dies with its supervisor lives on: {left}"
             time.sleep(0.02)
         self.start()
 
@@ -109,9 +111,12 @@ class Town:
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
+        self._process.wait(240)
         session, self._process = self._process.pid, None
-        assert of_session(session) == []
+        ends = time.monotonic() + PATIENCE
+        while left := of_session(session):  # the kernel ends execution processes the moment after their workers
+            assert time.monotonic() < ends, left
+            time.sleep(0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +184,7 @@ def _trade(
 
 def _breathe(history: History) -> None:
     """Let one more call be acknowledged: where programs start slower than they are killed, nobody learns anything."""
-    known, deadline = len(history.acknowledged), time.monotonic() + PATIENCE / 2
+    known, deadline = len(history.acknowledged), time.monotonic() + PATIENCE
     while len(history.acknowledged) == known and not history.failures and time.monotonic() < deadline:
         time.sleep(0.05)
 

@@ -30,7 +30,7 @@ def test_the_escrow_and_its_coin_on_a_devnet() -> None:
         "-p",
         "no:cacheprovider",
     ]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=ESCROW)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False, cwd=ESCROW)
     assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
     assert " passed" in ran.stdout
     assert "skipped" not in ran.stdout

@@ -70,7 +70,7 @@ def watched(net: Devnet, token) -> Watch:
             assert contract.query("balance", account=bob) == sum(range(amount + 1))
         net.kill("w0")
         net.kill("g0")
-        contract.call("transfer", bob.address, 1, account=alice, deadline=90)
+        contract.call("transfer", bob.address, 1, account=alice, deadline=240)
     return watch
 
 

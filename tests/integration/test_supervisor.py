@@ -69,8 +69,8 @@ def test_its_end_leaves_nothing_running(
     family = set(tree(process.pid)) | set(of_session(process.pid))
     assert len(family) >= 1 + len(facts["pids"]) + 1, "supervisor, programs, execution process"
     process.send_signal(number)
-    status = process.wait(30)
-    eventually(lambda: not any(map(is_alive, family)) and not of_session(process.pid), "every process is gone", 10)
+    status = process.wait(240)
+    eventually(lambda: not any(map(is_alive, family)) and not of_session(process.pid), "every process is gone")
     if number == signal.SIGKILL:
         assert status == -signal.SIGKILL
     else:

@@ -34,7 +34,7 @@ def wait_for(node, condition):
     risen = threading.Event()
     unsubscribe = node.engine.subscribe(lambda _: risen.set())
     while not condition():
-        assert risen.wait(30), node.engine.failure
+        assert risen.wait(120), node.engine.failure
         risen.clear()
     unsubscribe()
 

@@ -6,7 +6,7 @@ import sys
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_a_gatekeeper_loads_no_runtime_no_server_and_no_simulation() -> None:

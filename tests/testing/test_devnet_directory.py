@@ -29,7 +29,7 @@ def test_a_dead_owners_directory_is_swept(tmp_path: Path) -> None:
         "import os\nfrom pathlib import Path\nfrom keephold.testing.directory import OwnedDirectory\n"
         f"print(OwnedDirectory.ephemeral(Path({str(tmp_path)!r})).path, flush=True)\nos.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
     left = Path(done.stdout.strip())
     assert done.returncode == -9
     assert left.is_dir()

@@ -67,7 +67,7 @@ def test_what_an_operator_sees(net, alice, bob, carol):
 """
 ISOLATION = """
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from token_example import Token
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_each_test_starts_afresh(shared, net, turn, alice, bob):
     assert len(net.events(reader=bob)) == 1
 
 @given(amount=st.integers(1, 100))
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_each_example_starts_afresh(shared, alice, bob, amount):
     shared.as_(alice).transfer(bob, amount)
     assert shared.as_(bob).balance() == amount
@@ -104,7 +104,7 @@ def test_another(net, alice, bob):
 EVERYWHERE = """
 import pytest
 from datetime import timedelta
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from keephold.base.errors import InputError, PermitRefused
 from token_example import Token
 
@@ -141,7 +141,7 @@ def test_time_blocks_and_rejections(net, token, alice, bob):
     assert token.as_(alice).balance() == 100
 
 @given(amount=st.integers(1, 100))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_examples_that_deploy(net, amount):
     alice, bob = net.account("alice"), net.account("bob")
     token = net.deploy(Token, "GLD", 100, sender=alice)
@@ -163,7 +163,7 @@ def run_pytest(directory: Path, test: str, *options: str) -> subprocess.Complete
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
     environment = {**os.environ, "KEEPHOLD_HOME": str(HOME)}
     return subprocess.run(
-        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=180, check=False
+        command, cwd=directory, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
 
 

@@ -34,10 +34,11 @@ from keephold.runtime.outcome import CallRequest, ContractInfo, KeyName, Outcome
 
 __all__ = ["CallRequest", "ContractInfo", "ExecutionProcess", "Outcome", "QueryRequest", "StateReader"]
 
-SILENCE_SECONDS: Final = 20.0
-"""How long a process may say nothing before it counts as stuck. One call's fuel lasts about 0.3 s on an idle core."""
+SILENCE_SECONDS: Final = 60.0
+"""How long a process may say nothing before it counts as stuck. One call's fuel lasts about 0.3 s on an idle core, and
+what counts as stuck twice is consumed as failed: no machine may be so busy that an honest call comes to that."""
 
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 180.0
 """The same while it starts and compiles its contract."""
 
 PART: Final = 16
