@@ -274,6 +274,31 @@ def test_one_officer_freezes_and_another_policy_ends_it(net, vault, script, alic
     paid(net, vault, payment([coin(script)]), alice, bob)
 
 
+def test_another_policy_voids_what_was_approved_under_the_one_before(net, vault, script, alice, bob, carol):
+    number = approved(vault, payment([coin(script)]), alice, bob)
+    change, rival = (vault.as_(alice).propose(policy(alice, bob, carol, fee_limit=limit)) for limit in (1, 2))
+    for officer in (alice, bob):
+        vault.as_(officer).agree(change)
+        vault.as_(officer).agree(rival)
+    net.warp(DELAY)
+    vault.as_(carol).enact(change)
+    for act in (vault.as_(alice).sign, vault.as_(alice).approve, vault.as_(alice).cancel):
+        with net.rejects("void"):
+            act(number)
+    with net.rejects("void"):
+        vault.as_(alice).enact(rival)
+    with net.rejects("over_fee_limit"):
+        vault.as_(alice).stage(payment([coin(script)]))
+
+
+def test_a_vote_more_than_needed_starts_no_delay_anew(net, vault, script, alice, bob, carol):
+    number = approved(vault, payment([coin(script)], to=STRANGER), alice, bob)
+    net.warp(DELAY)
+    for officer in (carol, alice):
+        vault.as_(officer).approve(number)
+    vault.as_(alice).sign(number)
+
+
 def test_the_quorum_removes_an_officer_who_freezes_for_ever(net, vault, script, alice, bob, carol, dave):
     pending = approved(vault, payment([coin(script)]), alice, bob)
     change = vault.as_(alice).propose(policy(alice, bob, dave))

@@ -245,8 +245,8 @@ class Payment(Record):
     """A transaction on its way."""
 
     transaction: Transaction
-    era: int
-    """Of the vault when it was staged: a freeze, or another policy, voids it."""
+    revision: int
+    """Of the policy that it was staged under: another one voids it, hence a freeze, which ends with another one."""
     ballot: Ballot = Ballot()
     state: Literal["open", "signed", "cancelled"] = "open"
 
@@ -349,7 +349,7 @@ class Vault(Contract, pad=(2048, 16384)):
         require(all(coin.output.script in self.numbers for coin in transaction.coins), "foreign_input")
         require(transaction.fee() <= self.policy.fee_limit, "over_fee_limit", self.policy.fee_limit)
         self.payment_count += 1
-        self.payments[self.payment_count] = Payment(transaction, self._era())
+        self.payments[self.payment_count] = Payment(transaction, self.revision)
         ctx.emit(Staged(self.payment_count, ctx.sender, transaction), to=self.policy.officers)
         return self.payment_count
 
@@ -451,13 +451,10 @@ class Vault(Contract, pad=(2048, 16384)):
     def _officer(self, who: Address) -> None:
         require(who in self.policy.officers, "forbidden")
 
-    def _era(self) -> int:
-        return self.revision + self.freezes
-
     def _open_payment(self, number: int) -> Payment:
         payment = self.payments[number]
         require(not self.frozen, "frozen")
-        require(payment.era == self._era(), "void")
+        require(payment.revision == self.revision, "void")
         require(payment.state == "open", payment.state)
         return payment
 
