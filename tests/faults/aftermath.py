@@ -75,13 +75,8 @@ class Released:
     header_hash: bytes
 
 
-def patient(genesis: Genesis, url: str) -> Follower:
-    """Return a follower of one node that asks it for every header, and asks again where it does not answer."""
-    return Follower([HttpRemote(url)], VerifiedView(genesis), skip_above=EVERY_BLOCK, patience=again_and_again)
-
-
-async def again_and_again(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask until somebody answers: `follower.nodes.Patience` of a test, whose story has an end."""
+async def answered(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until somebody answers; a story has an end."""
     while True:
         with suppress(NodeUnreachable):
             return await ask()
@@ -90,9 +85,9 @@ async def again_and_again(ask: Callable[[], Awaitable[T]]) -> T:
 
 async def proven(genesis: Genesis, url: str, height: int, acknowledged: Acknowledged) -> Chain:
     """Follow one node from the genesis; ask it to prove everything acknowledged."""
-    follower, chain = patient(genesis, url), Chain()
+    follower, chain = Follower([HttpRemote(url)], VerifiedView(genesis), skip_above=EVERY_BLOCK), Chain()
     try:
-        await follower.sync(to=1)
+        await answered(lambda: follower.sync(to=1))
         chain.add(follower.view)
         async with aclosing(follower.blocks()) as blocks:
             while follower.view.height < height:
@@ -101,7 +96,7 @@ async def proven(genesis: Genesis, url: str, height: int, acknowledged: Acknowle
         ids = list(acknowledged.places)
         for at in range(0, len(ids), TOGETHER):
             wanted = ids[at : at + TOGETHER]
-            located = await follower.locate(wanted)
+            located = await answered(lambda wanted=wanted: follower.locate(wanted))
             places = {identity: (found.height, found.result.code) for identity, found in located.items()}
             assert places == {identity: acknowledged.places[identity] for identity in wanted}, f"{url} lost something"
     finally:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from keephold.base.errors import NodeUnreachable
 from keephold.client.account import Account
+from keephold.client.network import Network
 from keephold.client.pinned import home
 from keephold.programs.cometbft import CometConfig
 from keephold.programs.members import Address
 from keephold.programs.members import found as write_nodes
+from keephold.protocol.genesis import Genesis
 from keephold.runtime.artefact import guest_artefact
 from keephold.testing import inside, programs
 from keephold.testing.caretaker import Caretaker
@@ -31,6 +34,17 @@ SHAPE = Shape(gatekeepers=3, threshold=2, workers=2, validators=4)
 HEARTBEAT = 2.0
 FRAIL = "keephold.testing.comet.frail"
 WATCHED = "keephold.testing.comet.watched"
+
+
+def connected(urls: str | Sequence[str], genesis: Genesis) -> Network:
+    """Connect a client; it asks once, and is asked to again where a node does not answer in time."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return Network.connect(urls, genesis)
+        except NodeUnreachable:
+            if time.monotonic() > deadline:
+                raise
 
 
 class Colony:
@@ -84,6 +98,10 @@ class Colony:
     def url(self, number: int) -> str:
         at = self.addresses[number]
         return f"http://{at.host}:{at.api_port}"
+
+    def connect(self, number: int) -> Network:
+        """Connect a client to a node."""
+        return connected(self.url(number), self.genesis)
 
     def log(self, name: str | int) -> Path:
         return self.supervisor.log(name if isinstance(name, str) else f"n{name}")

@@ -48,9 +48,9 @@ from keephold.testing.vendor import DevelopmentVendor, SgxBuild
 
 T = TypeVar("T")
 SECOND = 10**9
-PATIENCE = 400.0
+PATIENCE = 600.0
 """Seconds for a story on four nodes that share two busy cores with three other tests: ten times what it takes alone."""
-AGAIN = 10.0
+AGAIN = 2.0
 TOGETHER = 64
 CLIENT = 4
 LOG = "consensus:info,blocksync:info,statesync:info,*:error"

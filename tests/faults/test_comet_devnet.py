@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from faults_colony import connected
 
 from keephold.base.errors import ConfigurationError
-from keephold.client.network import Network
 from keephold.client.pinned import PinnedNetwork
 from keephold.client.source import code_from_file
 from keephold.testing.ceremony import Shape
@@ -27,7 +27,7 @@ def _home(tmp_path, monkeypatch):
 def test_a_token_lives_on_comet_and_survives_its_node(binary, place):
     with (
         Devnet.start(state=place, shape=Shape(engine="cometbft"), comet=binary) as net,
-        Network.connect(net.url, net.genesis) as network,
+        connected(net.url, net.genesis) as network,
     ):
         alice, bob = net.accounts["alice"], net.accounts["bob"]
         token = network.deploy(code_from_file(str(TOKEN)), "KEP", 1000, account=alice, deadline=PATIENCE)
@@ -46,14 +46,14 @@ def test_four_validators_go_on_without_one_and_are_there_again_after_a_stop(bina
         alice, bob = net.accounts["alice"], net.accounts["bob"]
         assert set(net.pids) == {"n0", "n1", "n2", "n3", "g0", "w0"}
         assert PinnedNetwork.read(place).urls == net.urls, "a command finds every node"
-        with Network.connect(net.urls[3], net.genesis) as network:
+        with connected(net.urls[3], net.genesis) as network:
             token = network.deploy(code_from_file(str(TOKEN)), "KEP", 1000, account=alice, deadline=PATIENCE)
             net.kill("n0", hold=True)
             token.call("transfer", bob.address, 3, account=alice, deadline=PATIENCE)
             assert token.query("balance", account=bob, deadline=PATIENCE) == 3
     with (
         Devnet.start(state=place, shape=shape, comet=binary) as net,
-        Network.connect(net.url, net.genesis) as network,
+        connected(net.url, net.genesis) as network,
     ):
         assert network.contract(token.address).query("balance", account=bob, deadline=PATIENCE) == 3
     with pytest.raises(ConfigurationError, match="--validators 4 and --engine cometbft: ask for the same"):
@@ -65,7 +65,7 @@ def test_a_client_of_four_nodes_outlives_each_of_them_in_turn(binary, place):
     shape = Shape(gatekeepers=1, threshold=1, workers=1, validators=4)
     with (
         Devnet.start(state=place, shape=shape, comet=binary) as net,
-        Network.connect(net.urls, net.genesis) as network,
+        connected(net.urls, net.genesis) as network,
     ):
         alice, bob = net.accounts["alice"], net.accounts["bob"]
         token = network.deploy(code_from_file(str(TOKEN)), "KEP", 1000, account=alice, deadline=PATIENCE)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import apsw
 import pytest
-from faults_aftermath import patient
+from faults_aftermath import answered
 
 from keephold.base.errors import NotKept
+from keephold.follower.follow import Follower
+from keephold.follower.view import VerifiedView
 from keephold.programs.history import HistoryConfig
 from keephold.protocol.governance import SetValidators, ValidatorEntry
 from keephold.protocol.wire import Interest, StreamRequest
@@ -79,9 +81,9 @@ def test_a_fifth_node_joins_without_replaying_and_is_made_a_validator(
         assert await late.submit([act]) == [0]
         ((enacted, code),) = await first.found(ids([act]))
         assert code == 0
-        client = patient(cluster.genesis, late.url)
+        client = Follower([late.remote], VerifiedView(cluster.genesis))
         while client.view.height < enacted + 4:
-            await client.sync()
+            await answered(client.sync)
             await asyncio.sleep(0.2)
         cluster.kill(3, hold=True)
         last = sender.next(3)
@@ -90,8 +92,8 @@ def test_a_fifth_node_joins_without_replaying_and_is_made_a_validator(
         # (8) Killed, it goes on where it was.
         cluster.kill(number)
         assert await late.height() > begun
-        for done in (first.remote, late.remote, client):
-            await done.aclose()
+        await first.remote.aclose()
+        await late.remote.aclose()
 
     patiently(run(), cluster)
 

@@ -11,12 +11,14 @@ import asyncio
 import shutil
 
 import pytest
-from faults_aftermath import Acknowledged, inspect, patient
+from faults_aftermath import Acknowledged, answered, inspect
 from faults_disks import APPLICATION, COMET, SIGNED, copy, copy_of_the_running, cut_tail, frozen, put_back
 
 from keephold.base.errors import ChainRefused, RollbackDetected
 from keephold.chain import merkle
 from keephold.follower.follow import Follower
+from keephold.follower.remote import HttpRemote
+from keephold.follower.view import VerifiedView
 
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
 
@@ -165,9 +167,9 @@ def test_the_only_validator_with_an_old_disk_forks_and_whoever_saw_more_refuses(
         cluster.kill(0, hold=True)
         image = copy(cluster.home(0), tmp_path / "image")
         cluster.resume(0)
-        seen = patient(cluster.genesis, cluster.url(0))
+        seen = Follower([HttpRemote(cluster.url(0))], VerifiedView(cluster.genesis))
         await reader.acknowledged(sender.next(3))
-        await seen.sync()
+        await answered(seen.sync)
         cluster.kill(0, hold=True)
         put_back(image, cluster.home(0))
         cluster.resume(0)
@@ -196,7 +198,7 @@ def test_a_validator_that_runs_twice_signs_twice_and_the_blocks_hold_the_evidenc
         cluster.kill(4, hold=True)
         shutil.copy(cluster.home(3).parent / "validator.seed", cluster.home(4).parent / "validator.seed")
         cluster.resume(4)
-        follower = patient(cluster.genesis, cluster.url(0))
+        follower = Follower([HttpRemote(cluster.url(0))], VerifiedView(cluster.genesis))
         evidence = 0
         at = 0
         looked = 1
@@ -204,7 +206,7 @@ def test_a_validator_that_runs_twice_signs_twice_and_the_blocks_hold_the_evidenc
             raws = scene.sender.next(2)
             scene.told.note(raws, await scene.readers[at % 3].acknowledged(raws))
             at += 1
-            await follower.sync()
+            await answered(follower.sync)
             evidence, looked = await evidence_between(looked, follower), follower.view.height
         await follower.aclose()
         cluster.kill(4, hold=True)
@@ -215,7 +217,8 @@ def test_a_validator_that_runs_twice_signs_twice_and_the_blocks_hold_the_evidenc
 async def evidence_between(first: int, follower: Follower) -> int:
     """Return the height of a header that commits to evidence, from a height up to the view's; 0 if there is none."""
     for height in range(first, follower.view.height):
-        if (await follower.header(height)).evidence_hash != merkle.EMPTY:
+        header = await answered(lambda height=height: follower.header(height))
+        if header.evidence_hash != merkle.EMPTY:
             return height
     return 0
 

@@ -50,7 +50,7 @@ def told(binary, common_place, machines, tmp_path_factory) -> Iterator[Told]:
         patched.setenv("KEEPHOLD_HOME", str(tmp_path_factory.mktemp("home")))
         colony = Colony(common_place, binary, switch, places)
         try:
-            with Network.connect(colony.url(0), colony.genesis) as network:
+            with colony.connect(0) as network:
                 yield Told(colony, network)
         finally:
             colony.stop()

@@ -17,7 +17,6 @@ from faults_aftermath import Acknowledged, inspect
 from faults_colony import Colony
 
 from keephold.base.errors import DeadlineExceeded, KeepholdError
-from keephold.client.network import Network
 from keephold.client.source import code_from_file
 from keephold.protocol.contracts import ContractPolicy
 
@@ -50,8 +49,8 @@ def test_who_is_cut_off_with_a_minority_falls_silent_and_comes_back(colony, swit
     window = colony.genesis.law.timing.freshness_ns / 10**9
     alice, bob = colony.accounts["alice"], colony.accounts["bob"]
     with switch.machines[3].entered():  # its threads and sockets stay in there
-        behind = Network.connect(colony.url(3), colony.genesis)
-    with behind, Network.connect(colony.url(0), colony.genesis) as network:
+        behind = colony.connect(3)
+    with behind, colony.connect(0) as network:
         code = code_from_file(str(TOKEN))
         token = network.deploy(code, "KEP", 1000, account=alice, policy=ContractPolicy(workers=2), deadline=PATIENCE)
         token.call("transfer", bob.address, 1, account=alice, deadline=PATIENCE)

@@ -15,7 +15,6 @@ import pytest
 from faults_aftermath import Acknowledged, inspect
 from faults_colony import Colony
 
-from keephold.client.network import Network
 from keephold.client.source import code_from_file
 from keephold.protocol.contracts import ContractPolicy
 
@@ -39,7 +38,7 @@ def colony(binary, machines, place, tmp_path, monkeypatch) -> Iterator[Colony]:
 
 def test_enclaves_move_from_node_to_node_under_load(colony, new_reader, new_sender):
     alice, bob = colony.accounts["alice"], colony.accounts["bob"]
-    with Network.connect(colony.url(0), colony.genesis) as network:
+    with colony.connect(0) as network:
         policy = ContractPolicy(workers=2)
         code = code_from_file(str(TOKEN))
         token = network.deploy(code, "KEP", 10**6, account=alice, policy=policy, deadline=PATIENCE)
