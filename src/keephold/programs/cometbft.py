@@ -114,6 +114,7 @@ def open_comet_engine(
             sync,
         ),
         seed,
+        ledger.info().height,
     )
     if sync is not None:
         # After `write`, which refuses blocks without the record of what the validator signed.

@@ -89,6 +89,17 @@ def test_a_validator_that_forgot_what_it_signed_does_not_start(home, founding):
         home.write(founding, Settings(), SecretBytes(SEED))
 
 
+def test_a_ledger_whose_blocks_are_gone_does_not_start_and_nothing_is_signed_anew(tmp_path, founding):
+    """CometBFT would begin at nothing, with a validator that remembers nothing, and then panic over the app hash."""
+    home = CometHome(tmp_path / "home")
+    with pytest.raises(ConfigurationError, match=r"blockstore\.db is missing, and the ledger is at block 7"):
+        home.write(founding, Settings(), SecretBytes(SEED), 7)
+    assert not (home.directory / "data").exists()
+    home.write(founding, Settings(), SecretBytes(SEED), 0)
+    (home.directory / "data/blockstore.db").mkdir()
+    home.write(founding, Settings(), SecretBytes(SEED), 7)
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"priv_key": {"value": "x"}}', '{"priv_key": 1}'])
 def test_a_damaged_node_key(home, content):
     (home.directory / "config/node_key.json").write_text(content)

@@ -120,17 +120,20 @@ class CometHome:
             raise ConfigurationError(f"{path} is not a node key") from error
         return Validator(private[32:], 1).address.hex()
 
-    def write(self, founding: Founding, settings: Settings, seed: SecretBytes) -> None:
+    def write(self, founding: Founding, settings: Settings, seed: SecretBytes, ledger_height: int = 0) -> None:
         """Write all that CometBFT reads, and forget sockets of an earlier run.
 
         Args:
             founding: Of the network.
             settings: Of this node.
             seed: Of the validator's key, 32 bytes. A key that is none of the validators' makes a node that follows.
+            ledger_height: Of the newest block that the application has; 0 before the first.
 
         Raises:
-            ConfigurationError: the validator's state is missing beside its blocks.
+            ConfigurationError: the validator's state is missing beside its blocks, or the blocks beside the ledger:
+                CometBFT would start from nothing, and panic when it finds the application ahead.
         """
+        self._require_blocks(ledger_height)
         self._make_directories()
         self.node_id()
         public = ValidatorKey(seed).public
@@ -143,13 +146,25 @@ class CometHome:
         _write_text(self.directory / "config" / "config.toml", self._config(settings))
         state = self.directory / "data" / "priv_validator_state.json"
         if not state.exists():
-            if (self.directory / "data" / "blockstore.db").exists():
+            if self._block_store.exists():
                 raise ConfigurationError(
                     f"{state} is missing beside blocks: the validator cannot know what it signed; restore the file, "
                     "or start with an empty directory and a new validator key"
                 )
             _write(state, _FIRST_STATE)
         self.rpc_socket.unlink(missing_ok=True)
+
+    @property
+    def _block_store(self) -> Path:
+        return self.directory / "data" / "blockstore.db"
+
+    def _require_blocks(self, ledger_height: int) -> None:
+        if ledger_height and not self._block_store.exists():
+            raise ConfigurationError(
+                f"{self._block_store} is missing, and the ledger is at block {ledger_height}: restore both from one "
+                "backup; or remove ledger.db and blocks.db as well, and keep priv_validator_state.json if you have it: "
+                "then everything is fetched from the other nodes, if there are any"
+            )
 
     def _statesync(self, sync: StateSync | None) -> dict[str, object]:
         """Return the section. CometBFT wants two servers to compare; both are ours, whose answers we have verified."""
