@@ -34,6 +34,20 @@ class Loop(Record):
     inner: "Loop | None"  # noqa: UP037 - the quoted spelling is the case
 
 
+def test_what_is_nested_too_deeply_is_refused_before_a_parser_recurses():
+    assert parse("[" * 32 + "]" * 32)
+    assert parse(canonical(["[" * 1000, "{" * 1000])) == ["[" * 1000, "{" * 1000]
+    for text in ("[" * 33 + "]" * 33, '{"a":' * 33 + "1" + "}" * 33, "[" * 100_000):
+        with pytest.raises(Mismatch, match="nested deeper than 32"):
+            parse(text)
+
+
+def test_a_string_that_never_ends_is_read_once():
+    """Were it tried again from each quote in it, its brackets would count, and a worker would take minutes over it."""
+    with pytest.raises(Mismatch, match="not JSON"):
+        parse('"' + '\\"' * 1000 + "[" * 40)
+
+
 CASES = [
     (bool, st.booleans()),
     (int, INTEGERS),

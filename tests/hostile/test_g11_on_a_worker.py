@@ -26,6 +26,15 @@ from keephold.worker.running import CRASHED
 
 guest = worker_story.guest
 
+MACHINE = "[m for n, m in check.sys.modules.items() if n.endswith('imports.host')][0]"
+"""What the authoring library itself calls: the host's side of it is all that counts."""
+
+
+def forged(answer: str) -> str:
+    """Code that has the guest answer whatever an expression says."""
+    return f"check.sys.modules['keephold.contract.dispatch'].canonical = lambda _: {answer}\nreturn ''"
+
+
 ATTACKS = {
     "infinite loop": ("while True: pass", TRAPPED),
     "loop that catches everything": (
@@ -61,6 +70,13 @@ ATTACKS = {
     "an abort": ("PYTHON.eval(\"__import__('posix').abort()\")", TRAPPED),
     "an interrupt": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
     "an exception of its own": ("class E(BaseException): pass\nraise E", "E:"),
+    "an answer nested beyond its reader": (forged('\'{"value":\' + "[" * 5000 + "]" * 5000 + "}"'), "corrupted its"),
+    "an answer from a line beyond its reader": (
+        forged('\'{"status":"failed","line":\' + "9" * 30 + "}"'),
+        "corrupted its",
+    ),
+    "an operation that the host has not": (f"{MACHINE}.call(99, '', '')", "no such operation"),
+    "a signing request of its own": (f"{MACHINE}.call(7, 't', '[' * 9000)", "a signing request has"),
 }
 """What a contract does, and what is said about it: the attack ends where it should, and not of a slip before."""
 

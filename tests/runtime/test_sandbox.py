@@ -127,6 +127,10 @@ FAILS = {
     "interrupt": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
     "own base": ("class E(BaseException): pass\nraise E", "E"),
     "input": ("PYTHON.input()", "no files"),
+    "machine code": ("f = lambda: 0\nf.__code__ = f.__code__.replace(co_code=b'd' * 400)\nf()", ""),
+    "classes": ("for kind in object.__subclasses__():\n    try: kind()\n    except BaseException: pass\n1 // 0", ""),
+    "forgotten names": ("for one in list(check.sys.modules.values()): one.__dict__.clear()\n1 // 0", ""),
+    "iterators in iterators": ("x = iter([1])\nfor _ in range(300_000): x = map(int, x)\nnext(x)", ""),
     "nesting": ("PYTHON.eval('(' * 9000 + ')' * 9000)", ""),
     "surrogate key": ("self.m[1] = '\\ud800'\nreturn '\\ud800'", ""),
 }
@@ -291,14 +295,51 @@ FORGED = (
 )
 
 
-FORGERIES = ["3", "'x'", '\'{"status":"ok"\'', "'\\ud800'", '\'{"status":"great"}\'', "'[]'"]
+FORGERIES = {
+    "3": "3",
+    "x": "'x'",
+    "half": '\'{"status":"ok"\'',
+    "surrogate": "'\\ud800'",
+    "great": '\'{"status":"great"}\'',
+    "list": "'[]'",
+    "deep value": """'{"status":"ok","value":' + '[' * 5000 + ']' * 5000 + '}'""",
+    "deep value of some other name": """'{"status":"ok","other":' + '[' * 5000 + ']' * 5000 + '}'""",
+    "deep nothing": "'[' * 60000",
+    "wide": """'{"status":"ok","value":[' + '[],' * 900000 + '[]]}'""",
+    "a text that does not end": """'{"status":"ok","value":"' + '"' * 3 + chr(92) * 60000 + '[' * 40""",
+    "line on no wire": """'{"status":"failed","line":99999999999999999999999}'""",
+    "line of no file": """'{"status":"failed","line":4294967296}'""",
+    "line before the first": """'{"status":"failed","line":-1}'""",
+    "lone surrogate inside": """'{"status":"ok","value":"' + chr(92) + 'ud800"}'""",
+}
 
 
-@pytest.mark.parametrize("forgery", FORGERIES)
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
 def test_an_outcome_that_is_none_is_a_failure(sandbox, slots, call, query, forgery):
     lab = sandbox(FORGED.replace("FORGERY", forgery) + body("pass"))
     outcome = lab.execute(call("go"), slots)
     assert (outcome.status, outcome.writes) == ("failed", {})
+    assert 0 <= outcome.line < 1 << 31
+
+
+DEEP = "[" * 5000 + "]" * 5000
+ANSWERS = {
+    "deep interface": f'{{"name":"C","abi":{DEEP}}}',
+    "deep key": f'{{"name":"C","abi":{{"keys":[{{"other":{DEEP}}}]}}}}',
+    "line on no wire": '{"error":"x","line":99999999999999999999999}',
+    "line of a method on no wire": '{"name":"C","abi":{},"lines":{"f":99999999999999999999999}}',
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_a_module_that_answers_for_its_compiler_is_refused(sandbox, answer):
+    """It runs in there, so whatever the compiler says may be its own words."""
+    forged = (
+        "from keephold.contract import check\nfor m in list(check.sys.modules.values()):\n"
+        f"    if hasattr(m, 'canonical'): m.canonical = lambda _: {answer!r}\n"
+    )
+    with pytest.raises(SandboxError, match=r"corrupted its compiler|while loading"):
+        sandbox(f"{forged}{HEAD}class C(Contract):\n    x: int = 0")
 
 
 BAD = [

@@ -224,7 +224,7 @@ def declared_keys(abi: bytes) -> frozenset[tuple[str, str]]:
     """
     try:
         declared = msgspec.json.decode(abi, type=_Interface).keys
-    except msgspec.MsgspecError as e:
+    except (msgspec.MsgspecError, RecursionError) as e:
         raise SandboxError("the interface's keys have a label and a scheme each") from e
     return frozenset((key.label, key.scheme) for key in declared)
 

@@ -14,13 +14,15 @@ Bytecode comes from `compile`, run in this same guest on source from the ledger;
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from keephold.base.errors import SandboxError
 from keephold.base.limits import CALL_FUEL, MAX_RESULT, QUERY_FUEL
 from keephold.contract.dispatch import FILE
+from keephold.contract.errors import Mismatch
+from keephold.contract.text import check_depth
 from keephold.runtime.effects import Effects, Reader, declared_keys
 from keephold.runtime.host import Instance, OutOfFuel, Program, Trapped
 from keephold.runtime.memory import Image
@@ -30,9 +32,17 @@ from keephold.runtime.python.standing import Standing
 TRAPPED: Final = "the contract ran out of fuel, memory or stack, or aborted"
 """One text for every trap: which limit a runaway contract meets first may differ between compilers."""
 
+_TOO_LONG: Final = f"a result has at most {MAX_RESULT} bytes"
 _COMPILE_FUEL: Final = 10 * CALL_FUEL
 _WARM_USES: Final = 256
 """Questions a warm instance answers before it is replaced: bounds what it accumulates."""
+
+
+_AROUND: Final = 64
+"""Characters of an outcome around its value."""
+
+_Place = Annotated[int, msgspec.Meta(ge=0, le=(1 << 31) - 1)]
+"""A line or a column: a number that fits on the wire of the process."""
 
 
 class _Told(msgspec.Struct, frozen=True):
@@ -41,7 +51,7 @@ class _Told(msgspec.Struct, frozen=True):
     status: str
     code: str = ""
     detail: str = ""
-    line: int = 0
+    line: _Place = 0
     message: str = ""
     value: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -50,10 +60,10 @@ class _Compiled(msgspec.Struct, frozen=True):
     name: str = ""
     abi: msgspec.Raw = msgspec.Raw(b"{}")
     code: str = ""
-    lines: dict[str, int] = {}
+    lines: dict[str, _Place] = {}
     error: str | None = None
-    line: int = 0
-    column: int = 0
+    line: _Place = 0
+    column: _Place = 0
 
 
 _told: Final = msgspec.json.Decoder(_Told)
@@ -86,12 +96,12 @@ class PythonSandbox:
             raise SandboxError("the source holds lone surrogates") from e
         except Trapped as e:
             raise SandboxError(f"while compiling, {TRAPPED}") from e
-        except msgspec.MsgspecError as e:
+        except (msgspec.MsgspecError, RecursionError) as e:  # the module ran in there: this may be its own answer
             raise SandboxError("the source corrupted its compiler") from e
         finally:
             instance.close()
         if compiled.error is not None:
-            raise SandboxError(compiled.error, max(0, compiled.line), max(0, compiled.column))
+            raise SandboxError(compiled.error, compiled.line, compiled.column)
         self._load(compiled.code)
         self.info: Final = ContractInfo(compiled.name, bytes(compiled.abi).decode())
         self._keys: Final = declared_keys(bytes(compiled.abi))
@@ -166,7 +176,7 @@ class PythonSandbox:
         """Give an outcome that has no line of its own that of its method's `def`."""
         if outcome.line:
             return outcome
-        return msgspec.structs.replace(outcome, line=max(0, self._lines.get(request.method, 0)))
+        return msgspec.structs.replace(outcome, line=self._lines.get(request.method, 0))
 
     def close(self) -> None:
         """Drop the warm instance."""
@@ -186,17 +196,19 @@ def _trapped(error: Exception, effects: Effects, limit: int, line: int) -> Outco
 
 def _outcome(text: str, effects: Effects, used: int, limit: int) -> Outcome:
     logs = tuple(effects.logs)
+    if len(text) > MAX_RESULT + _AROUND:
+        return Outcome(status="failed", detail=_TOO_LONG, logs=logs, fuel_used=used)
     try:
+        check_depth(text)
         told = _told.decode(text)
-    except msgspec.MsgspecError:
+    except (Mismatch, msgspec.MsgspecError):
         told = _Told("failed", message="the contract corrupted its interpreter")
         used = limit
     if told.status == "ok":
         writes = {key: None if value is None else value.encode() for key, value in sorted(effects.writes.items())}
         value = bytes(told.value).decode()
         if len(value) > MAX_RESULT:
-            detail = f"a result has at most {MAX_RESULT} bytes"
-            return Outcome(status="failed", detail=detail, logs=logs, fuel_used=used)
+            return Outcome(status="failed", detail=_TOO_LONG, logs=logs, fuel_used=used)
         releases = tuple(effects.releases[topic] for topic in sorted(effects.releases))
         return Outcome(
             status="ok",
@@ -211,4 +223,4 @@ def _outcome(text: str, effects: Effects, used: int, limit: int) -> Outcome:
     if told.status == "rejected":
         return Outcome(status="rejected", code=told.code[:64], detail=told.detail[:1024], logs=logs, fuel_used=used)
     detail = told.message[:1024]
-    return Outcome(status="failed", detail=detail, line=max(0, told.line), logs=logs, fuel_used=used)
+    return Outcome(status="failed", detail=detail, line=told.line, logs=logs, fuel_used=used)
