@@ -30,7 +30,7 @@ from keephold.protocol.governance import (
     sign_proposal,
 )
 from keephold.protocol.state import registration_path
-from keephold.protocol.wire import FoundTransactions, Frame, GovernanceHistory, Interest, ProveAnswer
+from keephold.protocol.wire import FoundTransactions, Frame, GovernanceHistory, Interest, LightBlocks, ProveAnswer
 from keephold.testing.local import named_key
 from keephold.testing.remote import LocalRemote
 
@@ -114,6 +114,41 @@ def test_a_lone_liar_ends_it(scene) -> None:
         assert made.view.height == 2
 
     asyncio.run(run())
+
+
+class Counted(LocalRemote):
+    """Counts the streams that were asked for."""
+
+    opened = 0
+
+    async def stream(self, request):
+        self.opened += 1
+        async with aclosing(super().stream(request)) as frames:
+            async for frame in frames:
+                yield frame
+
+
+def test_a_network_that_stands_still_ends_nobody_though_a_node_lags_behind(scene) -> None:
+    """Whoever waits leaves each node in turn; what the one behind refuses is not added up over the rounds."""
+
+    async def run() -> None:
+        old = await LocalRemote(scene.net.node).blocks([2])
+        behind = LocalRemote(scene.net.node, on("blocks", LightBlocks, lambda _: LightBlocks(old)))
+        still = Counted(scene.net.node)
+        made = follower(scene, still, behind)
+        await made.sync()
+        waiting = asyncio.ensure_future(take(made, 1))
+        for turn in range(1, 2 * MAX_REFUSALS + 4):
+            while still.opened < turn:
+                await asyncio.sleep(0)
+                if waiting.done():
+                    waiting.result()
+            made.leave("nothing comes")
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(asyncio.wait_for(run(), 120))
 
 
 def test_a_dead_node_is_asked_until_it_lives(scene) -> None:

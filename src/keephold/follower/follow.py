@@ -147,6 +147,7 @@ class Follower:
                         refusals.clear()
                         forgotten = 0
                         yield block
+                refusals.forget()
             except NodeUnreachable as error:
                 await self._next(error, refusals.pause())
             except NotKept as error:

@@ -183,8 +183,15 @@ class Refusals:
 
         A node that does not answer refuses nothing, and may be the one that has our chain: refusals count anew.
         """
-        self._refused = 0
+        self.forget()
         return self._next()
+
+    def forget(self) -> None:
+        """Count refusals anew: a node that is left, or that does not answer, refused nothing.
+
+        Else a network that stands still for long, with one node that lags behind, would end whoever waits for it.
+        """
+        self._refused = 0
 
     def _next(self) -> float:
         step = self._failures // self._nodes
