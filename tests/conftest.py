@@ -38,6 +38,7 @@ SHARED = {
     "hostile_colluding": "hostile/colluding.py",
     "hostile_custody": "custody/conftest.py",
     "ledger_desk": "ledger/desk.py",
+    "programs_law": "programs/law.py",
     "resharing_court": "ledger/rules/court.py",
     "rotation_scene": "ledger/rules/rotation_scene.py",
     "spec_independent": "spec/independent.py",

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from keephold.base.errors import DeadlineExceeded, KeepholdError
+from keephold.client.network import Network
 from keephold.client.source import code_from_file
 from keephold.protocol.contracts import Code
 from keephold.runtime.artefact import cache_directory, guest_artefact
 from keephold.testing import programs
+from keephold.testing.devnet import Devnet
 from keephold.testing.proxy import Proxy
 from keephold.testing.supervisor import Program
 
@@ -42,6 +44,13 @@ def own_place() -> Iterator[Path]:
         patch.setenv("KEEPHOLD_HOME", str(home))
         patch.setenv("KEEPHOLD_CACHE", str(cache))
         yield place
+
+
+@pytest.fixture(scope="module")
+def network(net: Devnet) -> Iterator[Network]:
+    """A client of the module's own devnet, its fixture `net`."""
+    with Network.connect(net.url, net.genesis) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="session")

@@ -26,12 +26,6 @@ def net() -> Iterator[Devnet]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def network(net: Devnet) -> Iterator[Network]:
-    with Network.connect(net.url, net.genesis) as connected:
-        yield connected
-
-
 @pytest.fixture
 def gold(net: Devnet, network: Network, token) -> Contract:
     return network.deploy(token, "GLD", SUPPLY, account=net.accounts["alice"])

@@ -38,12 +38,6 @@ def net() -> Iterator[Devnet]:
 
 
 @pytest.fixture(scope="module")
-def network(net: Devnet) -> Iterator[Network]:
-    with Network.connect(net.url, net.genesis) as connected:
-        yield connected
-
-
-@pytest.fixture(scope="module")
 def wallet(net: Devnet, network: Network) -> Contract:
     officers = tuple(net.accounts[name].address for name in ("alice", "bob"))
     terms = Policy(officers, 2, 0, 10**12, 10**18, 10**18, (Payee(SHOP, 10),))

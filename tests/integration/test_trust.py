@@ -27,12 +27,6 @@ def net() -> Iterator[Devnet]:
 
 
 @pytest.fixture(scope="module")
-def network(net: Devnet) -> Iterator[Network]:
-    with Network.connect(net.url, net.genesis) as connected:
-        yield connected
-
-
-@pytest.fixture(scope="module")
 def gold(net: Devnet, network: Network, token, eventually) -> Contract:
     policy = ContractPolicy(workers=3, quorum=2)
     deployed = network.deploy(token, "GLD", 10, account=net.accounts["alice"], policy=policy)

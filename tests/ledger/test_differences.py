@@ -165,20 +165,10 @@ def test_a_running_node_without_the_header_above_is_asked_again_later(busy):
 def test_paths_that_only_the_running_node_has_show_in_its_app_hash(busy):
     node, _, copy = busy
     node.block()
-    machine = MachineApi(node.reader, node.engine)
-    app = web.application(web.machine_routes(machine.endpoints, machine.streams))
     snapshot = read_snapshot(copy)
     unnamed = next(path for path in snapshot.leaves if path not in snapshot.names)
     altered(copy, ("DELETE FROM leaf WHERE path = ?", (unnamed,)))
-
-    async def ask() -> list[Difference]:
-        remote = HttpRemote("http://node", httpx2.ASGITransport(app))
-        try:
-            return [item async for item in comparing._against(read_snapshot(copy), remote)]
-        finally:
-            await remote.aclose()
-
-    assert [item.where for item in asyncio.run(ask())][1:] == ["further paths"]
+    assert [item.where for item in against(node, copy)][1:] == ["further paths"]
 
 
 def test_the_command(busy, capsys):

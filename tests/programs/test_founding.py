@@ -6,32 +6,16 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from programs_law import LAW
 
 from keephold.base.errors import ConfigurationError
 from keephold.client.pinned import PinnedNetwork
-from keephold.contract.address import Address
 from keephold.crypto.ed25519 import ValidatorKey
-from keephold.crypto.secret import SecretBytes
-from keephold.crypto.signing import SigningKey
 from keephold.programs.config import read_genesis
 from keephold.programs.founding import Founded, Plan, found
-from keephold.programs.law_tables import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
+from keephold.programs.law_tables import CommitteeLaw
 from keephold.programs.node import read_config, read_validator_seed
 
-LAW = Law(
-    name="net",
-    guest="00" * 32,
-    governance=GovernanceLaw(
-        keys=(Address.account(SigningKey(SecretBytes(b"g" * 32)).public).text,), threshold=1, delay_seconds=0
-    ),
-    committee=CommitteeLaw(seats=3, threshold=2),
-    attestation=AttestationLaw(
-        measurements=(
-            MeasurementLaw(role="worker", measurement="01" * 32),
-            MeasurementLaw(role="gatekeeper", measurement="02" * 32),
-        )
-    ),
-)
 FOUR = Plan(("127.0.0.1",) * 4)
 
 

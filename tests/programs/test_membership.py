@@ -5,32 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from programs_law import LAW
 
 from keephold.base.errors import ConfigurationError
 from keephold.client.pinned import PinnedNetwork
-from keephold.contract.address import Address
-from keephold.crypto.secret import SecretBytes
-from keephold.crypto.signing import SigningKey
-from keephold.programs.law_tables import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
 from keephold.programs.membership import MEMBER, MEMBERS, accept, assemble, make_key, read_member
 from keephold.programs.node import read_config, read_validator_seed
 from keephold.protocol.genesis import network_id
 
 NOW = 1_700_000_000 * 10**9
-LAW = Law(
-    name="net",
-    guest="00" * 32,
-    governance=GovernanceLaw(
-        keys=(Address.account(SigningKey(SecretBytes(b"g" * 32)).public).text,), threshold=1, delay_seconds=0
-    ),
-    committee=CommitteeLaw(seats=3, threshold=2),
-    attestation=AttestationLaw(
-        measurements=(
-            MeasurementLaw(role="worker", measurement="01" * 32),
-            MeasurementLaw(role="gatekeeper", measurement="02" * 32),
-        )
-    ),
-)
 
 
 @pytest.fixture

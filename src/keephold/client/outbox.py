@@ -232,8 +232,3 @@ class Outbox:
     @property
     def _patience(self) -> float:
         return min(max(DOUBT_SECONDS, USUAL * self._usual), LONGEST_DOUBT_SECONDS)
-
-    @property
-    def pending(self) -> int:
-        """Return how many flights have not ended."""
-        return sum(len(lane.flights) for lane in self._lanes.values())
