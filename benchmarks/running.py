@@ -29,7 +29,7 @@ from transfers import measure_transfers
 
 from keephold.chain.header import SignedHeader
 from keephold.chain.wire import decode_signed_header
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.protocol.wire import LightBlock
 from keephold.testing.ceremony import Shape
 from keephold.testing.supervisor import Event, Started

@@ -20,7 +20,7 @@ from typing import TypeVar
 from keephold.base.errors import NodeUnreachable
 from keephold.chain import merkle
 from keephold.follower.follow import Follower
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.follower.view import VerifiedView
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.transactions import transaction_id

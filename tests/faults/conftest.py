@@ -23,7 +23,7 @@ from keephold.base.errors import ConfigurationError, NodeUnreachable, Unavailabl
 from keephold.contract.address import Address
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.follower.view import VerifiedView
 from keephold.programs.law_tables import AttestationLaw, CommitteeLaw, GovernanceLaw, Law, MeasurementLaw
 from keephold.protocol.contracts import Code, ContractPolicy

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from keephold.base.errors import DeadlineExceeded, InputError, NodeUnreachable, NoLiveWorker, NotKept
 from keephold.base.limits import MAX_STREAM_FRAME
-from keephold.follower import remote as remote_module
-from keephold.follower.remote import HttpRemote, refusal, split
+from keephold.follower import http_remote as remote_module
+from keephold.follower.http_remote import HttpRemote, split
+from keephold.follower.remote import refusal
 from keephold.protocol.codec import encode
 from keephold.protocol.wire import Fault, Frame, Interest, StreamRequest, Verdict, Verdicts
 

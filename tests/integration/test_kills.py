@@ -35,7 +35,7 @@ from keephold.client.network import Contract, Network, PendingCall
 from keephold.client.pinned import PinnedNetwork
 from keephold.contract.address import Address
 from keephold.follower.follow import Follower
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.follower.view import VerifiedView
 from keephold.ledger.application import LedgerApplication
 from keephold.programs.node import NodeConfig, open_ledger

@@ -34,7 +34,7 @@ from keephold.client.aio import AsyncNetwork
 from keephold.client.network import Contract, Network
 from keephold.client.pinned import home
 from keephold.follower.follow import Follower
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.follower.view import VerifiedView
 from keephold.protocol.codec import decode
 from keephold.protocol.refusals import Refusal

@@ -17,7 +17,7 @@ from keephold.base.errors import ConfigurationError, InputError, NotFound
 from keephold.chain.sparse import SparseMap
 from keephold.cli.main import run
 from keephold.contract.address import Address
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.ledger.differences import Difference, differences, read_snapshot, read_snapshot_at
 from keephold.programs import comparing, web
 from keephold.protocol.codec import decode, encode

@@ -12,7 +12,7 @@ from keephold.chain.validators import Validator, ValidatorSet, encode_validator_
 from keephold.chain.wire import encode_signed_header
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.ledger.engines.forge import Chain
 from keephold.programs import joining
 from keephold.programs.cometbft import CometConfig

@@ -17,7 +17,7 @@ from keephold.client.nodes import Node
 from keephold.contract.address import Address
 from keephold.crypto.bearer import BearerKey
 from keephold.crypto.secret import SecretBytes
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.protocol.codec import decode
 from keephold.protocol.contracts import Code, ContractPolicy
 from keephold.protocol.genesis import Genesis

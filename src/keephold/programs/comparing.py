@@ -16,7 +16,8 @@ from keephold.base.limits import MAX_INTEREST
 from keephold.chain.sparse import SparseMap
 from keephold.chain.wire import decode_signed_header
 from keephold.contract.address import Address
-from keephold.follower.remote import HttpRemote, Remote
+from keephold.follower.http_remote import HttpRemote
+from keephold.follower.remote import Remote
 from keephold.ledger.differences import LEDGER, Difference, Snapshot, differences, read_snapshot, read_snapshot_at
 from keephold.programs.config import read_genesis
 from keephold.programs.members import CONFIG

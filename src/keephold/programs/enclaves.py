@@ -26,7 +26,7 @@ from keephold.attestation.platforms.tdx import TdxPlatform
 from keephold.base.clock import SystemClock
 from keephold.base.errors import KeepholdError
 from keephold.enclave.session import Session
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.programs.config import event, load, log_to_stderr, read_genesis, read_signing_key
 from keephold.programs.process import die_with_parent, harden
 from keephold.protocol.evidence import Role

@@ -18,7 +18,7 @@ from keephold.chain.header import Header
 from keephold.chain.validators import decode_validator_set
 from keephold.chain.wire import decode_signed_header
 from keephold.follower.follow import Follower
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.follower.view import VerifiedView
 from keephold.ledger.engines.base import StoredBlock
 from keephold.protocol.genesis import Genesis

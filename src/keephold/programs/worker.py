@@ -21,7 +21,7 @@ from keephold.crypto.hashing import framed, sha256
 from keephold.crypto.labels import KEY_CACHE
 from keephold.crypto.secret import SecretBytes
 from keephold.enclave.session import Session
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.programs.enclaves import EnclaveConfig, PlatformConfig, attend, begin, choose_platform, main_of
 from keephold.runtime.artefact import GuestArtefact, cache_directory, guest_artefact
 from keephold.runtime.cache import CompiledCache, CompiledGuest

@@ -18,7 +18,7 @@ from keephold.client.account import Account
 from keephold.client.connection import Connection
 from keephold.client.nodes import Node
 from keephold.client.pinned import PinnedNetwork
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.protocol.codec import decode
 from keephold.protocol.evidence import CollateralSubject, collateral_key
 from keephold.protocol.state import CollateralRecord, collateral_path
