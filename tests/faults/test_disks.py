@@ -17,7 +17,7 @@ from faults_disks import APPLICATION, COMET, SIGNED, copy, copy_of_the_running, 
 from keephold.base.errors import ChainRefused, RollbackDetected
 from keephold.chain import merkle
 from keephold.follower.follow import Follower
-from keephold.follower.remote import HttpRemote
+from keephold.follower.http_remote import HttpRemote
 from keephold.follower.view import VerifiedView
 
 pytestmark = [pytest.mark.comet, pytest.mark.slow]
