@@ -14,7 +14,7 @@ from keephold.testing.local import LocalNetwork
 
 @pytest.fixture
 def network(tmp_path) -> LocalNetwork:
-    return LocalNetwork(tmp_path, seats=3, threshold=2, phase_s=3)
+    return LocalNetwork(tmp_path, seats=3, threshold=2, phase_s=8, freshness_s=30)
 
 
 @pytest.fixture

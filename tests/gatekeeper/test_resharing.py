@@ -16,7 +16,7 @@ from keephold.protocol.state import CommitteeRecord, committee_path
 from keephold.testing.local import WORKER
 from keephold.testing.vendor import SgxBuild
 
-LONG = 40.0
+LONG = 240.0
 """Seconds for a resharing in which the absent are waited for."""
 
 
