@@ -1,4 +1,4 @@
-"""The import rules speak of packages that exist, and the author's vocabulary costs the standard library only."""
+"""The import rules speak of packages that exist, the author's vocabulary is cheap to import, and no test is timed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import configparser
 import subprocess
 import sys
 from pathlib import Path
+
+from hypothesis import HealthCheck
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "keephold"
@@ -61,3 +63,17 @@ def test_labels_are_registered_in_one_module():
     for path in SOURCE.rglob("*.py"):
         if path.name != "labels.py":
             assert "Label(" not in path.read_text(), path
+
+
+def test_no_property_is_timed(request):
+    """Of all that was collected with this: settings of a test's own take the place of the profile's, one by one."""
+    found = []
+    for item in request.session.items:
+        found.append((item, getattr(getattr(item, "obj", None), "_hypothesis_internal_use_settings", None)))
+        found.append((item, getattr(item.cls, "settings", None) if item.name == "runTest" else None))
+    timed = [
+        item.nodeid
+        for item, own in found
+        if own and (own.deadline is not None or HealthCheck.too_slow not in own.suppress_health_check)
+    ]
+    assert timed == [], "deadline=None, and suppress_health_check with HealthCheck.too_slow"

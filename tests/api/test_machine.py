@@ -30,6 +30,8 @@ from keephold.protocol.wire import (
     Verdicts,
 )
 
+UNTIMED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
 ALICE = SigningKey.generate()
 
 
@@ -82,7 +84,7 @@ def test_too_much_is_refused_before_it_is_looked_at(node):
         run(api.prove(encode(ProveRequest(99, ()))))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=UNTIMED, max_examples=60, deadline=None)
 @given(st.binary(max_size=80), st.sampled_from(["submit", "prove", "blocks", "transactions", "inbox", "slots"]))
 def test_any_bytes_are_answered_or_refused_with_a_declared_error(node, body, name):
     reader, engine, _ = node

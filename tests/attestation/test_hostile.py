@@ -12,7 +12,7 @@ from keephold.base.errors import AttestationRefused, EncodingError
 from keephold.protocol.codec import decode, encode
 from keephold.protocol.evidence import Collateral, CollateralFloor, Evidence
 
-FIXTURES = [HealthCheck.function_scoped_fixture]
+FIXTURES = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 EDITS = st.lists(
     st.tuples(st.integers(0, 1 << 14), st.integers(0, 8), st.binary(max_size=8)),
     min_size=1,

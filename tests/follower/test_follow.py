@@ -372,8 +372,9 @@ def test_what_every_node_forgot_is_skipped_like_what_is_far_behind(scene) -> Non
         made = follower(scene, *nodes)
         await made.sync(to=2)
         task = asyncio.ensure_future(take(made, 1))
-        while not (nodes[0].asked and nodes[0].asked[-1] > scene.net.node.engine.latest()):  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(120):
+            while not (nodes[0].asked and nodes[0].asked[-1] > scene.net.node.engine.latest()):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.01)
         assert [node.asked[0] for node in nodes] == [3, 3]
         height = scene.step()
         (block,) = await task

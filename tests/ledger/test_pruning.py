@@ -170,7 +170,7 @@ def test_housekeeping_follows_the_blocks_and_survives_what_fails(node, life, tmp
 
 
 def _wait(condition) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

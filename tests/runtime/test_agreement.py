@@ -81,7 +81,9 @@ def native():
     return check.load(check.compile_source(VAULT))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.lists(st.tuples(st.sampled_from(PEOPLE), ARGUMENTS), max_size=6))
 def test_they_agree(sandbox, native, call, steps):
     contract = sandbox(VAULT)

@@ -17,6 +17,8 @@ from keephold.runtime.host import OutOfFuel
 from keephold.runtime.python import standing
 from keephold.runtime.python.standing import Standing, _lines
 
+UNTIMED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
 SOURCE = """from keephold import *
 class C(Contract):
     @call
@@ -96,7 +98,7 @@ def trail(memories):
     return found, read
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=UNTIMED)
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(-99, 2**32 - 1)), min_size=1, max_size=3))
 def test_whatever_the_memory_holds_there_is_a_line_or_none(memories, trail, drawn):
     left = memories.left

@@ -171,7 +171,7 @@ def test_a_block_out_of_order_stops_the_node_instead_of_being_applied(node):
 
 
 @given(raws=st.lists(st.binary(max_size=200), max_size=5))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=50)
 def test_no_bytes_are_an_exception(node, raws):
     dialer = node.comet.dialer("mempool")
     assert all(reply.code for reply in dialer.exchange([make("check_tx", tx=raw) for raw in raws]))

@@ -23,6 +23,8 @@ from keephold.protocol.holders import (
 from keephold.protocol.rotation import open_epochs
 from keephold.protocol.transactions import PublishKey, Rotate
 
+UNTIMED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
 
 def held(desk, contract, epoch: int) -> tuple[set[bytes], int]:
     """Holders of an epoch, and the height at which it ended."""
@@ -151,7 +153,7 @@ ACTS = st.lists(st.sampled_from(["enrol", "lapse", "rotate", "publish", "page", 
 
 @example(acts=["publish", "rotate", "lapse", "enrol", "enrol", "publish", "page", "rotate", "publish", "page"])
 @example(acts=["publish", "rotate", "publish", "revoke", "enrol", "publish", "page", "lapse", "enrol", "rotate"])
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=UNTIMED)
 @given(acts=ACTS)
 def test_the_holders_are_who_was_assigned_while_the_epoch_was_open(acts, make_desk, new_key):
     desk = make_desk()
