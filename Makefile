@@ -67,8 +67,8 @@ tables: setup
 bench: setup
 	@python benchmarks/run.py
 
-# One validator and four on real CometBFT, each beside CometBFT's own kvstore; what grows with what; then docs/scaling.md
-# from it. PARTS="inbox validators" measures these alone.
+# One validator and four on real CometBFT, each beside CometBFT's own kvstore; networks of up to sixteen validators; what
+# grows with what; then docs/scaling.md from it: ten minutes. PARTS="inbox validators" measures these alone.
 bench-cometbft: setup
 	@python benchmarks/scaling.py $(PARTS)
 	@PYTHONPATH=tools python -m reference

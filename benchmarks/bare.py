@@ -44,7 +44,8 @@ RECEIPT_BYTES = 300
 SLOT_BYTES = 160
 SLOTS = 2000
 """Slots of a contract that results write, in turn: a state that does not grow."""
-VALIDATOR = ValidatorKey(SecretBytes(b"v" * 32))
+VALIDATOR_SEED = b"v" * 32
+VALIDATOR = ValidatorKey(SecretBytes(VALIDATOR_SEED))
 
 
 def key(name: str) -> SigningKey:
@@ -93,16 +94,19 @@ class Bare:
         self.written = 0
         self.application = LedgerApplication(self.genesis, directory)
         self._prepare(contracts)
-        self.engine = EmbeddedEngine(
+        self.engine = self._engine()
+        self.reader = LedgerReader(self.application, self.engine)
+
+    def _engine(self) -> EmbeddedEngine:
+        return EmbeddedEngine(
             self.application,
-            directory,
+            self.directory,
             VALIDATOR,
             chain_id=chain_id(self.network),
             genesis_ns=SECOND,
             validators=self.application.validators(),
             clock=self.clock,
         )
-        self.reader = LedgerReader(self.application, self.engine)
 
     def _prepare(self, contracts: int) -> None:
         newest = self.application.map.newest

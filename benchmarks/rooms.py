@@ -12,6 +12,7 @@ import argparse
 import gc
 import hashlib
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 from bare import SECOND, Bare, bare, contract
 from growth import memory
 from measure import median, tell
@@ -225,7 +227,11 @@ def _round(ledger: Bare) -> int:
 
 
 def _passing(ledger: Bare, one: Callable[[], object], rounds: int, warm: int) -> Figures:
-    """Return what a round adds to memory and disk, by least squares, and the fit's largest residual."""
+    """Return what a round adds to memory and disk, by least squares, and how far off that may be.
+
+    SQLite's memory is left out of the process's, and told beside it: its caches fill until they are full, which is no
+    growth that goes on.
+    """
     for _ in range(warm):
         one()
     each = max(1, rounds // LOOKS)
@@ -234,14 +240,14 @@ def _passing(ledger: Bare, one: Callable[[], object], rounds: int, warm: int) ->
     for at in range(rounds + 1):
         if at % each == 0:
             gc.collect()
-            looks.append((at, memory("VmRSS"), _disk(ledger.directory)))
+            looks.append((at, memory("VmRSS") - apsw.memory_used(), _disk(ledger.directory)))
         one()
     spent = time.perf_counter() - begun
     figures: Figures = {"rounds": rounds, "round_ms": spent / (rounds + 1) * 1e3}
     for name, at in (("memory", 1), ("disk", 2)):
-        base, slope, residual = fit([look[0] for look in looks], [look[at] for look in looks])
-        figures |= {f"{name}_mb": base / 1e6, f"{name}_bytes_per_round": slope, f"{name}_residual_mb": residual / 1e6}
-    return figures
+        base, slope, error = fit([look[0] for look in looks], [look[at] for look in looks])
+        figures |= {f"{name}_mb": base / 1e6, f"{name}_bytes_per_round": slope, f"{name}_error_bytes_per_round": error}
+    return figures | {"sqlite_mb": apsw.memory_used() / 1e6}
 
 
 def _disk(directory: Path) -> float:
@@ -250,9 +256,11 @@ def _disk(directory: Path) -> float:
 
 
 def fit(at: Sequence[float], values: Sequence[float]) -> tuple[float, float, float]:
-    """Return base and slope of the line through the points, by least squares, and the largest distance from it."""
+    """Return base and slope of the line through the points, by least squares, and twice the slope's standard error."""
     slope, base = statistics.linear_regression(at, values)
-    return base, slope, max(abs(value - base - slope * x) for x, value in zip(at, values, strict=True))
+    off = sum((value - base - slope * x) ** 2 for x, value in zip(at, values, strict=True))
+    spread = sum((x - statistics.mean(at)) ** 2 for x in at)
+    return base, slope, 2 * math.sqrt(off / max(1, len(at) - 2) / spread)
 
 
 ROOMS: dict[str, tuple[Callable[[int], Figures], tuple[int, ...]]] = {

@@ -40,10 +40,10 @@ SECONDS = 10.0
 CLIENTS = 8
 WINDOW = 8
 """Calls under way of each client: 64 together. 16 validators on four cores settle so many in a few blocks."""
-SETTLE_SECONDS = 4.0
-REST_SECONDS = 8.0
+SETTLE_SECONDS = 3.0
+REST_SECONDS = 6.0
 ALONE_SECONDS = 6.0
-LESS_SECONDS = 20.0
+LESS_SECONDS = 16.0
 """With dead validators, some heights wait for one of them to propose: several such have to be seen."""
 RETURN_SECONDS = 60.0
 LOOK_SECONDS = 0.1

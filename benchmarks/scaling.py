@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import disk
 import growth
 import rooms
+import running
 from cometbft import SECONDS, VALIDATORS, WINDOW, compare
 from facts import machine_facts
 from measure import Result, tell
@@ -98,10 +101,20 @@ def room(name: str) -> Callable[[], list[Row]]:
     return lambda: [dict(found) for found in rooms.every({name: rooms.SIZES[name]})[name]]
 
 
+def sizes() -> list[Row]:
+    return [dict(running.measure(count)) for count in running.VALIDATORS]
+
+
+def files() -> list[Row]:
+    return [disk.alone(kind) for kind in disk.KINDS]
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "networks": networks,
+    "running": sizes,
     "slots": slots,
     **{name: room(name) for name in rooms.SIZES},
+    "files": files,
 }
 
 
@@ -113,13 +126,20 @@ def main() -> int:
     if unknown:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     told = json.loads(FILE.read_text()) if FILE.exists() else {}
+    failed = []
     for name in given.parts or PARTS:
         print(f"{name}…", file=sys.stderr, flush=True)
         facts = machine_facts()
-        told[name] = {"machine": facts, "rows": PARTS[name]()}
+        try:
+            told[name] = {"machine": facts, "rows": PARTS[name]()}
+        except Exception:  # noqa: BLE001 - the other parts' figures are worth having
+            traceback.print_exc()
+            failed.append(name)
         FILE.parent.mkdir(exist_ok=True)
         FILE.write_text(json.dumps({part: told[part] for part in PARTS if part in told}, indent=1) + "\n")
-    return 0
+    if failed:
+        print(f"failed, and left as it was: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -72,6 +72,96 @@ def networks() -> str:
     return table(heads, [(said, *(_cell(row, name) for row in rows("networks"))) for said, name in lines])
 
 
+def running() -> str:
+    """Return what networks of several sizes need and do, on one machine."""
+    some = rows("running")
+    heads = ("validators", *(spelled(row["validators"]) for row in some))
+    lines = [
+        ("from the start to the first block, s", "first_block_s"),
+        ("from the start until transactions are taken, s", "ready_s"),
+        ("memory of a node, MB", "node_mb"),
+        ("memory of its CometBFT, MB", "cometbft_mb"),
+        ("memory of everything that runs, MB", "network_mb"),
+        ("at rest: processor time of a node, ms each second", "rest_node_ms"),
+        ("at rest: of its CometBFT, ms each second", "rest_cometbft_ms"),
+        ("one transaction at a time: from signing to the verified order, p50, ms", "alone_order_p50_ms"),
+        ("the same, p95", "alone_order_p95_ms"),
+        ("blocks/s meanwhile", "alone_blocks_per_s"),
+        ("64 sealed calls under way: proven, calls/s", "calls_per_s"),
+        ("from sealing to the proven receipt, p50, ms", "receipt_p50_ms"),
+        ("the same, p95", "receipt_p95_ms"),
+        ("from signing to the verified order, p50, ms", "load_order_p50_ms"),
+        ("the same, p95", "load_order_p95_ms"),
+        ("blocks/s meanwhile", "load_blocks_per_s"),
+        ("calls that failed", "failed_calls"),
+        ("processor time of all programs for each call, ms", "cpu_call_ms"),
+        ("cores used", "cores"),
+        ("cores that other programs used meanwhile", "other_cores"),
+        ("bytes of a header and its commit", "header_bytes"),
+        ("votes in a commit", "votes"),
+        ("bytes of the validator set", "set_bytes"),
+        ("killed at once, `kill -9`", "killed"),
+        ("without them: from signing to the verified order, p50, ms", "less_order_p50_ms"),
+        ("the same, p95", "less_order_p95_ms"),
+        ("blocks/s meanwhile", "less_blocks_per_s"),
+        ("until they had the newest block again, s", "return_s"),
+    ]
+    return table(heads, [(said, *(_cell(row, name) for row in some)) for said, name in lines])
+
+
+def files() -> str:
+    """Return what a pruning node's files hold, for each block and after a day."""
+    resting, busy = rows("files")
+    made = ((resting, _HEARTBEATS), (busy, 4 * _DAY))
+    kept = 2 * _HEARTBEATS, 2 * 4 * _DAY
+
+    def each(name: str) -> list[str]:
+        return [spelled(row[name]) for row, _ in made]
+
+    def day(name: str) -> list[str]:
+        return [f"{spelled(row[name] * blocks / 1e6)} MB" for row, blocks in made]
+
+    def lag(row: Row) -> str:
+        return f"{spelled(row['stores_mb'] - row['stores_compacted_mb'])} MB here"
+
+    headers = "each block leaves its header and commit for ever, as clients follow them from the genesis"
+    holes = "hash, time and app hash of each block stay; where ids and results went, pages keep room"
+    ends = "at 1 GB CometBFT forgets the oldest"
+    stores = [
+        f"{spelled(row['stores_bytes_per_kept_block'] * count / 1e6)} MB"
+        for (row, _), count in zip(made, kept, strict=True)
+    ]
+    return table(
+        ("file", "bytes a block, resting", "busy", "a resting day", "a busy day", "where it ends"),
+        [
+            ("`blocks.db`: headers", *each("headers_bytes_per_block"), *day("headers_bytes_per_block"), headers),
+            ("`ledger.db`: blocks", *each("rows_bytes_per_block"), *day("rows_bytes_per_block"), holes),
+            ("`cometbft/data/cs.wal`", *each("log_bytes_per_block"), *day("log_bytes_per_block"), ends),
+            (
+                "`blockstore.db`, `state.db`",
+                *each("stores_bytes_per_kept_block"),
+                *(f"{size} in two days" for size in stores),
+                "blocks of two days, then no more",
+            ),
+            (
+                "the same: deleted, not yet compacted",
+                "",
+                "",
+                lag(resting),
+                lag(busy),
+                "goleveldb gives room back when it merges files of a few MB",
+            ),
+            (
+                "`evidence.db`",
+                "",
+                "",
+                *(f"{spelled(row['evidence_mb'])} MB" for row, _ in made),
+                "evidence of two days",
+            ),
+        ],
+    )
+
+
 def costs() -> str:
     """Return processor time for each call, all processes of a role together."""
     heads = ("ms of CPU for each call", *map(_network, rows("networks")))
@@ -98,15 +188,19 @@ def days() -> str:
                 said,
                 what,
                 f"{row['rounds']:,.0f}".replace(",", "\u202f"),
-                *(
-                    f"{spelled(row[f'{name}_mb'])} + {spelled(row[f'{name}_bytes_per_round'] * rounds / 1e6)} MB"
-                    for name in ("memory", "disk")
-                ),
-                f"{spelled(row['memory_residual_mb'])}, {spelled(row['disk_residual_mb'])} MB",
+                f"{spelled(row['memory_mb'])} + {_slope(row, 'memory', rounds)} MB",
+                f"{spelled(row['sqlite_mb'])} MB",
+                f"{spelled(row['disk_mb'])} + {_slope(row, 'disk', rounds)} MB",
             )
         )
-    heads = ("a day", "of what", "rounds measured", "memory: base + day", "disk: base + day", "off the line at most")
+    heads = ("a day", "of what", "rounds measured", "memory: base + day", "SQLite's caches", "disk: base + day")
     return table(heads, lines)
+
+
+def _slope(row: Row, name: str, rounds: int) -> str:
+    """Return what so many rounds add by the fitted line, and twice its standard error; or that nothing shows."""
+    adds, error = (row[f"{name}_{what}"] * rounds / 1e6 for what in ("bytes_per_round", "error_bytes_per_round"))
+    return f"{spelled(adds)} ± {spelled(error)}" if abs(adds) > error else f"0 ± {spelled(max(error, abs(adds)))}"
 
 
 def plan() -> str:
@@ -235,6 +329,19 @@ def plots() -> dict[str, str]:
             _ROLES,
             [Bar(_network(row), [row.get(f"cpu_{role}_ms", 0.0) for role in _ROLES]) for row in nets],
         ),
+        "running.svg": _plot(
+            "Networks that run, all on one machine",
+            "running",
+            "validators",
+            ("memory of a CometBFT", "MB", "cometbft_mb"),
+            ("a CometBFT at rest", "ms CPU each second", "rest_cometbft_ms"),
+            ("order, nothing else", "ms, p50", "alone_order_p50_ms"),
+            ("first block after", "s", "first_block_s"),
+            ("memory of a node", "MB", "node_mb"),
+            ("sealed calls", "a second", "calls_per_s"),
+            ("order under load", "ms, p50", "load_order_p50_ms"),
+            ("header and commit", "bytes", "header_bytes"),
+        ),
         "slots.svg": _plot(
             "What grows with slots",
             "slots",
@@ -275,7 +382,7 @@ def plots() -> dict[str, str]:
 
 
 def _plot(title: str, part: str, across: str, *shown: tuple[str, str, str]) -> str:
-    key = "slots" if part == "slots" else "size"
+    key = {"slots": "slots", "running": "validators"}.get(part, "size")
     return panels(
         title,
         [
@@ -288,7 +395,9 @@ def _plot(title: str, part: str, across: str, *shown: tuple[str, str, str]) -> s
 SECTIONS: Final[dict[str, Callable[[], str]]] = {
     "scaling-measured": measured,
     "scaling-networks": networks,
+    "scaling-running": running,
     "scaling-costs": costs,
+    "scaling-files": files,
     "scaling-days": days,
     "scaling-plan": plan,
     **{f"scaling-{part}": grown(part) for part in ("slots", "inbox", "contracts", "validators")},

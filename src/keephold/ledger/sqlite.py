@@ -17,6 +17,9 @@ import apsw
 _CHUNKS: Final = (64, 16, 4, 1)
 """Rows of one statement: few sizes, so that prepared statements are found again."""
 
+CACHE_KIB: Final = 2048
+"""Memory that a connection's cache of pages fills, and no more; a node has four connections."""
+
 Value = bytes | str | int
 
 
@@ -26,6 +29,7 @@ def connect(path: Path) -> apsw.Connection:
     connection.set_busy_timeout(10_000)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     return connection
 
 
