@@ -57,6 +57,38 @@ def test_each_room_measures_what_its_table_shows(room, size):
     assert all(value >= 0 for name, value in found.items() if "per_round" not in name and "mb" not in name)
 
 
+def test_every_network_that_ran_shows_all_its_figures():
+    """Nothing can be killed of one validator; every other cell is filled."""
+    _, _, *lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in scaling.running().splitlines()]
+    one, *more = zip(*(cells[1:] for cells in lines), strict=True)
+    assert [cells[0] for cells, figure in zip(lines, one, strict=True) if not figure] == [
+        cells[0] for cells in lines[-5:]
+    ]
+    assert all(map(all, more))
+    assert [row["killed"] for row in scaling.rows("running")[1:]] == [
+        (row["validators"] - 1) // 3 for row in scaling.rows("running")[1:]
+    ]
+
+
+def test_our_files_are_weighed_by_what_grows():
+    code = (
+        "import sys, json; sys.path.insert(0, 'benchmarks'); import disk, bare\n"
+        "with bare.bare() as ledger:\n"
+        "    ledger.block(ledger.calls([0] * 3)); ledger.block()\n"
+        "    print(json.dumps(disk.ours(ledger.directory, 2)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    found = json.loads(run.stdout)
+    assert set(found) < set(scaling.rows("files")[0])
+    assert all(value > 0 for value in found.values())
+
+
+def test_a_slope_within_its_error_is_no_growth():
+    row = {"memory_bytes_per_round": 2.0, "memory_error_bytes_per_round": 3.0}
+    assert scaling._slope(row, "memory", 10**6) == "0 ± 3"
+    assert scaling._slope(row | {"memory_error_bytes_per_round": 1.0}, "memory", 10**6) == "2 ± 1"
+
+
 def test_a_chart_bears_every_value_and_escapes_names():
     shown = [Bar("a & b", (1.0, 2.0)), Bar("c", (4.0,))]
     drawn = bars("t <1>", "ms", ("x", "y"), shown)

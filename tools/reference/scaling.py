@@ -20,6 +20,8 @@ _ROLES: Final = ("cometbft", "nodes", "worker", "execution", "gatekeepers", "cli
 _DAY: Final = 86_400
 _HEARTBEATS: Final = _DAY // 30
 _CALLS_PER_ROUND: Final = 10
+_LOG_MB: Final = 2**30 / 1e6
+"""Of CometBFT's write-ahead log: what its file groups may hold, which it lets nobody set."""
 _PROCESS_MB: Final = 30
 """Of an execution process: `base.limits.MAX_CONTRACTS_PER_WORKER`."""
 
@@ -126,7 +128,8 @@ def files() -> str:
 
     headers = "each block leaves its header and commit for ever, as clients follow them from the genesis"
     holes = "hash, time and app hash of each block stay; where ids and results went, pages keep room"
-    ends = "at 1 GB CometBFT forgets the oldest"
+    logs = [row["log_bytes_per_block"] * blocks / 1e6 for row, blocks in made]
+    ends = "at 1 GiB CometBFT forgets the oldest 10 MB"
     stores = [
         f"{spelled(row['stores_bytes_per_kept_block'] * count / 1e6)} MB"
         for (row, _), count in zip(made, kept, strict=True)
@@ -136,7 +139,12 @@ def files() -> str:
         [
             ("`blocks.db`: headers", *each("headers_bytes_per_block"), *day("headers_bytes_per_block"), headers),
             ("`ledger.db`: blocks", *each("rows_bytes_per_block"), *day("rows_bytes_per_block"), holes),
-            ("`cometbft/data/cs.wal`", *each("log_bytes_per_block"), *day("log_bytes_per_block"), ends),
+            (
+                "`cometbft/data/cs.wal`",
+                *each("log_bytes_per_block"),
+                *(f"{spelled(size)} MB" if size < _LOG_MB else f"{spelled(_LOG_MB)} MB: full" for size in logs),
+                ends,
+            ),
             (
                 "`blockstore.db`, `state.db`",
                 *each("stores_bytes_per_kept_block"),

@@ -108,9 +108,9 @@ class Caretaker:
                 collateral_path(collateral_key(CollateralSubject(self._vendor.name, "sgx", "processor", FMSPC))),
                 lambda raw: raw is not None and decode(raw, CollateralRecord).transaction == flight.id,
             )
-            self._brought.set()
         finally:
             await connection.aclose()
+        self._brought.set()
 
     async def _until_answered(self, remote: HttpRemote) -> None:
         while not self._answers.is_set():

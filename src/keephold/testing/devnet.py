@@ -126,7 +126,7 @@ class Devnet:
             caretaker = Caretaker(pinned, vendor)
             undo.callback(caretaker.stop)
             if consensus is not None:
-                tell(f"starting {count} node{'s' if count > 1 else ''}, each with a CometBFT")
+                tell(f"starting {count} nodes, each with a CometBFT" if count > 1 else "starting a node with CometBFT")
             caretaker.wait_node(START_SECONDS + PEER_SECONDS * (count - 1), tell)
             undo.pop_all()
         return cls(directory, pinned, supervisor, caretaker, _urls(ports), _urls(rpc))
