@@ -22,6 +22,8 @@ from keephold.testing.supervisor import Event
 
 TOKEN = Path(__file__).parent.parent / "examples" / "token" / "token.py"
 SUPPLY = 10**12
+DEPLOY_SECONDS = 240.0
+"""The gatekeepers' ceremony is waited for too, on a network that has just begun, on few cores."""
 
 
 @dataclass(frozen=True)
@@ -62,4 +64,4 @@ async def _deployed(net: Devnet) -> Address:
 
 async def deploy_token(network: AsyncNetwork, creator: Account) -> AsyncContract:
     tell("deploying the token")
-    return await network.deploy(code_from_file(str(TOKEN)), "GLD", SUPPLY, account=creator)
+    return await network.deploy(code_from_file(str(TOKEN)), "GLD", SUPPLY, account=creator, deadline=DEPLOY_SECONDS)
