@@ -85,7 +85,7 @@ class _Reader:
     def output(self) -> "Output":
         sats = self.number(8)
         script = self.chunk()
-        require(sats <= _ALL_SATS and len(script) <= _MOST_SCRIPT, _BAD, "an output")
+        require(len(script) <= _MOST_SCRIPT, _BAD, "a script too long")
         return Output(sats, script)
 
     def end(self) -> None:
