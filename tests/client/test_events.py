@@ -22,7 +22,7 @@ from keephold.protocol.state import ContractRecord
 from keephold.protocol.transactions import Result, SealedEvent, SubmitResult, sign
 from keephold.protocol.wire import Frame, InboxEntry, InboxPage, LocatedTransaction, StreamRequest, TransactionResult
 from keephold.sealing.contract_keys import ContractKeys
-from keephold.sealing.event import public_event_key, seal_event
+from keephold.sealing.event import EventSealer, public_event_key
 
 NETWORK = NetworkId(b"n" * 32)
 CONTRACT = ContractId(b"c" * 32)
@@ -35,7 +35,7 @@ SCHEMAS = {"Moved": {"type": "object", "properties": {"amount": {"format": "int1
 
 def sealed(entry: int, to: PublicKey | None, amount: int, *, position: int = 0, epoch: int = 1, name: str = "Moved"):
     key = public_event_key(NETWORK, CONTRACT, epoch) if to is None else KEYS[epoch].event_key(to)
-    return seal_event(key, EventPlain(name, b'{"amount":%d}' % amount, entry), position, BUCKETS)
+    return EventSealer(key).seal(EventPlain(name, b'{"amount":%d}' % amount, entry), position, BUCKETS)
 
 
 def result(first: int, *events: SealedEvent, count: int = 1, epoch: int = 1) -> Result:

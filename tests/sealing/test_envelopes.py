@@ -19,7 +19,7 @@ from keephold.protocol.marks import Mark
 from keephold.protocol.messages import Answer, CallPlain, EventPlain, QueryBody, ReleasePlain, Reply, SlotPlain
 from keephold.sealing.call import CallContext, open_call, seal_call
 from keephold.sealing.contract_keys import ContractKeys
-from keephold.sealing.event import event_tag, open_event, seal_event
+from keephold.sealing.event import EventSealer, event_tag, open_event
 from keephold.sealing.query import (
     open_answer,
     open_query,
@@ -225,12 +225,12 @@ def test_an_altered_slot_never_opens(data):
 def test_events_open_for_their_recipient_only():
     alice, bob = KEYS.event_key(b"a" * 32), KEYS.event_key(b"b" * 32)
     plain = EventPlain("Moved", b"{}", 7)
-    event = seal_event(alice, plain, 0, PAD)
+    event = EventSealer(alice).seal(plain, 0, PAD)
     assert event.tag == event_tag(alice, 7, 0)
     assert open_event(alice, event) == plain
     with pytest.raises(SealBroken):
         open_event(bob, event)
-    assert seal_event(bob, plain, 0, PAD).tag != event.tag
+    assert EventSealer(bob).seal(plain, 0, PAD).tag != event.tag
 
 
 def test_entropy_is_per_call_and_the_same_on_replay():

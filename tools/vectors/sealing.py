@@ -28,7 +28,7 @@ from keephold.protocol.messages import Answer, CallPlain, EventPlain, QueryBody,
 from keephold.protocol.permits import Permit, permit_hash
 from keephold.protocol.transactions import SealedEvent
 from keephold.sealing.call import CallContext, open_call, seal_call
-from keephold.sealing.event import open_event, public_event_key, seal_event
+from keephold.sealing.event import EventSealer, open_event, public_event_key
 from keephold.sealing.query import (
     issue_permit,
     open_answer,
@@ -262,7 +262,7 @@ def _make_slots(maker: Maker) -> None:
 
 def _seal_event(given: Given) -> dict[str, Any]:
     plain = decode(octets(given, "event"), EventPlain)
-    event = seal_event(SecretBytes(octets(given, "event_key")), plain, given["position"], tuple(given["buckets"]))
+    event = EventSealer(SecretBytes(octets(given, "event_key"))).seal(plain, given["position"], tuple(given["buckets"]))
     return {"tag": event.tag.hex(), "sealed": event.sealed.hex()}
 
 

@@ -9,11 +9,14 @@ An event to everybody has the same form under a key that everybody can compute: 
 
 from __future__ import annotations
 
+from typing import Final, final
+
 from keephold.base.ids import ContractId, NetworkId
 from keephold.crypto.aead import ContextSealer
 from keephold.crypto.hashing import number, tagged_hash
 from keephold.crypto.kdf import mac
 from keephold.crypto.labels import EVENT_PUBLIC, EVENT_TAG, SEAL_EVENT
+from keephold.crypto.opaque import Opaque
 from keephold.crypto.padding import pad, unpad
 from keephold.crypto.secret import SecretBytes
 from keephold.protocol.codec import decode, encode
@@ -34,10 +37,20 @@ def event_tag(event_key: SecretBytes, entry: int, position: int) -> bytes:
     return mac(event_key, EVENT_TAG, number(entry), number(position))[:TAG_SIZE]
 
 
-def seal_event(event_key: SecretBytes, plain: EventPlain, position: int, buckets: tuple[int, ...]) -> SealedEvent:
-    """Return one event for one recipient."""
-    tag = event_tag(event_key, plain.entry, position)
-    return SealedEvent(tag, ContextSealer(event_key, SEAL_EVENT).seal(pad(encode(plain), buckets), tag))
+@final
+class EventSealer(Opaque):
+    """Seals events of one contract to one recipient in one epoch; its keys are derived once."""
+
+    __slots__ = ("_key", "_sealer")
+
+    def __init__(self, event_key: SecretBytes) -> None:
+        self._key: Final = event_key
+        self._sealer: Final = ContextSealer(event_key, SEAL_EVENT)
+
+    def seal(self, plain: EventPlain, position: int, buckets: tuple[int, ...]) -> SealedEvent:
+        """Return one event; `position` counts, from 0, those of its entry to this recipient."""
+        tag = event_tag(self._key, plain.entry, position)
+        return SealedEvent(tag, self._sealer.seal(pad(encode(plain), buckets), tag))
 
 
 def open_event(event_key: SecretBytes, event: SealedEvent) -> EventPlain:

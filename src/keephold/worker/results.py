@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple, final
 
 from msgspec.structs import replace
@@ -32,13 +33,14 @@ from keephold.contract.check import line_text
 from keephold.contract.keys import DIGEST
 from keephold.crypto.aead import OVERHEAD
 from keephold.crypto.padding import padded_size
+from keephold.crypto.secret import SecretBytes
 from keephold.protocol.channel import Message, message_number, room
 from keephold.protocol.codec import encode
 from keephold.protocol.messages import EventPlain, KeyName, Reply, SigningRequest
 from keephold.protocol.transactions import Result, SealedEvent
 from keephold.runtime.outcome import Outcome
 from keephold.sealing.contract_keys import ContractKeys
-from keephold.sealing.event import public_event_key, seal_event
+from keephold.sealing.event import EventSealer, public_event_key
 from keephold.sealing.slot import SlotContext
 from keephold.worker.answering import Answering, Filler, Repetition, Silence, seal_reply
 from keephold.worker.code import ContractCode
@@ -54,6 +56,8 @@ MAX_SEALED_SLOT: Final = 2 * MAX_SLOT_VALUE
 _MESSAGE_FRAMING: Final = 128
 """Bytes around a padded message: target, epoch and CBOR, rounded up."""
 _MAX_NAME: Final = 256
+_RECIPIENTS: Final = 4096
+"""Addresses whose account is remembered."""
 
 TOO_LARGE: Final = Outcome(status="failed", detail="the call's receipt, writes, events and messages exceed the limits")
 """What a call comes to whose output no result can carry."""
@@ -136,6 +140,8 @@ class Drafting:
         self._at = start
         self._draft = _Draft()
         self._built: Final[list[Built]] = []
+        self._sealers: Final[dict[PublicKey | None, EventSealer]] = {}
+        """By recipient, None for everybody: they recur within a batch, and are forgotten with it."""
 
     def add_unread(self, taken: Taken, reply: Reply) -> None:
         """Consume an entry that nothing runs for."""
@@ -175,12 +181,16 @@ class Drafting:
         return self.built
 
     def _sealed(self, event: _Event) -> SealedEvent:
+        sealer = self._sealers.get(event.recipient)
+        if sealer is None:
+            sealer = self._sealers[event.recipient] = EventSealer(self._event_key(event.recipient))
+        return sealer.seal(event.plain, event.position, self._code.buckets)
+
+    def _event_key(self, recipient: PublicKey | None) -> SecretBytes:
         keys = self._keys
-        if event.recipient is None:
-            key = public_event_key(keys.network, keys.contract, keys.epoch)
-        else:
-            key = keys.event_key(event.recipient)
-        return seal_event(key, event.plain, event.position, self._code.buckets)
+        if recipient is None:
+            return public_event_key(keys.network, keys.contract, keys.epoch)
+        return keys.event_key(recipient)
 
     def _make_room(self, cost: _Cost) -> None:
         draft = self._draft
@@ -221,6 +231,16 @@ class _Event(NamedTuple):
     """Among this entry's events for this recipient."""
 
 
+@lru_cache(_RECIPIENTS)
+def _recipient(text: str) -> PublicKey:
+    """Return whom an address in an audience names; the same few are told again and again.
+
+    Raises:
+        ValueError: no address.
+    """
+    return PublicKey(Address.parse(text).value)
+
+
 def _events(outcome: Outcome, entry: Entry) -> Iterator[_Event]:
     positions: Counter[PublicKey | None] = Counter()
     for emitted in outcome.events:
@@ -228,7 +248,7 @@ def _events(outcome: Outcome, entry: Entry) -> Iterator[_Event]:
             raise ValueError("an event's name")
         plain = EventPlain(emitted.name, emitted.body_json.encode(), entry.index)
         for text in (None,) if emitted.audience == "public" else emitted.audience:
-            recipient = None if text is None else PublicKey(Address.parse(text).value)
+            recipient = None if text is None else _recipient(text)
             yield _Event(recipient, plain, positions[recipient])
             positions[recipient] += 1
 
@@ -289,7 +309,10 @@ class _Cost(NamedTuple):
             Awaited(target_of(item), is_sealed=True, handler=item.handler) for item in outcome.messages if item.handler
         ]
         own += [own_size(first, item.encode(), buckets) for item in awaited]
-        sealed = sum(padded_size(len(encode(event.plain)), buckets) + OVERHEAD + _EVENT_FRAMING for event in events)
+        # What one event tells to several is encoded once: they share the record.
+        told = {id(event.plain): event.plain for event in events}
+        lengths = {at: padded_size(len(encode(plain)), buckets) for at, plain in told.items()}
+        sealed = sum(lengths[id(event.plain)] + OVERHEAD + _EVENT_FRAMING for event in events)
         sealed += sum(
             padded_size(len(encode(plain_of(item))), buckets) + OVERHEAD + _MESSAGE_FRAMING for item in outcome.messages
         )
