@@ -39,7 +39,8 @@ _VALIDATORS: Final = 4
 
 _WIDTH: Final = 132
 _HEX: Final = 16
-_DEADLINE: Final = 60.0
+_DEADLINE: Final = 180.0
+"""Seconds for each step, on a machine that does much else; a laptop takes one or two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,12 @@ def demo(
             say(f"  network {network.id.hex()[:16]} at {net.url} after {time.monotonic() - started:.1f} s")
             alice, bob, carol = (net.accounts[name] for name in ("alice", "bob", "carol"))
             token = network.deploy(
-                code_from_source(token_source()), "GLD", 1_000_000, account=alice, progress=_stages(say, started)
+                code_from_source(token_source()),
+                "GLD",
+                1_000_000,
+                account=alice,
+                deadline=_DEADLINE,
+                progress=_stages(say, started),
             )
             say(f"  Token is {token.address}, deployed after {time.monotonic() - started:.1f} s")
             acts = [
