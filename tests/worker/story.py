@@ -9,13 +9,21 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from keephold.base.errors import DeadlineExceeded
 from keephold.base.ids import ContractId
 from keephold.client.source import code_from_source
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.protocol.contracts import Code, ContractPolicy, code_hash, contract_id
 from keephold.protocol.messages import CallPlain, QueryBody
-from keephold.protocol.state import AccountRecord, ContractRecord, account_path, contract_path
+from keephold.protocol.state import (
+    AccountRecord,
+    CommitteeRecord,
+    ContractRecord,
+    account_path,
+    committee_path,
+    contract_path,
+)
 from keephold.protocol.transactions import Call, Deploy, transaction_id
 from keephold.protocol.wire import QueryEnvelope
 from keephold.runtime.artefact import cache_directory, guest_artefact
@@ -63,12 +71,18 @@ class Story:
         nonce = self.nonce(ALICE)
         self.net.send(ALICE, Deploy(code, policy))
         contract = contract_id(self.net.network, ALICE.public, nonce, code_hash(code), policy)
-        await self.net.until(
-            lambda: (
-                self.net.node.reader.record(contract_path(contract), ContractRecord) is not None
-                and self.record(contract).phase == phase
+        try:
+            await self.net.until(
+                lambda: (
+                    self.net.node.reader.record(contract_path(contract), ContractRecord) is not None
+                    and self.record(contract).phase == phase
+                )
             )
-        )
+        except DeadlineExceeded as error:
+            reader = self.net.node.reader
+            error.add_note(f"contract: {reader.record(contract_path(contract), ContractRecord)}")
+            error.add_note(f"committee: {reader.record(committee_path(), CommitteeRecord)}")
+            raise
         return contract
 
     def nonce(self, key: SigningKey) -> int:
