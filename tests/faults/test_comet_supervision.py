@@ -158,7 +158,11 @@ def test_another_state_than_the_network_ordered_halts_it(node):
 
 @pytest.mark.parametrize(
     ("damage", "reason"),
-    [("ledger.db", "store"), ("cometbft/data/state.db/CURRENT", "store"), ("cometbft/data/blockstore.db", "store")],
+    [
+        ("ledger.db", "store"),
+        ("cometbft/data/state.db/CURRENT", "store"),
+        ("cometbft/data/blockstore.db", "configuration"),  # all of it: as if its disk had not been mounted
+    ],
 )
 def test_a_damaged_store_halts_it(node, damage, reason):
     node.end()

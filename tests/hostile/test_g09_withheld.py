@@ -10,6 +10,7 @@ from worker_story import ALICE, BOB, Story, story
 
 from keephold.base.errors import NotFresh
 from keephold.contract.address import Address
+from keephold.follower import nodes
 from keephold.testing.adversaries import repeating, withholding
 from keephold.testing.clock import LeapingClock
 
@@ -25,7 +26,9 @@ def balance(answer) -> int:
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_a_worker_whose_headers_are_withheld_falls_silent_and_executes_nothing(guest, tmp_path, how: str) -> None:
+def test_a_worker_whose_headers_are_withheld_falls_silent_and_executes_nothing(
+    guest, tmp_path, monkeypatch, how: str
+) -> None:
     """The node goes on answering everything else, and its chain goes on: only the stream of blocks stands still."""
 
     async def tell(it: Story) -> None:
@@ -57,5 +60,7 @@ def test_a_worker_whose_headers_are_withheld_falls_silent_and_executes_nothing(g
         height = it.net.node.application.map.newest.height
         assert balance(await it.ask(contract, worker, min_height=height)) == 2
 
+    # A node that is refused often enough, in a row, ends the enclave behind it; until then it has to be silent.
+    monkeypatch.setattr(nodes, "MAX_REFUSALS", 1_000_000)
     clock = LeapingClock()
     story(guest, tmp_path, tell, freshness_s=WINDOW_SECONDS, clock=clock)

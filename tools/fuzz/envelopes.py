@@ -30,7 +30,7 @@ from keephold.protocol.messages import (
 from keephold.protocol.transactions import KeyRequest, SealedEvent, open_signed, sign
 from keephold.sealing.call import CallContext, open_call, seal_call
 from keephold.sealing.contract_keys import ContractKeys
-from keephold.sealing.event import event_tag, open_event, seal_event
+from keephold.sealing.event import EventSealer, event_tag, open_event
 from keephold.sealing.message import ChannelKey
 from keephold.sealing.query import open_answer, open_query, request_digest, seal_answer, seal_query, sign_query
 from keephold.sealing.receipt import open_receipt, seal_receipt
@@ -120,7 +120,7 @@ PARSERS: Final = (
         "event",
         lambda raw: open_event(_SECRET, SealedEvent(_TAGGED, raw)),
         ANY,
-        (seal_event(_SECRET, _EVENT, 0, _PAD).sealed,),
+        (EventSealer(_SECRET).seal(_EVENT, 0, _PAD).sealed,),
     ),
     Parser("inbox-entry", read_entry, EncodingError, tuple(encode(sample(kind)) for kind in _ENTRIES)),
     Parser(
