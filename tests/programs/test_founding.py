@@ -9,12 +9,14 @@ from msgspec.structs import replace
 from programs_law import LAW
 
 from keephold.base.errors import ConfigurationError
+from keephold.chain.chain_id import chain_id
 from keephold.client.pinned import PinnedNetwork
 from keephold.crypto.ed25519 import ValidatorKey
 from keephold.programs.config import read_genesis
-from keephold.programs.founding import Founded, Plan, found
+from keephold.programs.founding import Founded, Plan, found, genesis_of
 from keephold.programs.law_tables import CommitteeLaw
 from keephold.programs.node import read_config, read_validator_seed
+from keephold.protocol.genesis import network_id
 
 FOUR = Plan(("127.0.0.1",) * 4)
 
@@ -33,6 +35,15 @@ def test_each_validator_has_its_key_and_all_have_one_genesis(net):
         assert len(config.cometbft.peers) == 3
     ports = [port for config in configs for port in (config.port, config.cometbft.port)]
     assert len(set(ports)) == 8
+
+
+def test_no_chain_id_is_an_option_of_comets_commands():
+    asked = range(1, 513)
+    given = [genesis_of(LAW, [bytes([1]) * 32], at) for at in asked]
+    assert not [genesis for genesis in given if chain_id(network_id(genesis)).startswith("-")]
+    later = [genesis.time_ns - at for at, genesis in zip(asked, given, strict=True)]
+    assert 0 < sum(map(bool, later)) < 32, "about one in 64"
+    assert max(later) < 5
 
 
 def test_clients_find_the_network_pinned(net):

@@ -16,6 +16,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from keephold.base.errors import ConfigurationError
+from keephold.chain.chain_id import chain_id
 from keephold.client.pinned import PinnedNetwork
 from keephold.programs import members as directories
 from keephold.programs.cometbft import CometConfig
@@ -148,4 +149,14 @@ def join(directory: Path, pinned: PinnedNetwork, nodes: Sequence[str], at: Addre
 
 def genesis_of(law: Law, validators: Sequence[bytes], now_ns: int) -> Genesis:
     """Return the genesis of a law, its validators at equal power."""
-    return Genesis(law.name, now_ns, bytes.fromhex(law.guest), constitution(law, validators))
+    return speakable(Genesis(law.name, now_ns, bytes.fromhex(law.guest), constitution(law, validators)))
+
+
+def speakable(genesis: Genesis) -> Genesis:
+    """Return the genesis, some nanoseconds later if need be: so that the network's chain id begins with no hyphen.
+
+    One in 64 would, and CometBFT's commands take such a word for an option of theirs.
+    """
+    while chain_id(network_id(genesis)).startswith("-"):
+        genesis = replace(genesis, time_ns=genesis.time_ns + 1)
+    return genesis

@@ -18,6 +18,7 @@ from keephold.crypto.ed25519 import ValidatorKey
 from keephold.crypto.secret import SecretBytes
 from keephold.crypto.signing import SigningKey
 from keephold.programs.config import read_genesis
+from keephold.programs.founding import speakable
 from keephold.programs.members import Member, draw
 from keephold.protocol.genesis import Genesis
 from keephold.protocol.governance import (
@@ -112,7 +113,7 @@ def found(
         timing=Timing(lease_ns=3600 * _SECOND, freshness_ns=10 * _SECOND, trusting_period_ns=14 * _DAY),
         validators=tuple(ValidatorEntry(key, _POWER) for key in _validators(directory, shape)),
     )
-    pinned = _pinned(directory, urls, Genesis("devnet", now_ns, guest, law, simulated=True))
+    pinned = _pinned(directory, urls, speakable(Genesis("devnet", now_ns, guest, law, simulated=True)))
     pinned.write()
     return pinned
 
