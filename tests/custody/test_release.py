@@ -151,17 +151,18 @@ def test_a_share_survives_the_sealed_disk(finished: Any, partials: list[PartialB
         assert release.partial(again, INPUTS, stuck) == batch
 
 
-@given(data=st.data())
-@settings(max_examples=60, deadline=None)
-def test_an_altered_stored_share_is_refused_or_is_the_same_share(finished: Any, data: st.DataObject) -> None:
+@given(flipped=st.integers(1, 255), data=st.data())
+@settings(max_examples=4, deadline=None)
+def test_an_altered_stored_share_is_refused_or_is_the_same_share(
+    finished: Any, flipped: int, data: st.DataObject
+) -> None:
+    """Each byte in its turn: the scalar is 32 of many."""
     share = finished.made()[0]
-    raw = bytearray(share.to_sealed_bytes().reveal())
-    at = data.draw(st.integers(0, len(raw) - 1))
-    raw[at] ^= data.draw(st.integers(1, 255))
-    cut = data.draw(st.integers(0, len(raw)))
-    for altered in (raw, raw[:cut]):
+    raw = share.to_sealed_bytes().reveal()
+    altered = [raw[:at] + bytes([raw[at] ^ flipped]) + raw[at + 1 :] for at in range(len(raw))]
+    for stored in (*altered, raw[: data.draw(st.integers(0, len(raw) - 1))]):
         try:
-            again = Share.from_sealed_bytes(SecretBytes(altered))
+            again = Share.from_sealed_bytes(SecretBytes(stored))
         except KeepholdError:
             continue
         assert again.scalar() == share.scalar()
